@@ -1,0 +1,78 @@
+"""A batch of pairs and their captions, as tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+from idc_data.example import ChangeExample
+
+
+@dataclass(frozen=True)
+class Batch:
+    """b pairs with n captions of them.
+
+    Attributes:
+        ids: Names of the pairs.
+        before: Earlier images.
+        after: Later images.
+        tokens: Captions as token ids, int64, padded on the right.
+        pair: Which pair each caption describes, as a row of `before` and `after`.
+        shared: Where two pairs have a reference in common; the diagonal is True.
+        references: All captions of each pair.
+        changed: False for distractors.
+        change_types: As the dataset names them; `none` for distractors.
+        truths: Facts of procedural scenes.
+    """
+
+    ids: list[str]
+    before: UInt8[Tensor, "b 3 h w"]
+    after: UInt8[Tensor, "b 3 h w"]
+    tokens: Int[Tensor, "n l"]
+    pair: Int[Tensor, " n"]
+    shared: Bool[Tensor, "b b"]
+    references: list[tuple[str, ...]]
+    changed: list[bool]
+    change_types: list[str]
+    truths: list[dict[str, Any] | None]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on a device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
+
+
+def collate(
+    examples: Sequence[ChangeExample],
+    before: Sequence[UInt8[Tensor, "3 h w"]],
+    after: Sequence[UInt8[Tensor, "3 h w"]],
+    captions: Sequence[Sequence[list[int]]],
+    *,
+    pad_id: int,
+) -> Batch:
+    """Stack pairs and pad their captions.
+
+    Args:
+        examples: The pairs.
+        before: Their earlier images, of one size.
+        after: Their later images.
+        captions: For each pair, the token ids of the captions to learn or score.
+        pad_id: Fills captions that are shorter than the longest.
+    """
+    rows = [torch.tensor(ids) for of_pair in captions for ids in of_pair]
+    said = [{reference.strip().lower() for reference in example.references} for example in examples]
+    return Batch(
+        ids=[example.id for example in examples],
+        before=torch.stack(list(before)),
+        after=torch.stack(list(after)),
+        tokens=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id),
+        pair=torch.tensor([index for index, of_pair in enumerate(captions) for _ in of_pair]),
+        shared=torch.tensor([[not mine.isdisjoint(theirs) for theirs in said] for mine in said]),
+        references=[example.references for example in examples],
+        changed=[example.changed for example in examples],
+        change_types=[example.change_type for example in examples],
+        truths=[example.truth for example in examples],
+    )

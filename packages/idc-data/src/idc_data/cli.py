@@ -1,0 +1,149 @@
+"""The command `idc-data`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+
+from idc_data.example import SPLITS, ChangeExample, Reader
+
+_Folder = click.Path(path_type=Path)
+_ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
+_FORMATS = ("clevr-change",)  # readers of what others publish
+
+
+class _Mistake(click.ClickException):
+    exit_code = 2
+
+
+class _OneLineErrors(click.Group):
+    """A mistake of the user's is one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has gone: click ends quietly
+        except (ValueError, OSError) as error:
+            raise _Mistake(str(error)) from error
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="idc-data")
+def main() -> None:
+    """Change-captioning data: make it, import it, check it, look at it.
+
+    \b
+    A dataset is a folder with train/, val/ and test/, each of them with
+    images and a metadata.jsonl that pairs them with captions.
+    """  # noqa: D301
+
+
+@main.command()
+@click.argument("out", type=_Folder)
+@click.option("--num", type=click.IntRange(min=1), required=True, help="Pairs in each split.")
+@click.option("--split", "splits", type=click.Choice(SPLITS), multiple=True, help="Repeatable.  [default: all three]")
+@click.option("--size", type=click.IntRange(min=16), default=64, show_default=True, help="Width and height in pixels.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other scenes.")
+@click.option("--overwrite", is_flag=True, help="Replace splits that OUT has.")
+def scenes(out: Path, num: int, splits: tuple[str, ...], size: int, seed: int, overwrite: bool) -> None:
+    """Render procedural before/after scenes with exact captions into OUT.
+
+    \b
+    Examples:
+      idc-data scenes data/scenes --num 1000
+      idc-data scenes data/large --num 200 --split test --size 192 --seed 3
+    """  # noqa: D301
+    from idc_data.readers import open_reader
+
+    splits = splits or SPLITS
+    settings = {"name": "scenes", "image_size": size, "seed": seed}
+    _write(out, [open_reader({**settings, f"{split}_pairs": num}, split) for split in splits], overwrite=overwrite)
+
+
+@main.command(name="import")
+@click.argument("format", type=click.Choice(_FORMATS))
+@click.argument("src", type=_ExistingFolder)
+@click.argument("out", type=_Folder)
+@click.option("--split", "splits", type=click.Choice(SPLITS), multiple=True, help="Repeatable.  [default: all three]")
+@click.option("--overwrite", is_flag=True, help="Replace splits that OUT has.")
+def import_(format: str, src: Path, out: Path, splits: tuple[str, ...], overwrite: bool) -> None:
+    """Copy a dataset in the layout of its FORMAT, in the folder SRC, into the project's own layout in OUT.
+
+    \b
+    Examples:
+      idc-data import clevr-change downloads/clevr_change/data data/clevr_change
+      idc-data import clevr-change downloads/data data/clevr_test --split test
+    """  # noqa: D301
+    from idc_data.readers import open_reader
+
+    readers = [open_reader({"name": format, "root": src}, split) for split in splits or SPLITS]
+    _write(out, readers, overwrite=overwrite)
+
+
+@main.command()
+@click.argument("dataset", metavar="DIR", type=_ExistingFolder)
+def check(dataset: Path) -> None:
+    """Find what would spoil a training or a score: one line per problem.
+
+    \b
+    The exit code is 0 for a clean dataset and 1 for one with problems.
+
+    \b
+    Example:
+      idc-data check data/scenes
+    """  # noqa: D301
+    from idc_data.check import check_dataset
+
+    problems = check_dataset(dataset)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        errors = sum(problem.severity == "error" for problem in problems)
+        click.echo(f"{errors} errors, {len(problems) - errors} warnings", err=True)
+        raise SystemExit(1)
+    click.echo(f"{dataset}: no problem found", err=True)
+
+
+@main.command()
+@click.argument("dataset", metavar="DIR", type=_ExistingFolder)
+@click.option("--out", type=_Folder, help="The picture to write.  [default: <name of DIR>_<split>.png]")
+@click.option("--num", type=click.IntRange(min=1, max=200), default=12, show_default=True, help="Pairs to show.")
+@click.option("--split", type=click.Choice(SPLITS), help="[default: the first that DIR has]")
+def show(dataset: Path, out: Path | None, num: int, split: str | None) -> None:
+    """Draw a random sample of pairs with their captions: a PNG to look at.
+
+    \b
+    Examples:
+      idc-data show data/scenes
+      idc-data show data/scenes --split test --num 30 --out scenes.png
+    """  # noqa: D301
+    from idc_data.layout import METADATA, Folder
+    from idc_data.show import contact_sheet
+
+    split = split or next((name for name in SPLITS if (dataset / name / METADATA).is_file()), SPLITS[0])
+    pairs = Folder(split, root=dataset)
+    chosen = sorted(Random(0).sample(range(len(pairs)), min(num, len(pairs))))
+    out = out or Path(f"{dataset.resolve().name}_{split}.png")
+    contact_sheet([pairs[index] for index in chosen]).save(out)
+    click.echo(out)
+
+
+def _write(out: Path, readers: list[Reader], *, overwrite: bool) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from idc_data.layout import write_layout
+
+    total = sum(map(len, readers))
+    console = Console(stderr=True)
+    silent = not console.is_terminal
+    pairs = track(_each(readers), "Writing", total, console=console, transient=True, disable=silent)
+    counts = write_layout(out, pairs, overwrite=overwrite)
+    click.echo(f"{out}: " + ", ".join(f"{count} pairs in {split}" for split, count in counts.items()))
+
+
+def _each(readers: list[Reader]) -> Iterator[ChangeExample]:
+    return (reader[index] for reader in readers for index in range(len(reader)))

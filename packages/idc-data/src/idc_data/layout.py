@@ -1,0 +1,225 @@
+"""The on-disk layout: `<dataset>/<split>/metadata.jsonl` beside the images; Hugging Face `datasets` reads it too."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TextIO
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from idc_data.example import SPLITS, ChangeExample, Regions, load_image
+from idc_data.fingerprint import fingerprint
+
+METADATA = "metadata.jsonl"
+
+
+class Row(BaseModel):
+    """One line of metadata.jsonl: a `ChangeExample` whose images are named, relative to the folder of the line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(min_length=1)
+    before_file_name: str
+    after_file_name: str
+    references: tuple[str, ...] = Field(min_length=1)
+    changed: bool
+    change_type: str = Field(min_length=1)
+    regions: Regions | None = None
+    provenance: dict[str, Any] | None = None
+    truth: dict[str, Any] | None = None
+
+
+class Folder(Sequence[ChangeExample]):
+    """A split of a dataset in the project's own layout.
+
+    The lines are read and checked at once, the images when they are asked for (`before` and `after` are paths).
+
+    Args:
+        split: train, val or test: the folder below `root`.
+        root: The folder of the dataset.
+
+    Raises:
+        ValueError: A line is invalid, an id comes twice, or a file name leaves the folder; file and line are named.
+        OSError: The metadata or an image is missing.
+    """
+
+    endless = False
+
+    def __init__(self, split: str, *, root: Path) -> None:
+        self.split = split
+        self._folder = Path(root) / split
+        metadata = self._folder / METADATA
+        if not metadata.is_file():
+            there = [name for name in SPLITS if (Path(root) / name / METADATA).is_file()]
+            raise FileNotFoundError(
+                f"no {str(metadata)!r}: expected <dataset>/<split>/{METADATA}, "
+                + (f"and {str(root)!r} has only {', '.join(there)}" if there else f"and {str(root)!r} has no split")
+            )
+        self._rows: list[Row] = []
+        seen: set[str] = set()
+        images: list[Path] = []
+        for number, row in read_rows(metadata):
+            if row.id in seen:
+                raise ValueError(f"{metadata}:{number}: the id {row.id!r} comes twice, expected a name of its own")
+            for name in (row.before_file_name, row.after_file_name):
+                images.append(image_path(self._folder, name, line=f"{metadata}:{number}"))
+            seen.add(row.id)
+            self._rows.append(row)
+        if not self._rows:
+            raise ValueError(f"{metadata} is empty, expected one JSON object per line")
+        self.fingerprint = fingerprint(["folder", split], annotations=[metadata], images=images)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> ChangeExample:  # pyright: ignore[reportIncompatibleMethodOverride]
+        row = self._rows[index]
+        return ChangeExample(
+            before=self._folder / row.before_file_name,
+            after=self._folder / row.after_file_name,
+            split=self.split,
+            **{name: getattr(row, name) for name in Row.model_fields if not name.endswith("file_name")},
+        )
+
+
+def read_rows(metadata: Path) -> Iterator[tuple[int, Row]]:
+    """The lines of a metadata.jsonl, each with its number from 1; blank lines are passed over.
+
+    Raises:
+        ValueError: A line is not valid; file, line and field are named.
+    """
+    with metadata.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield number, parse_row(line, f"{metadata}:{number}")
+
+
+def parse_row(line: bytes, where: str) -> Row:
+    """One line of a metadata.jsonl.
+
+    Raises:
+        ValueError: It is not valid; `where` and the field are named.
+    """
+    try:
+        return Row.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from error
+
+
+def image_path(folder: Path, name: str, *, line: str) -> Path:
+    """The image that a line names.
+
+    Raises:
+        ValueError: The name leaves the folder (absolute, `..`, or a link to elsewhere).
+        FileNotFoundError: There is no such file.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{line}: the image {name!r} lies outside of {str(folder)!r}, expected a file below it")
+    if not path.is_file():
+        raise FileNotFoundError(f"{line}: there is no image {name!r} in {str(folder)!r}")
+    return path
+
+
+def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bool = False) -> dict[str, int]:
+    """Write examples as a dataset, each into the folder of its split, the images as PNG.
+
+    A split is written into a hidden folder that gets its name when everything is in it: a write that is killed leaves
+    no folder that looks complete, and the next write removes what it left.
+
+    Args:
+        root: The folder of the dataset; other splits that it has stay as they are.
+        examples: In the order of writing; they may be made one by one.
+        overwrite: Replace splits that exist. Otherwise they are an error.
+
+    Returns:
+        How many examples each split got.
+
+    Raises:
+        ValueError: A split exists or is none of train, val, test; an id comes twice; an image is damaged; there are no
+            references; there are no examples.
+    """
+    counts: dict[str, int] = {}
+    seen: set[str] = set()
+    with ExitStack() as stack:
+        files: dict[str, TextIO] = {}
+        for example in examples:
+            split = example.split
+            if split not in files:
+                stack.callback(shutil.rmtree, _unfinished(root, split), ignore_errors=True)
+                files[split] = stack.enter_context(_start(root, split, overwrite=overwrite))
+            if example.id in seen:
+                raise ValueError(f"the id {example.id!r} comes twice, expected a name of its own for every example")
+            seen.add(example.id)
+            files[split].write(_write_example(_unfinished(root, split), example) + "\n")
+            counts[split] = counts.get(split, 0) + 1
+        if not counts:
+            raise ValueError(f"there are no examples to write to {str(root)!r}")
+        for split, file in files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            if overwrite:
+                shutil.rmtree(root / split, ignore_errors=True)
+            _unfinished(root, split).replace(root / split)
+    return counts
+
+
+def _unfinished(root: Path, split: str) -> Path:
+    return root / f".{split}.unfinished"  # hidden: Hugging Face datasets passes over it
+
+
+def _start(root: Path, split: str, *, overwrite: bool) -> TextIO:
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+    target = root / split
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        if not overwrite:
+            raise ValueError(f"{str(target)!r} is there already: choose another folder, or ask to overwrite it")
+        if not (target / METADATA).is_file():
+            raise ValueError(f"{str(target)!r} has no {METADATA}, so it is not overwritten: remove it yourself")
+    shutil.rmtree(_unfinished(root, split), ignore_errors=True)
+    _unfinished(root, split).mkdir(parents=True)
+    return (_unfinished(root, split) / METADATA).open("w", encoding="utf-8")
+
+
+def _write_example(folder: Path, example: ChangeExample) -> str:
+    """Write the two images; returns the line of the metadata."""
+    if not example.references or not all(reference.strip() for reference in example.references):
+        raise ValueError(
+            f"example {example.id!r} has references {example.references!r}, expected one or more, no blanks"
+        )
+    names = {}
+    for side in ("before", "after"):
+        names[side] = f"{_file_stem(example.id)}_{side}.png"
+        Image.fromarray(load_image(getattr(example, side))).save(folder / names[side])
+    regions = example.regions
+    return json.dumps(
+        {
+            "id": example.id,
+            "before_file_name": names["before"],
+            "after_file_name": names["after"],
+            "references": example.references,
+            "changed": example.changed,
+            "change_type": example.change_type,
+            "regions": None if regions is None else {"before": regions.before, "after": regions.after},
+            "provenance": example.provenance,
+            "truth": example.truth,
+        },
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+
+
+def _file_stem(identity: str) -> str:
+    """The id itself if it is a plain file name; otherwise what is plain in it, and a hash that keeps it unique."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", identity)[:80]
+    return plain if plain == identity else f"{plain}-{sha256(identity.encode()).hexdigest()[:12]}"

@@ -1,0 +1,176 @@
+"""Batches for training and for evaluation, the same ones whatever the number of workers."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import count
+from multiprocessing.context import BaseContext
+from random import Random
+from typing import cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from idc_data.batch import Batch, collate
+from idc_data.example import ChangeExample, Reader
+from idc_data.spec import DataSpec
+from idc_data.tokenizer import Tokenizer
+from idc_data.transforms import PairedTransform
+
+_Key = tuple[int, list[int]]  # epoch, indices of the examples
+
+
+def batches_per_epoch(reader: Reader, spec: DataSpec, *, world: int = 1) -> int:
+    """How many training batches each of `world` processes sees in an epoch; the incomplete last one is dropped.
+
+    Raises:
+        ValueError: There is not even one.
+    """
+    num = len(reader) // (spec.batch_size * world)
+    if not num:
+        raise ValueError(
+            f"the training split has {len(reader)} pairs, fewer than one batch of {spec.batch_size} for {world} "
+            "processes: make batch_size smaller"
+        )
+    return num
+
+
+def train_batches(
+    reader: Reader,
+    tokenizer: Tokenizer,
+    spec: DataSpec,
+    *,
+    seed: int,
+    epoch: int = 0,
+    skip: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """Training batches without end: epoch after epoch, `batches_per_epoch` each, with workers that live on.
+
+    The order is a permutation that (seed, epoch) gives, or for an endless reader the next fresh examples. Augmentation
+    and the choice of captions depend on (seed, epoch, index) only. So the same arguments give the same batches, and
+    `skip` leaves out exactly the batches that an interrupted run has had.
+
+    Args:
+        reader: The training split.
+        tokenizer: Made from its captions.
+        spec: Batch size, workers, augmentation.
+        seed: Of the order, the augmentation and the choice of captions.
+        epoch: Where to begin.
+        skip: Batches of that epoch to leave out.
+        rank: Which of `world` processes this is: it gets every world-th example.
+        world: Number of processes that train together.
+
+    Raises:
+        ValueError: There is not one whole batch; or while iterating: an image is damaged, or `flip` meets a caption
+            that speaks of left or right.
+    """
+    num = batches_per_epoch(reader, spec, world=world)
+    if not 0 <= rank < world or not 0 <= skip <= num:
+        raise ValueError(f"rank {rank} of {world} and skip {skip} of {num} batches, expected rank < world, skip <= num")
+
+    def keys() -> Iterator[_Key]:
+        for current in count(epoch):
+            order = _order(reader, seed, current)[rank::world]
+            for start in range(skip if current == epoch else 0, num):
+                yield current, order[start * spec.batch_size : (start + 1) * spec.batch_size]
+
+    transform = PairedTransform(spec.image_size, flip=spec.flip, crop=spec.crop, color_jitter=spec.color_jitter)
+    batches = _Batches(reader, tokenizer, transform, captions_per_pair=spec.captions_per_pair, seed=seed)
+    return _iterate(batches, keys(), workers=spec.workers)
+
+
+def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec) -> Iterator[Batch]:
+    """Every example of a split once, in order, with its first reference and no augmentation; the last batch is short.
+
+    Raises:
+        ValueError: While iterating: an image is damaged.
+    """
+    indices = range(len(reader))
+    keys = [(0, list(indices[start : start + spec.batch_size])) for start in indices[:: spec.batch_size]]
+    batches = _Batches(reader, tokenizer, PairedTransform(spec.image_size), captions_per_pair=None, seed=0)
+    return _iterate(batches, keys, workers=min(spec.workers, len(keys)))
+
+
+def _order(reader: Reader, seed: int, epoch: int) -> list[int]:
+    if reader.endless:
+        return list(range(epoch * len(reader), (epoch + 1) * len(reader)))
+    order = list(range(len(reader)))
+    Random(f"order/{seed}/{epoch}").shuffle(order)
+    return order
+
+
+class _Batches(Dataset[Batch]):
+    """Whole batches by (epoch, indices), so that a reader that renders can render a batch at once."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        tokenizer: Tokenizer,
+        transform: PairedTransform,
+        *,
+        captions_per_pair: int | None,  # None: the first reference
+        seed: int,
+    ) -> None:
+        self.reader, self._tokenizer, self._transform = reader, tokenizer, transform
+        self._captions_per_pair, self._seed = captions_per_pair, seed
+
+    def __getitem__(self, key: _Key) -> Batch | ValueError | OSError:  # pyright: ignore[reportIncompatibleMethodOverride]
+        try:
+            return self._batch(*key)
+        except (ValueError, OSError) as error:
+            return error  # raised by `_iterate`: across a process it would come wrapped in the worker's traceback
+
+    def _batch(self, epoch: int, indices: list[int]) -> Batch:
+        read = getattr(self.reader, "examples", None)
+        examples: list[ChangeExample] = read(indices) if read else [self.reader[index] for index in indices]
+        before, after, captions = [], [], []
+        for index, example in zip(indices, examples, strict=True):
+            rng = Random(f"example/{self._seed}/{epoch}/{index}")
+            captions.append([self._tokenizer.encode(reference) for reference in self._choose(example.references, rng)])
+            first, second, _ = self._transform(example, rng)
+            before.append(first)
+            after.append(second)
+        return collate(examples, before, after, captions, pad_id=self._tokenizer.pad_id)
+
+    def _choose(self, references: tuple[str, ...], rng: Random) -> list[str] | tuple[str, ...]:
+        if self._captions_per_pair is None:
+            return references[:1]
+        return rng.sample(references, min(self._captions_per_pair, len(references)))
+
+
+def _iterate(batches: _Batches, keys: Iterable[_Key], *, workers: int) -> Iterator[Batch]:
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=keys,
+        num_workers=workers,
+        multiprocessing_context=_context(batches.reader) if workers else None,
+        worker_init_fn=_end_with_parent,
+        generator=torch.Generator(),  # or each loader takes a number from the global one, and so changes the dropout
+    )
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield cast(Batch, batch)
+
+
+def _end_with_parent(worker: int) -> None:
+    """End with a training process that is killed; workers and fork server would wait for each other for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _context(reader: Reader) -> BaseContext:
+    """Workers start from a clean server process that has imported what they need, once.
+
+    Forks of the training process would inherit the locks of its threads and the pipes of its child processes.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, type(reader).__module__])
+    return context

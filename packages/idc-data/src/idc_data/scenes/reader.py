@@ -1,0 +1,143 @@
+"""The `scenes` dataset: an endless stream of pairs for training, fixed sets for validation and test."""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+
+from idc_data.example import Box, ChangeExample, Regions
+from idc_data.scenes.grammar import references
+from idc_data.scenes.render import render
+from idc_data.scenes.world import CHANGE_TYPES, Pair, sample_pair
+
+_VERSION = 1  # counted up whenever the same settings give other pixels or words
+
+
+class Scenes(Sequence[ChangeExample]):
+    """Pairs of small 3-D scenes in CLEVR's vocabulary, every change type (and no change) equally often.
+
+    The same (settings, split, index) gives the same pixels and words on any number of workers.
+
+    Args:
+        split: `train` (endless: any index gives a fresh pair), `val` or `test` (fixed sets).
+        seed: Which world the pairs are drawn from; splits of one seed share no pair.
+        image_size: Width and height of the images, in pixels.
+        train_pairs: How many pairs make a training epoch.
+        val_pairs: Size of the validation set.
+        test_pairs: Size of the test set.
+        min_objects: Fewest objects in a scene.
+        max_objects: Most objects in a scene, up to 8.
+        camera_jitter: Largest turn of each side's camera about the scene, in degrees.
+        light_jitter: Largest relative change of each side's brightness (the light also turns: 6 degrees for 0.1).
+        change_types: The change types to draw from; `none` is a distractor.
+        num_references: Reference captions of a pair, 4 to 10.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        *,
+        seed: int = 0,
+        image_size: int = 64,
+        train_pairs: int = 10_000,
+        val_pairs: int = 500,
+        test_pairs: int = 2_000,
+        min_objects: int = 2,
+        max_objects: int = 4,
+        camera_jitter: float = 2.0,
+        light_jitter: float = 0.1,
+        change_types: tuple[str, ...] = CHANGE_TYPES,
+        num_references: int = 5,
+    ) -> None:
+        sizes = {"train": train_pairs, "val": val_pairs, "test": test_pairs}
+        if split not in sizes:
+            raise ValueError(f"scenes: split is {split!r}, expected one of {', '.join(sizes)}")
+        if not 1 <= min_objects <= max_objects <= 8:
+            raise ValueError(f"scenes: {min_objects} to {max_objects} objects, expected 1 <= min <= max <= 8")
+        if {"add", "drop", "move"} & set(change_types) and max_objects < 2:
+            raise ValueError("scenes: max_objects is 1, expected at least 2 for objects to come and go")
+        if unknown := set(change_types) - set(CHANGE_TYPES):
+            raise ValueError(f"scenes: change_types has {sorted(unknown)}, expected some of {', '.join(CHANGE_TYPES)}")
+        if not change_types or not 4 <= num_references <= 10 or min(sizes.values()) < 1 or image_size < 16:
+            raise ValueError(
+                "scenes: expected at least one change type, 4 to 10 references, 1 pair per split and 16 pixels, got "
+                f"{change_types}, {num_references}, {sizes} and {image_size}"
+            )
+        self.split = split
+        self.endless = split == "train"
+        self._length = sizes[split]
+        self._seed, self._image_size, self._num_references = seed, image_size, num_references
+        self._change_types = tuple(change_types)
+        self._world = {
+            "min_objects": min_objects,
+            "max_objects": max_objects,
+            "camera_jitter": camera_jitter,
+            "light_jitter": light_jitter,
+        }
+        settings = [_VERSION, split, seed, image_size, num_references, self._change_types, self._world]
+        if not self.endless:
+            settings.append(self._length)
+        self.fingerprint = sha256(json.dumps(settings).encode()).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> ChangeExample:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.endless and not -self._length <= index < self._length:
+            raise IndexError(index)
+        return self.examples([index % self._length if not self.endless else index])[0]
+
+    def examples(self, indices: Iterable[int]) -> list[ChangeExample]:
+        """Render several pairs at once, which is faster than one by one."""
+        chosen = [(index, *self._pair(index)) for index in indices]
+        states = [
+            state
+            for _, pair, _ in chosen
+            for state in ((pair.before, pair.view_before), (pair.after, pair.view_after))
+        ]
+        images, shown = render(states, self._image_size, parallel=get_worker_info() is None)
+        return [
+            ChangeExample(
+                id=f"{self.split}-{index:06d}",
+                before=images[2 * row],
+                after=images[2 * row + 1],
+                references=captions,
+                changed=pair.change_type != "none",
+                change_type=pair.change_type,
+                split=self.split,
+                regions=Regions(
+                    before=_boxes(shown[2 * row], pair.changed_before),
+                    after=_boxes(shown[2 * row + 1], pair.changed_after),
+                ),
+                provenance={"generator": f"scenes/{_VERSION}", "seed": self._seed, "index": index},
+                truth=pair.truth(),
+            )
+            for row, (index, pair, captions) in enumerate(chosen)
+        ]
+
+    def captions(self, num: int) -> list[str]:
+        """The references of the first `num` pairs, without rendering: what a tokenizer is trained on."""
+        return [caption for index in range(num) for caption in self._pair(index)[1]]
+
+    def _pair(self, index: int) -> tuple[Pair, tuple[str, ...]]:
+        rng = Random(f"{_VERSION}/{self._seed}/{self.split}/{index}")
+        pair = sample_pair(rng, change_type=rng.choice(self._change_types), **self._world)
+        return pair, references(pair, rng, self._num_references)
+
+
+def _boxes(shown: NDArray[np.int8], index: int | None) -> tuple[Box, ...]:
+    """The box around what is visible of one object: x, y, width, height in pixels."""
+    if index is None:
+        return ()
+    rows, columns = np.nonzero(shown == index + 1)
+    if not len(rows):
+        return ()
+    left, top = int(columns.min()), int(rows.min())
+    return ((float(left), float(top), float(columns.max() + 1 - left), float(rows.max() + 1 - top)),)

@@ -1,0 +1,38 @@
+"""The data section of an experiment's spec."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Part = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataSpec(BaseModel):
+    """Which pairs to read and how to batch them.
+
+    Attributes:
+        dataset: A reader by name (`scenes`), the path of a folder in the project's own layout, or a mapping with the
+            `name` of either and its settings. `idc_data.readers.resolve_reader` checks it.
+        image_size: Height and width of the images that a model sees, in pixels.
+        batch_size: Pairs per batch (and per process, in distributed training).
+        workers: Processes that prepare batches; 0 prepares them in the training process.
+        captions_per_pair: References of a pair that one training step learns from.
+        flip: Mirror half of the training pairs; refused where captions speak of left and right.
+        crop: Largest part of width and height that a random crop removes.
+        color_jitter: Largest relative change of brightness and contrast, each side on its own.
+        max_length: Most tokens of a caption, beginning and end included.
+        min_frequency: Words that are rarer in the training captions become unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str | dict[str, Any] = "scenes"
+    image_size: int = Field(default=64, ge=8)
+    batch_size: int = Field(default=64, ge=1)
+    workers: int = Field(default=1, ge=0)
+    captions_per_pair: int = Field(default=1, ge=1)
+    flip: bool = False
+    crop: _Part = 0.0
+    color_jitter: _Part = 0.0
+    max_length: int = Field(default=40, ge=3)
+    min_frequency: int = Field(default=1, ge=1)

@@ -1,0 +1,27 @@
+"""Change-captioning evaluation: captions in, scores out."""
+
+from idc_eval.changed import claims_change
+from idc_eval.meteor import Meteor
+from idc_eval.metrics import FAST_METRICS, METRICS
+from idc_eval.prediction import Prediction, read_predictions, write_predictions
+from idc_eval.scene_truth import SceneTruth, Verdict, judge
+from idc_eval.score import Scores, reference_ceiling, score
+from idc_eval.statement import Statement, read_statement
+
+__all__ = [
+    "FAST_METRICS",
+    "METRICS",
+    "Meteor",
+    "Prediction",
+    "SceneTruth",
+    "Scores",
+    "Statement",
+    "Verdict",
+    "claims_change",
+    "judge",
+    "read_predictions",
+    "read_statement",
+    "reference_ceiling",
+    "score",
+    "write_predictions",
+]

@@ -1,0 +1,113 @@
+"""The command `idc-eval`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from idc_eval.score import Scores
+
+
+class UserError(click.ClickException):
+    """A mistake of the person who typed the command: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="idc-eval")
+def main() -> None:
+    """Score change captions."""
+
+
+@main.command("score")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="NAMES",
+    help="Which metrics, comma-separated: bleu (all four) or bleu-1..bleu-4, meteor, rouge-l, cider, "
+    "statement_accuracy, change_type_accuracy, attribute_accuracy, false_alarm_rate, miss_rate. "
+    "Default: all but meteor, which takes ten seconds to start.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else; values 0..1 (CIDEr 0..10).")
+@click.option("--ceiling", is_flag=True, help="Also score one reference of each pair against its other references.")
+@click.option("--by-type", is_flag=True, help="Also show accuracies and rates by change type (JSON always has them).")
+def score_command(file: Path, metrics: tuple[str, ...], as_json: bool, ceiling: bool, by_type: bool) -> None:
+    """Score FILE, a predictions file: one JSON object per line.
+
+    \b
+    A line:
+      {"id": "7", "hypothesis": "the cube is gone", "references": ["the red cube is missing"],
+       "changed": true, "change_type": "drop"}
+    id, hypothesis and references are needed; changed, change_type, truth and log_prob are optional.
+
+    \b
+    Examples:
+      idc-eval score predictions.jsonl
+      idc-eval score predictions.jsonl --metrics bleu,meteor,rouge-l,cider --ceiling
+      idc-eval score predictions.jsonl --json > scores.json
+    """  # noqa: D301 - click reads the \b
+    from idc_eval.meteor import Meteor
+    from idc_eval.metrics import FAST_METRICS
+    from idc_eval.prediction import read_predictions
+    from idc_eval.score import reference_ceiling, score
+
+    names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
+    try:
+        with Meteor() as meteor:
+            predictions = read_predictions(file)
+            scores = score(predictions, names, meteor=meteor)
+            best = reference_ceiling(predictions, names, meteor=meteor) if ceiling else None
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        report = scores.summary() | ({"ceiling": best.summary()} if best else {})
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _print_tables(scores, best, by_type)
+
+
+def _print_tables(scores: "Scores", ceiling: "Scores | None", by_type: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=f"{scores.n} examples, protocol {scores.protocol}, values x 100")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("examples", justify="right")
+    if ceiling:
+        table.add_column("one reference against the others", justify="right")
+        table.add_column("examples", justify="right")
+    for name, value in scores.values.items():
+        row = [name, f"{100 * value:.1f}", str(scores.counts[name])]
+        if ceiling and name in ceiling.values:
+            row += [f"{100 * ceiling.values[name]:.1f}", str(ceiling.counts[name])]
+        table.add_row(*row)
+    console.print(table)
+    for reason in dict.fromkeys(scores.skipped.values()):
+        names = ", ".join(name for name, why in scores.skipped.items() if why == reason)
+        console.print(f"skipped {names}: {reason}", highlight=False)
+    if by_type:
+        console.print(_type_table(scores) if scores.by_type else "by type: no example carries `change_type` or `truth`")
+    versions = ", ".join(f"{library} {number}" for library, number in scores.versions.items())
+    console.print(f"{scores.tokenizer}; {versions}", style="dim", highlight=False)
+
+
+def _type_table(scores: "Scores") -> "Table":
+    from rich.table import Table
+
+    names = list(dict.fromkeys(name for row in scores.by_type.values() for name in row if name != "n"))
+    table = Table("type", title="By change type, values x 100")
+    for name in ("examples", *names):
+        words = name.split("_")  # a long heading wraps between its words
+        table.add_column(" ".join(words), justify="right", min_width=max(map(len, words)))
+    for change_type, row in scores.by_type.items():
+        values = [f"{100 * row[name]:.1f}" if name in row else "-" for name in names]
+        table.add_row(change_type, str(int(row["n"])), *values)
+    return table

@@ -1,0 +1,132 @@
+"""The metrics: a table from each name to what computes it."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+from idc_eval import captions
+from idc_eval.changed import claims_change
+from idc_eval.measured import Measured, share
+from idc_eval.meteor import Meteor
+from idc_eval.prediction import Prediction
+from idc_eval.scene_truth import Verdict, judge
+
+
+class Evaluation:
+    """What the metrics of one set of predictions share, each computed once and only if a metric asks for it."""
+
+    def __init__(self, predictions: Sequence[Prediction], meteor: Meteor) -> None:
+        self.predictions = predictions
+        self.meteor = meteor
+
+    @cached_property
+    def captions(self) -> captions.Captions:
+        """The tokenised captions."""
+        return captions.tokenized(self.predictions)
+
+    @cached_property
+    def bleu(self) -> list[Measured]:
+        """BLEU-1 to BLEU-4."""
+        return captions.bleu(self.captions)
+
+    @cached_property
+    def verdicts(self) -> list[Verdict | None]:
+        """What is right about each hypothesis, None where the scene's truth is not known."""
+        return [None if p.truth is None else _verdict(p) for p in self.predictions]
+
+    @cached_property
+    def claims(self) -> list[bool]:
+        """Whether each hypothesis claims a change."""
+        return [claims_change(p.hypothesis) for p in self.predictions]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is computed, and what is missing where it can judge no example at all."""
+
+    compute: Callable[[Evaluation], Measured]
+    without: str = "there is no example"
+    min_examples: int = 1
+    judges: bool = False
+    """Each example gets right or wrong, so the metric can be broken down by change type."""
+
+
+def _bleu(order: int, evaluation: Evaluation) -> Measured:
+    return evaluation.bleu[order - 1]
+
+
+def _meteor(evaluation: Evaluation) -> Measured:
+    words = evaluation.captions
+    return Measured(*evaluation.meteor.score(words.hypotheses, words.references))
+
+
+def _verdict_share(part: str, evaluation: Evaluation) -> Measured:
+    return share([None if verdict is None else getattr(verdict, part) for verdict in evaluation.verdicts])
+
+
+def _false_alarms(evaluation: Evaluation) -> Measured:
+    pairs = zip(evaluation.predictions, evaluation.claims, strict=True)
+    return share([claims if p.changed is False else None for p, claims in pairs])
+
+
+def _misses(evaluation: Evaluation) -> Measured:
+    pairs = zip(evaluation.predictions, evaluation.claims, strict=True)
+    return share([not claims if p.changed else None for p, claims in pairs])
+
+
+_NO_TRUTH = "no example carries `truth`, the facts of a procedural scene"
+METRICS: dict[str, Metric] = {
+    "bleu-1": Metric(partial(_bleu, 1)),
+    "bleu-2": Metric(partial(_bleu, 2)),
+    "bleu-3": Metric(partial(_bleu, 3)),
+    "bleu-4": Metric(partial(_bleu, 4)),
+    "meteor": Metric(_meteor),
+    "rouge-l": Metric(lambda evaluation: captions.rouge_l(evaluation.captions)),
+    "cider": Metric(
+        lambda evaluation: captions.cider(evaluation.captions),
+        without="CIDEr weighs words by how few examples have them, so it needs two examples or more",
+        min_examples=2,
+    ),
+    "statement_accuracy": Metric(partial(_verdict_share, "statement_right"), _NO_TRUTH, judges=True),
+    "change_type_accuracy": Metric(partial(_verdict_share, "type_right"), _NO_TRUTH, judges=True),
+    "attribute_accuracy": Metric(
+        partial(_verdict_share, "attributes_right"), f"{_NO_TRUTH} with a change", judges=True
+    ),
+    "false_alarm_rate": Metric(_false_alarms, "no example is marked `changed: false`", judges=True),
+    "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True),
+}
+"""Every metric by its name: add one here."""
+
+SHORTHANDS = {"bleu": ("bleu-1", "bleu-2", "bleu-3", "bleu-4")}
+FAST_METRICS = tuple(name for name in METRICS if name != "meteor")
+"""All but METEOR, whose Java program takes ten seconds to start."""
+
+
+def metric_names(metrics: Iterable[str]) -> list[str]:
+    """Spell out shorthands, drop repetitions, and refuse unknown names.
+
+    Raises:
+        ValueError: A name that is no metric (with the nearest one that is), or no name at all.
+    """
+    if isinstance(metrics, str):
+        raise ValueError(f"metrics is {metrics!r}, expected a list of names such as [{metrics!r}]")
+    names: dict[str, None] = {}
+    for name in metrics:
+        for full in SHORTHANDS.get(name, (name,)):
+            if full not in METRICS:
+                near = difflib.get_close_matches(name, [*METRICS, *SHORTHANDS], n=1, cutoff=0.4)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ValueError(f"unknown metric {name!r}; {hint}There are: {', '.join([*SHORTHANDS, *METRICS])}")
+            names[full] = None
+    if not names:
+        raise ValueError(f"no metric named, expected some of: {', '.join([*SHORTHANDS, *METRICS])}")
+    return list(names)
+
+
+def _verdict(prediction: Prediction) -> Verdict:
+    assert prediction.truth is not None
+    try:
+        return judge(prediction.hypothesis, prediction.truth)
+    except ValueError as error:
+        raise ValueError(f"example {prediction.id!r}: {error}") from error

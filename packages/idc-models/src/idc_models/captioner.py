@@ -1,0 +1,102 @@
+"""The model: one module that encodes a pair, fuses it and writes a caption."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from idc_models.contract import Decoder, Encoder, Fused, Fusion, Generated, Images, Objective, Outputs, TrainingBatch
+from idc_models.decoding import generate
+
+
+class Captioner(nn.Module):
+    """Captions what changed between two images: encoder, fusion and decoder, and the objectives that train them.
+
+    Args:
+        encoder: sees both images with the same weights.
+        fusion: makes the memory.
+        decoder: writes the caption.
+        objectives: what is minimised, by name; their parameters are part of the model.
+        weights: the weight of each objective in the loss, by the same names.
+
+    Raises:
+        ValueError: an objective has no weight, or the other way round.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        fusion: Fusion,
+        decoder: Decoder,
+        objectives: Mapping[str, Objective],
+        weights: Mapping[str, float],
+    ) -> None:
+        super().__init__()
+        if objectives.keys() != weights.keys():
+            raise ValueError(f"objectives are {sorted(objectives)}, but weights are given for {sorted(weights)}")
+        self.encoder = encoder
+        self.fusion = fusion
+        self.decoder = decoder
+        # A module's name has no dot, which package.module:Class has.
+        self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
+        self.weights = dict(weights)
+
+    def fuse(self, before: Images, after: Images) -> Fused:
+        """Encodes both images and fuses their grids."""
+        images = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)  # faster convolutions
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return self.fusion(*self.encoder(images).chunk(2))
+
+    def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Computes the loss; here because wrappers such as DistributedDataParallel hook into `forward`."""
+        return self.loss(batch)
+
+    def loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Computes every objective and their weighted total.
+
+        Returns:
+            The total as "loss", and each part under its own name, before its weight. The fusion's losses have weight 1.
+
+        Raises:
+            ValueError: a loss of the fusion has the name of an objective.
+        """
+        fused = self.fuse(batch.before, batch.after)
+        # The last token predicts nothing; several captions share the memory of their pair.
+        decoded = self.decoder(fused.memory.index_select(0, batch.pair), batch.tokens[:, :-1])
+        outputs = Outputs(fused, decoded, batch.tokens, batch.pair, batch.shared, self.decoder.vocab.pad_id)
+        parts = {
+            name: objective(outputs) for name, objective in zip(self.weights, self.objectives.values(), strict=True)
+        }
+        if clash := parts.keys() & fused.losses.keys():
+            raise ValueError(f"both the fusion and an objective call a loss {sorted(clash)}; rename that of the fusion")
+        total = torch.stack([self.weights[name] * part for name, part in parts.items()] + list(fused.losses.values()))
+        return {"loss": total.sum(), **parts, **fused.losses}
+
+    def generate(
+        self,
+        before: Images,
+        after: Images,
+        *,
+        beam: int = 1,
+        max_length: int | None = None,
+        length_penalty: float = 0.0,
+        sample: bool = False,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> Generated:
+        """Writes one caption per pair, in eval mode best; the arguments are those of `decoding.generate`."""
+        with torch.no_grad():
+            memory = self.fuse(before, after).memory
+        return generate(
+            self.decoder,
+            memory,
+            beam=beam,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            sample=sample,
+            temperature=temperature,
+            top_k=top_k,
+            generator=generator,
+        )

@@ -1,0 +1,68 @@
+"""The command `idc-models`: what is installed, and whether it keeps the contract."""
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from idc_models.registry import KINDS, describe, names, suggestion
+
+
+@click.group()
+def main() -> None:
+    """Encoders, fusions, decoders and objectives for change captioning."""
+
+
+@main.command(name="list")
+def list_plugins() -> None:
+    """List every installed plugin: what it is, whose it is, and where."""
+    table = Table("kind", "name", "owner", box=None, header_style="bold", pad_edge=False)
+    table.add_column("what and where", overflow="fold")
+    for plugin in (plugin for kind in KINDS for plugin in describe(kind)):
+        what = Text(f"{plugin.summary}\n").append(plugin.where.removeprefix(f"{Path.cwd()}/"), "dim")
+        table.add_row(plugin.kind, plugin.name, plugin.owner, what)
+    Console().print(table)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), help="Needed for package.module:Class, and for a name of two kinds.")
+def check(name: str, kind: str | None) -> None:
+    """Run the contract suite on the plugin NAME (or package.module:Class), with its default settings."""
+    try:
+        from idc_models.testing import check as run
+
+        results = run(kind or kind_of(name), name)
+    except ValueError as error:
+        fail(error)
+    console = Console(highlight=False)
+    for result in results:
+        mark = Text("broken", "red") if result.error else Text("ok", "green")
+        console.print(mark.append(f"  {result.check}: {result.error or result.promise}", "default"), soft_wrap=True)
+    if any(result.error for result in results):
+        sys.exit(1)
+
+
+def kind_of(name: str) -> str:
+    """Gives the one kind that has a plugin of this name.
+
+    Raises:
+        ValueError: none has, or several have.
+    """
+    kinds = [kind for kind in KINDS if name in names(kind)]
+    if len(kinds) == 1:
+        return kinds[0]
+    if kinds or ":" in name:
+        raise ValueError(f"{name!r} does not say what it is; add --kind {' or --kind '.join(kinds or KINDS)}")
+    known = {name for kind in KINDS for name in names(kind)}
+    raise ValueError(f"unknown plugin {name!r}{suggestion(name, known)}")
+
+
+def fail(error: Exception) -> NoReturn:
+    """Tells a mistake of the user's in one line, exit code 2."""
+    click.echo(f"Error: {error}", err=True)
+    sys.exit(2)

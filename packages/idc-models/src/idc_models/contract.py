@@ -1,0 +1,216 @@
+"""What an encoder, a fusion, a decoder and an objective promise to each other.
+
+Axes in the shape annotations: b pairs in a batch, n captions in a batch, c h w image, gh gw grid, d visual width,
+m memory slots, e memory width, l caption tokens, v vocabulary, s decoder state. Positional constructor arguments are
+wired from the neighbouring part; keyword-only ones are the settings of a spec: their annotations and defaults are its
+schema.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from pydantic import Field
+from torch import Tensor, nn
+
+#: A setting in [0, 1), such as a dropout rate.
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+#: Images as they come from a loader: RGB, bytes or floats in [0, 1].
+Images = UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
+
+#: What a decoder remembers between two tokens: named tensors, the batch first in each of them.
+State = dict[str, Tensor]
+
+
+@runtime_checkable
+class TokenSpace(Protocol):
+    """What a model must know about text; any tokenizer with these five numbers will do."""
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, the special ones included."""
+        ...
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills a caption up to the length of its batch."""
+        ...
+
+    @property
+    def bos_id(self) -> int:
+        """Token that every caption begins with."""
+        ...
+
+    @property
+    def eos_id(self) -> int:
+        """Token that every caption ends with."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens that a caption has, bos and eos included."""
+        ...
+
+
+@runtime_checkable
+class TrainingBatch(Protocol):
+    """Image pairs and their captions, as `Captioner.loss` takes them."""
+
+    @property
+    def before(self) -> Images:
+        """Before images."""
+        ...
+
+    @property
+    def after(self) -> Images:
+        """After images."""
+        ...
+
+    @property
+    def tokens(self) -> Int[Tensor, "n l"]:
+        """Captions: bos, words, eos, padding."""
+        ...
+
+    @property
+    def pair(self) -> Int[Tensor, " n"]:
+        """Which pair of the batch each caption describes."""
+        ...
+
+    @property
+    def shared(self) -> Bool[Tensor, "b b"]:
+        """True where two pairs have a reference in common; the diagonal is True."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The memory that a fusion makes of two grids, and what else it found out."""
+
+    memory: Float[Tensor, "b m e"]
+    """What the decoder attends to. The built-in fusions keep one slot per grid cell, row by row."""
+    change_map: Float[Tensor, "b gh gw"] | None = None
+    """Where the change is, in [0, 1], if the fusion says so."""
+    losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """Named scalars that are added to the training loss as they are."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder makes of captions that it is given: `logits[:, t]` predicts `tokens[:, t + 1]`."""
+
+    logits: Float[Tensor, "n l v"]
+    states: Float[Tensor, "n l s"]
+    """The decoder's representation of each position, from which the logits are computed."""
+    attention: Float[Tensor, "n l m"] | None = None
+    """Share of each memory slot in the prediction at each position; sums to 1 over the slots."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Everything that an objective may look at: one forward pass over n captions of b pairs."""
+
+    fused: Fused
+    decoded: Decoded
+    """Over the positions 0 .. l - 2: the last token predicts nothing."""
+    tokens: Int[Tensor, "n l"]
+    pair: Int[Tensor, " n"]
+    shared: Bool[Tensor, "b b"]
+    pad_id: int
+
+    @property
+    def targets(self) -> Int[Tensor, "n l"]:
+        """The token that each position of `decoded` has to predict."""
+        return self.tokens[:, 1:]
+
+    @property
+    def mask(self) -> Bool[Tensor, "n l"]:
+        """True where there is a token to predict, False on padding."""
+        return self.targets != self.pad_id
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One caption per pair, written by the model."""
+
+    tokens: Int[Tensor, "b l"]
+    """Without bos, with eos (unless the length limit came first), padded after it."""
+    log_probs: Float[Tensor, " b"]
+    """Natural log-probability of each caption: the sum over its tokens, eos included."""
+    alternatives: Int[Tensor, "b k l"] | None = None
+    """All hypotheses of the beam, best first; None without a beam."""
+
+
+class Encoder(nn.Module):
+    """Turns an image into a grid of features; publishes `dim`, the width of a cell."""
+
+    dim: int
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
+        """Encodes images with values in [0, 1]; the encoder normalises them as it likes."""
+        raise NotImplementedError
+
+    def load_pretrained(self) -> None:
+        """Loads the pre-trained weights that the settings ask for; by default there are none.
+
+        Called once after construction, and not at all when a checkpoint is about to be loaded: constructing an encoder
+        touches neither disk nor network.
+        """
+
+
+class Fusion(nn.Module):
+    """Turns the two grids into the decoder's memory; publishes `memory_dim`, the width of a slot."""
+
+    memory_dim: int
+
+    def __init__(self, visual_dim: int) -> None:
+        super().__init__()
+
+    def forward(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Fused:
+        """Fuses the grids of the before and the after image."""
+        raise NotImplementedError
+
+
+class Decoder(nn.Module):
+    """Turns memory and the tokens so far into logits of the next token; keeps `vocab`.
+
+    `start`, `step` and `reorder` decode token by token. Here they run `forward` over all tokens so far, which is right
+    for every decoder and slow for long captions; a decoder with a cache overrides `start` and `step`.
+    """
+
+    def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
+        super().__init__()
+        self.vocab = vocab
+
+    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+        """Predicts the token after each position, having seen the tokens up to that position only."""
+        raise NotImplementedError
+
+    def start(self, memory: Float[Tensor, "n m e"]) -> State:
+        """Gives the state before the first token."""
+        return {"memory": memory, "tokens": torch.empty(len(memory), 0, dtype=torch.long, device=memory.device)}
+
+    def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
+        """Reads one token; gives the logits of the next one and the new state."""
+        tokens = torch.cat([state["tokens"], token[:, None]], dim=1)
+        return self(state["memory"], tokens).logits[:, -1], {"memory": state["memory"], "tokens": tokens}
+
+    def reorder(self, state: State, index: Int[Tensor, " k"]) -> State:
+        """Gives the state of a batch whose row i is the old row `index[i]`."""
+        return {name: value.index_select(0, index) for name, value in state.items()}
+
+
+class Objective(nn.Module):
+    """Something to minimise; its own parameters are trained and saved with the model."""
+
+    def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
+        super().__init__()
+
+    def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
+        """Computes the loss of one forward pass, before the weight that the spec gives it."""
+        raise NotImplementedError
+
+
+#: The class that a plugin of each kind extends.
+BASES: dict[str, type[nn.Module]] = {"encoder": Encoder, "fusion": Fusion, "decoder": Decoder, "objective": Objective}

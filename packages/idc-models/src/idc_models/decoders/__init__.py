@@ -1,0 +1,1 @@
+"""Decoders: memory and the tokens so far become the next token."""

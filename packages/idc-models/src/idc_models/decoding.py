@@ -1,0 +1,97 @@
+"""Writes captions token by token: greedily, with a beam, or by sampling; one search for every decoder."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from idc_models.contract import Decoder, Generated
+
+
+@torch.no_grad()
+def generate(
+    decoder: Decoder,
+    memory: Float[Tensor, "b m e"],
+    *,
+    beam: int = 1,
+    max_length: int | None = None,
+    length_penalty: float = 0.0,
+    sample: bool = False,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    generator: torch.Generator | None = None,
+) -> Generated:
+    """Writes the caption of each memory.
+
+    A hypothesis is ranked by log P / length ** length_penalty, where length counts its tokens with eos. Finished
+    hypotheses stay in the beam and compete with the others. Probabilities are the model's own at temperature 1; padding
+    and bos are never chosen.
+
+    Args:
+        decoder: in eval mode, unless dropout is wanted.
+        memory: what it attends to.
+        beam: hypotheses kept for each memory; 1 is greedy.
+        max_length: most tokens of a caption, eos included; by default what the decoder's vocabulary says.
+        length_penalty: 0 ranks by probability, which favours short captions; 1 by probability per token.
+        sample: draw each token instead of searching.
+        temperature: of the draw; below 1 it is bolder.
+        top_k: draw from the k likeliest tokens only; 0 draws from all.
+        generator: source of the draw's randomness.
+
+    Raises:
+        ValueError: an argument is out of range, or sampling is asked for with a beam.
+    """
+    vocab, batch, device = decoder.vocab, len(memory), memory.device
+    limit = vocab.max_length - 1 if max_length is None else max_length
+    _check(limit, beam, vocab.size, sample, temperature, top_k)
+    never = torch.tensor([vocab.pad_id, vocab.bos_id], device=device)
+    offsets = torch.arange(batch, device=device)[:, None] * beam
+
+    state = decoder.start(memory.repeat_interleave(beam, dim=0))
+    token = torch.full((batch, beam), vocab.bos_id, device=device)
+    tokens = torch.empty(batch, beam, 0, dtype=torch.long, device=device)
+    lengths = torch.zeros(batch, beam, dtype=torch.long, device=device)
+    finished = torch.zeros(batch, beam, dtype=torch.bool, device=device)
+    totals = torch.full((batch, beam), -torch.inf, device=device)
+    totals[:, 0] = 0.0  # all hypotheses begin alike: only the first may be continued
+
+    for _ in range(limit):
+        logits, state = decoder.step(state, token.flatten())
+        log_probs = logits.float().log_softmax(1).view(batch, beam, -1)
+        log_probs = log_probs.index_fill(2, never, -torch.inf).masked_fill(finished[..., None], -torch.inf)
+        log_probs[..., vocab.pad_id].masked_fill_(finished, 0.0)  # after eos comes padding, at no cost
+        continued = totals[..., None] + log_probs
+        if sample:
+            choice = _draw(log_probs[:, 0], temperature, top_k, generator)
+        else:
+            ended = lengths + (~finished).long()
+            choice = (continued / ended[..., None] ** length_penalty).flatten(1).topk(beam, dim=1).indices
+        source, token = choice // vocab.size, choice % vocab.size
+        totals = continued.flatten(1).gather(1, choice)
+        going = ~finished.gather(1, source)
+        lengths = lengths.gather(1, source) + going
+        tokens = torch.cat([tokens.gather(1, source[..., None].expand_as(tokens)), token[..., None]], dim=2)
+        finished = ~going | (token == vocab.eos_id)
+        if finished.all():
+            break
+        if beam > 1:
+            state = decoder.reorder(state, (source + offsets).flatten())
+    return Generated(tokens[:, 0], totals[:, 0], tokens if beam > 1 else None)
+
+
+def _draw(log_probs: Tensor, temperature: float, top_k: int, generator: torch.Generator | None) -> Tensor:
+    """Draws one token per row, `b 1`."""
+    if top_k:
+        least = log_probs.topk(min(top_k, log_probs.shape[1]), dim=1).values[:, -1:]
+        log_probs = log_probs.masked_fill(log_probs < least, -torch.inf)
+    return torch.multinomial((log_probs / temperature).softmax(1), 1, generator=generator)
+
+
+def _check(limit: int, beam: int, size: int, sample: bool, temperature: float, top_k: int) -> None:
+    if limit < 1:
+        raise ValueError(f"max_length is {limit!r}; expected 1 or more tokens")
+    if not 1 <= beam <= size - 2:
+        raise ValueError(f"beam is {beam!r}; expected 1 to {size - 2}, the number of tokens that can begin a caption")
+    if sample and beam > 1:
+        raise ValueError(f"beam is {beam!r} and sample is true; sampling writes one caption, set beam to 1")
+    if temperature <= 0 or top_k < 0:
+        raise ValueError(f"temperature is {temperature!r} and top_k {top_k!r}; expected above 0, and 0 or more")

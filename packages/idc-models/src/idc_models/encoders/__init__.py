@@ -1,0 +1,1 @@
+"""Encoders: an image becomes a grid of features."""

@@ -1,0 +1,60 @@
+"""A small residual network to train from scratch."""
+
+from itertools import pairwise
+
+from jaxtyping import Float
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from idc_models.contract import Encoder
+
+
+class CnnEncoder(Encoder):
+    """Encodes with a small residual network that is trained from scratch; every stage halves the grid.
+
+    With the default three stages an image of 64 px becomes a grid of 8 x 8. The residual block is that of He et al.,
+    Deep Residual Learning, CVPR 2016, figure 5 left. Differs from the paper: the stem is a single 3 x 3 convolution of
+    stride 2 without pooling, as small images have nothing to give away.
+
+    Args:
+        widths: channels of each stage; their number sets the stride, 2 to the power of it.
+        blocks: residual blocks in each stage.
+    """
+
+    def __init__(self, *, widths: tuple[PositiveInt, ...] = (32, 64, 128), blocks: PositiveInt = 1) -> None:
+        super().__init__()
+        if not widths:
+            raise ValueError("encoder 'cnn': widths is empty; expected one number of channels per stage")
+        first, self.dim = widths[0], widths[-1]
+        layers: list[nn.Module] = [nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False)]
+        layers += [nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
+        layers += [ResidualBlock(first, first) for _ in range(blocks)]
+        for narrow, wide in pairwise(widths):
+            layers.append(ResidualBlock(narrow, wide, stride=2))
+            layers += [ResidualBlock(wide, wide) for _ in range(blocks - 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
+        """Encodes images with values in [0, 1]."""
+        return self.layers(image * 4 - 2).permute(0, 2, 3, 1)  # about zero mean and unit variance
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a short cut."""
+
+    def __init__(self, narrow: int, wide: int, stride: int = 1) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wide, wide, 3, padding=1, bias=False),
+            nn.BatchNorm2d(wide),
+        )
+        self.shortcut = nn.Sequential()
+        if stride > 1 or narrow != wide:
+            self.shortcut = nn.Sequential(nn.Conv2d(narrow, wide, 1, stride=stride, bias=False), nn.BatchNorm2d(wide))
+
+    def forward(self, grid: Float[Tensor, "b narrow h w"]) -> Float[Tensor, "b wide gh gw"]:
+        """Convolves the grid, and halves it if the block has stride 2."""
+        return (self.convolutions(grid) + self.shortcut(grid)).relu()

@@ -1,0 +1,87 @@
+"""The ResNet and EfficientNet families of torchvision as encoders."""
+
+from itertools import chain
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights, list_models
+
+from idc_models.encoders.backbone import BackboneEncoder
+from idc_models.registry import suggestion
+
+FAMILIES = ("resnet", "resnext", "wide_resnet", "efficientnet")
+
+
+class TorchvisionEncoder(BackboneEncoder):
+    """Encodes with a ResNet or an EfficientNet of torchvision, up to the level asked for.
+
+    Args:
+        backbone: a name of `torchvision.models.list_models()` that begins with resnet, resnext, wide_resnet or
+            efficientnet.
+        level: which level gives the grid, as an index; a level ends where the grid is about to be halved, so that level
+            i has stride 2 to the power of i + 1, and -2 has stride 16. What comes after it is cut off.
+        pretrained: start from weights of torchvision, which are downloaded.
+        frozen: keep the weights as they are, batch-norm statistics included.
+        weights: which of the backbone's weights `pretrained` means, such as IMAGENET1K_V1.
+
+    Raises:
+        ValueError: the backbone or its weights are not known, or it has no such level.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "resnet18",
+        level: int = -2,
+        pretrained: bool = False,
+        frozen: bool = False,
+        weights: str = "DEFAULT",
+    ) -> None:
+        known = [name for name in list_models() if name.startswith(FAMILIES)]
+        if backbone not in known:
+            raise ValueError(f"unknown torchvision backbone {backbone!r}{suggestion(backbone, known)}")
+        published = get_model_weights(backbone).__members__
+        if weights not in published:
+            raise ValueError(f"{backbone!r} has no weights {weights!r}{suggestion(weights, published)}")
+        self.name, self.level, self.pretrained, self.weights = backbone, level, pretrained, published[weights]
+        layers = self._cut(get_model(backbone, weights=None))
+        dim = [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
+        scale = self.weights.transforms()
+        super().__init__(layers, dim, mean=tuple(scale.mean), std=tuple(scale.std), frozen=frozen)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
+        """Encodes images with values in [0, 1]."""
+        return self.backbone(self.scaled(image)).permute(0, 2, 3, 1)
+
+    def load_pretrained(self) -> None:
+        """Loads the weights that `pretrained` asks for.
+
+        Raises:
+            ValueError: they cannot be downloaded.
+        """
+        if not self.pretrained:
+            return
+        model = get_model(self.name, weights=None)
+        try:
+            model.load_state_dict(self.weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+        except (OSError, RuntimeError) as error:
+            cause = str(error).partition("\n")[0]
+            raise ValueError(f"weights {self.weights} cannot be had ({cause}); set pretrained: false") from error
+        self.backbone.load_state_dict(self._cut(model).state_dict())
+
+    def _cut(self, model: nn.Module) -> nn.Sequential:
+        features = model.get_submodule("features") if hasattr(model, "features") else model
+        levels: list[list[nn.Module]] = []
+        for name, layer in features.named_children():
+            if name in ("avgpool", "fc"):
+                break
+            if _halves(layer):
+                levels.append([])
+            levels[-1].append(layer)
+        if not -len(levels) <= self.level < len(levels):
+            raise ValueError(f"level is {self.level!r}, but {self.name!r} has -{len(levels)} to {len(levels) - 1}")
+        return nn.Sequential(*chain.from_iterable(levels[: self.level % len(levels) + 1]))
+
+
+def _halves(layer: nn.Module) -> bool:
+    return any(getattr(part, "stride", 1) in (2, (2, 2)) for part in layer.modules())

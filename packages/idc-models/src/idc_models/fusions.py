@@ -1,0 +1,113 @@
+"""Fusions that work cell by cell: two grids of features become the decoder's memory, one slot per grid cell."""
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from idc_models.contract import Fused, Fusion
+from idc_models.positions import grid_sinusoids
+
+
+class GridFusion(Fusion):
+    """Puts two grids together cell by cell, mixes neighbours, and adds where each cell is.
+
+    A subclass says in `combine` how two cells become one, and in `grids` how many times wider that one is.
+
+    Args:
+        visual_dim: width of a grid cell.
+        dim: width of the memory; None keeps the combined cells as they are.
+        kernel: 1 or 3, side of the convolution that projects the combined cells to `dim`.
+        layers: residual blocks that look at the neighbouring cells; they help to say which object it is.
+    """
+
+    grids: ClassVar[int]
+
+    def __init__(
+        self,
+        visual_dim: int,
+        *,
+        dim: PositiveInt | None = 256,
+        kernel: Literal[1, 3] = 1,
+        layers: NonNegativeInt = 1,
+    ) -> None:
+        super().__init__(visual_dim)
+        combined = self.grids * visual_dim
+        self.memory_dim = dim or combined
+        self.project = nn.Conv2d(combined, dim, kernel, padding=kernel // 2) if dim else nn.Identity()
+        self.layers = nn.Sequential(*(Bottleneck(self.memory_dim) for _ in range(layers)))
+        self.norm = nn.LayerNorm(self.memory_dim)
+
+    def combine(
+        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
+    ) -> Float[Tensor, "b gh gw combined"]:
+        """Makes one grid of two."""
+        raise NotImplementedError
+
+    def forward(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Fused:
+        """Fuses the grids of the before and the after image; the memory holds the cells row by row."""
+        grid = self.combine(before, after).permute(0, 3, 1, 2)
+        grid = self.layers(self.project(grid)).permute(0, 2, 3, 1)
+        height, width = grid.shape[1:3]
+        # Added before the norm: where nothing changed, a difference stays small beside its position.
+        memory = self.norm(grid + grid_sinusoids(height, width, self.memory_dim, like=grid))
+        return Fused(memory.flatten(1, 2))
+
+
+class Difference(GridFusion):
+    """Fuses by the difference of the grids, after - before: zero where nothing changed."""
+
+    grids = 1
+
+    def combine(
+        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
+    ) -> Float[Tensor, "b gh gw combined"]:
+        """Subtracts the before grid from the after grid."""
+        return after - before
+
+
+class Concat(GridFusion):
+    """Fuses by laying the cells of both grids side by side: before, after."""
+
+    grids = 2
+
+    def combine(
+        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
+    ) -> Float[Tensor, "b gh gw combined"]:
+        """Concatenates the two grids."""
+        return torch.cat([before, after], dim=-1)
+
+
+class ConcatDifference(GridFusion):
+    """Fuses by laying both grids and their difference side by side: before, after, after - before."""
+
+    grids = 3
+
+    def combine(
+        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
+    ) -> Float[Tensor, "b gh gw combined"]:
+        """Concatenates the two grids and their difference."""
+        return torch.cat([before, after, after - before], dim=-1)
+
+
+class Bottleneck(nn.Module):
+    """A residual 3 x 3 convolution at half the width."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        half = max(dim // 2, 1)
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(dim, half, 1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, half, 3, padding=1, bias=False),
+            nn.BatchNorm2d(half),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, dim, 1),
+        )
+
+    def forward(self, grid: Float[Tensor, "b e gh gw"]) -> Float[Tensor, "b e gh gw"]:
+        """Adds to each cell what its neighbourhood says."""
+        return grid + self.convolutions(grid)

@@ -1,0 +1,48 @@
+"""What is minimised; the spec gives each objective its weight."""
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from idc_models.contract import Objective, Outputs, Rate, TokenSpace
+
+
+class Caption(Objective):
+    """Cross-entropy of the reference captions, in nats per token: the mean over all tokens that are no padding.
+
+    Args:
+        memory_dim: unused; every objective is told it.
+        vocab: unused likewise.
+        label_smoothing: share of the probability that is spread evenly over the vocabulary (Szegedy et al., CVPR 2016).
+    """
+
+    def __init__(self, memory_dim: int, vocab: TokenSpace, *, label_smoothing: Rate = 0.0) -> None:
+        super().__init__(memory_dim, vocab)
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
+        """Computes the cross-entropy over the captions of the batch."""
+        return functional.cross_entropy(
+            outputs.decoded.logits.flatten(0, 1).float(),  # mixed precision must not round the log-probabilities
+            outputs.targets.flatten(),
+            ignore_index=outputs.pad_id,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class Cosine(Objective):
+    """Mean positive cosine similarity between captions of pairs that share no reference, in [0, 1].
+
+    A caption's representation is the mean of the decoder states over its tokens. A model that says the same of
+    everything has similar representations everywhere and is penalised; pairs for which the same may be said are left
+    alone. Zero when all pairs of the batch share a reference.
+    """
+
+    def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
+        """Computes the mean over all couples of captions whose pairs share no reference."""
+        mask = outputs.mask[..., None].to(outputs.decoded.states.dtype)
+        pooled = (outputs.decoded.states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        directions = functional.normalize(pooled.float(), dim=1)
+        apart = ~outputs.shared[outputs.pair][:, outputs.pair]
+        similar = (directions @ directions.T).clamp(min=0)
+        return (similar * apart).sum() / apart.sum().clamp(min=1)

@@ -1,0 +1,117 @@
+"""What a model is made of, as the `model:` section of a spec says it, and the model made of it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from idc_models.registry import find, validate
+
+if TYPE_CHECKING:
+    from idc_models.captioner import Captioner
+    from idc_models.contract import TokenSpace
+
+
+class Part(BaseModel):
+    """A plugin by name, with its settings beside the name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+PartSpec = Annotated[Part, BeforeValidator(lambda given: {"name": given} if isinstance(given, str) else given)]
+
+
+class ModelSpec(BaseModel):
+    """Which encoder, fusion and decoder make the model: each a name, or a name with settings.
+
+    Names and settings are checked against the installed plugins when the spec is made.
+
+    Raises:
+        pydantic.ValidationError: a name or a setting is unknown, or a setting has the wrong type.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: PartSpec
+    fusion: PartSpec
+    decoder: PartSpec
+
+    @model_validator(mode="after")
+    def _known(self) -> "ModelSpec":
+        for kind, part in self:
+            validate(kind, part.name, part.settings)
+        return self
+
+    def completed(self) -> "ModelSpec":
+        """Gives the same spec with every default written out."""
+        return ModelSpec.model_validate(
+            {
+                kind: {"name": part.name, **validate(kind, part.name, part.settings).model_dump(mode="json")}
+                for kind, part in self
+            }
+        )
+
+
+def complete_objectives(objectives: Mapping[str, float | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Writes out what is minimised: name -> weight and every setting.
+
+    Args:
+        objectives: name -> weight, or name -> {weight, settings}.
+
+    Raises:
+        ValueError: a name or setting is unknown, or a weight is missing or negative; or nothing is minimised.
+    """
+    completed = {}
+    for name, given in objectives.items():
+        settings = dict(given) if isinstance(given, Mapping) else {"weight": given}
+        weight = settings.pop("weight", None)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
+            raise ValueError(f"objective {name!r}: its weight is {weight!r}; expected a number, 0 or above")
+        completed[name] = {"weight": float(weight), **validate("objective", name, settings).model_dump(mode="json")}
+    if not any(settings["weight"] for settings in completed.values()):
+        raise ValueError(f"objectives are {dict(objectives)!r}: expected at least one with a weight above 0")
+    return completed
+
+
+def build_captioner(
+    spec: ModelSpec,
+    vocab: "TokenSpace",
+    objectives: Mapping[str, float | Mapping[str, Any]],
+    *,
+    pretrained: bool = True,
+) -> "Captioner":
+    """Builds the model that a spec describes.
+
+    Args:
+        spec: the encoder, the fusion and the decoder.
+        vocab: the tokens that it speaks.
+        objectives: name -> weight, or name -> {weight, settings}.
+        pretrained: False leaves the encoder's pre-trained weights out, because a checkpoint is loaded next.
+
+    Raises:
+        ValueError: a setting has no meaning for this model, or pre-trained weights cannot be had.
+    """
+    from idc_models.captioner import Captioner
+
+    def construct(kind: str, part: Part, *wired: object) -> Any:
+        return find(kind, part.name)(*wired, **dict(validate(kind, part.name, part.settings)))
+
+    completed = complete_objectives(objectives)
+    weights = {name: settings.pop("weight") for name, settings in completed.items()}
+    encoder = construct("encoder", spec.encoder)
+    fusion = construct("fusion", spec.fusion, encoder.dim)
+    decoder = construct("decoder", spec.decoder, fusion.memory_dim, vocab)
+    parts = {
+        name: construct("objective", Part(name=name, **settings), fusion.memory_dim, vocab)
+        for name, settings in completed.items()
+    }
+    if pretrained:
+        encoder.load_pretrained()
+    return Captioner(encoder, fusion, decoder, parts, weights)

@@ -1,0 +1,107 @@
+"""The contract suite: what every plugin must do, as plain functions that need nothing but torch.
+
+In a test of your own, `check_decoder(MyDecoder, dim=32)` raises an AssertionError that names the broken promises. On
+the command line it is `idc-models check my-decoder`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from idc_models.registry import find
+from idc_models.testing import checks
+from idc_models.testing.subjects import (
+    DecoderSubject,
+    EncoderSubject,
+    FusionSubject,
+    ObjectiveSubject,
+    Subject,
+    Vocabulary,
+)
+
+__all__ = ["Result", "Vocabulary", "check", "check_decoder", "check_encoder", "check_fusion", "check_objective"]
+
+Check = Callable[[Any], None]
+
+EVERYWHERE: tuple[Check, ...] = (checks.gradients, checks.learning, checks.state_dict, checks.meta)
+SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
+    "encoder": (EncoderSubject, (checks.grid_shape, checks.rows, *EVERYWHERE)),
+    "fusion": (FusionSubject, (checks.memory_shape, checks.rows, *EVERYWHERE)),
+    "decoder": (
+        DecoderSubject,
+        (checks.logits_shape, checks.causality, checks.padding, checks.incremental, checks.rows, *EVERYWHERE),
+    ),
+    "objective": (ObjectiveSubject, (checks.scalar, checks.loss_padding, *EVERYWHERE)),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check went."""
+
+    check: str
+    promise: str
+    """What was checked, in a sentence."""
+    error: str | None = None
+    """What is wrong; None if nothing is."""
+
+
+def check(kind: str, name: str, **settings: Any) -> list[Result]:
+    """Runs the contract suite on an installed plugin, or on `package.module:Class`.
+
+    Args:
+        kind: "encoder", "fusion", "decoder" or "objective".
+        name: as `registry.find` takes it.
+        **settings: of the plugin.
+
+    Raises:
+        ValueError: there is no such plugin.
+    """
+    return list(_results(kind, find(kind, name), settings))
+
+
+def check_encoder(plugin: type[nn.Module], **settings: Any) -> None:
+    """Asserts that an encoder keeps the contract, on images of 64 px."""
+    _require("encoder", plugin, settings)
+
+
+def check_fusion(plugin: type[nn.Module], **settings: Any) -> None:
+    """Asserts that a fusion keeps the contract."""
+    _require("fusion", plugin, settings)
+
+
+def check_decoder(plugin: type[nn.Module], **settings: Any) -> None:
+    """Asserts that a decoder keeps the contract."""
+    _require("decoder", plugin, settings)
+
+
+def check_objective(plugin: type[nn.Module], **settings: Any) -> None:
+    """Asserts that an objective keeps the contract."""
+    _require("objective", plugin, settings)
+
+
+def _require(kind: str, plugin: type[nn.Module], settings: dict[str, Any]) -> None:
+    broken = [f"{result.check}: {result.error}" for result in _results(kind, plugin, settings) if result.error]
+    assert not broken, f"{plugin.__name__} breaks the contract of {kind}s: " + "; ".join(broken)
+
+
+def _results(kind: str, plugin: type[nn.Module], settings: dict[str, Any]) -> Iterator[Result]:
+    subject, suite = SUITES[kind]
+    for each in suite:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            error = _error(each, subject(plugin, settings))
+        yield Result(each.__name__.replace("_", " "), (each.__doc__ or "").partition("\n")[0], error)
+
+
+def _error(each: Check, subject: Subject) -> str | None:
+    try:
+        each(subject)
+    except AssertionError as error:
+        return str(error)
+    except Exception as error:  # a plugin can fail in any way, which is a result and not the end of the suite
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return None

@@ -1,0 +1,176 @@
+"""The promises of the contract, one function each: it returns if the plugin keeps the promise."""
+
+from dataclasses import replace
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from idc_models.contract import Decoded, Fused
+from idc_models.testing.subjects import (
+    BATCH,
+    GRID,
+    SLOTS,
+    VOCAB,
+    DecoderSubject,
+    EncoderSubject,
+    FusionSubject,
+    ObjectiveSubject,
+    Subject,
+)
+
+# -- of every plugin ------------------------------------------------------------------------------------------
+
+
+def gradients(subject: Subject) -> None:
+    """Every trainable parameter gets a finite gradient."""
+    module, inputs = subject.build().train(), subject.inputs()
+    loss = subject.loss(module(*inputs))
+    if loss.requires_grad:  # a frozen encoder has nothing to train
+        loss.backward()
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"parameter {name!r} gets no gradient"
+            assert parameter.grad.isfinite().all(), f"parameter {name!r} gets a gradient that is not finite"
+
+
+def learning(subject: Subject) -> None:
+    """One batch can be learned by heart."""
+    module, inputs = subject.build().train(), subject.inputs()
+    own = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    leaves = subject.leaves(inputs)
+    if not own + leaves:
+        return
+    # Leaves stand for a whole network, which moves its outputs faster than it moves any of its parameters.
+    optimizer = torch.optim.Adam([{"params": own, "lr": 2e-3}, {"params": leaves, "lr": 0.05}])
+    first = last = subject.loss(module(*inputs))
+    for _ in range(200):
+        if last <= first / 2:
+            return
+        optimizer.zero_grad()
+        last.backward()
+        optimizer.step()
+        last = subject.loss(module(*inputs))
+    raise AssertionError(f"200 steps on one batch took the loss from {first:.3f} to {last:.3f}, expected half or less")
+
+
+def state_dict(subject: Subject) -> None:
+    """A second instance computes the same once it has the state dict of the first."""
+    first, second, inputs = subject.build().eval(), subject.build().eval(), subject.inputs()
+    second.load_state_dict(first.state_dict())
+    for ours, theirs in zip(subject.tensors(second(*inputs)), subject.tensors(first(*inputs)), strict=True):
+        _close(ours, theirs, "the output differs after loading the state dict")
+
+
+def meta(subject: Subject) -> None:
+    """Construction on the meta device gives the same entries as on the CPU."""
+    with torch.device("meta"):
+        built = subject.build()
+    wanted = subject.build().state_dict()
+    for name, value in chain(built.named_parameters(), built.named_buffers()):
+        assert value.is_meta, f"{name!r} is not on the meta device: it is made with an explicit device"
+    given = built.state_dict()
+    assert given.keys() == wanted.keys(), f"other entries on the meta device: {sorted(given.keys() ^ wanted.keys())}"
+    for name, value in given.items():
+        assert value.shape == wanted[name].shape, f"{name!r} has another shape on the meta device"
+
+
+def rows(subject: Subject) -> None:
+    """In eval mode, one row of a batch does not depend on the others."""
+    module, inputs = subject.build().eval(), subject.inputs()
+    together, alone = module(*inputs), module(*(value[:1] for value in inputs))
+    for ours, theirs in zip(subject.tensors(alone), subject.tensors(together), strict=True):
+        _close(ours, theirs[:1], "the output for one row depends on the other rows of the batch")
+
+
+# -- of one kind ----------------------------------------------------------------------------------------------
+
+
+def grid_shape(subject: EncoderSubject) -> None:
+    """The grid is `b gh gw d`, with d the published `dim`."""
+    encoder = subject.build()
+    shape = encoder(*subject.inputs()).shape
+    assert len(shape) == 4 and (shape[0], shape[3]) == (BATCH, encoder.dim), (
+        f"the grid of {BATCH} images is {tuple(shape)}, expected ({BATCH}, gh, gw, {encoder.dim})"
+    )
+
+
+def memory_shape(subject: FusionSubject) -> None:
+    """The memory is `b m e`, with e the published `memory_dim`; a change map is `b gh gw` and a loss a scalar."""
+    fusion = subject.build()
+    fused = fusion(*subject.inputs())
+    assert isinstance(fused, Fused), f"forward gives {type(fused).__name__}, expected Fused"
+    shape = fused.memory.shape
+    assert len(shape) == 3 and (shape[0], shape[2]) == (BATCH, fusion.memory_dim), (
+        f"the memory of {BATCH} pairs is {tuple(shape)}, expected ({BATCH}, m, {fusion.memory_dim})"
+    )
+    if fused.change_map is not None:
+        _shape("change_map", fused.change_map, (BATCH, *GRID))
+    for name, loss in fused.losses.items():
+        _shape(f"loss {name!r}", loss, ())
+
+
+def logits_shape(subject: DecoderSubject) -> None:
+    """Logits are `n l v`, states `n l s`, attention `n l m`; the vocabulary is kept."""
+    decoder, (memory, tokens) = subject.build(), subject.inputs()
+    decoded = decoder(memory, tokens)
+    assert isinstance(decoded, Decoded), f"forward gives {type(decoded).__name__}, expected Decoded"
+    assert decoder.vocab == VOCAB, "vocab is not kept: call super().__init__(memory_dim, vocab)"
+    _shape("logits", decoded.logits, (*tokens.shape, VOCAB.size))
+    _shape("states", decoded.states, (*tokens.shape, decoded.states.shape[-1]))
+    if decoded.attention is not None:
+        _shape("attention", decoded.attention, (*tokens.shape, SLOTS))
+
+
+def causality(subject: DecoderSubject) -> None:
+    """Later tokens do not change earlier logits."""
+    decoder, (memory, tokens) = subject.build().eval(), subject.inputs()
+    logits = decoder(memory, tokens).logits
+    for place in range(1, tokens.shape[1]):
+        other = tokens.clone()
+        other[:, place:] = VOCAB.size - 1 - other[:, place:]
+        changed = decoder(memory, other).logits
+        _close(changed[:, :place], logits[:, :place], f"the token at position {place} changes the logits before it")
+
+
+def padding(subject: DecoderSubject) -> None:
+    """Padding after a caption does not change its logits."""
+    decoder, (memory, tokens) = subject.build().eval(), subject.inputs()
+    padded = decoder(memory, pad(tokens, (0, 3), value=VOCAB.pad_id)).logits
+    _close(padded[:, : tokens.shape[1]], decoder(memory, tokens).logits, "padding changes the logits of the caption")
+
+
+def incremental(subject: DecoderSubject) -> None:
+    """Token by token gives the logits of the whole caption, also after the batch was reordered."""
+    decoder, (memory, tokens) = subject.build().eval(), subject.inputs()
+    state, whole, index = decoder.start(memory), decoder(memory, tokens).logits, torch.tensor([2, 0, 0, 3, 1])
+    for place in range(tokens.shape[1]):
+        if place == 2:
+            state, tokens, whole = decoder.reorder(state, index), tokens[index], whole[index]
+        logits, state = decoder.step(state, tokens[:, place])
+        _close(logits, whole[:, place], f"step differs from forward at position {place}")
+
+
+def scalar(subject: ObjectiveSubject) -> None:
+    """The loss is a finite scalar."""
+    loss = subject.build()(*subject.inputs())
+    _shape("the loss", loss, ())
+    assert loss.isfinite(), f"the loss is {loss.item()}"
+
+
+def loss_padding(subject: ObjectiveSubject) -> None:
+    """Padding after the captions does not change the loss."""
+    objective, (outputs,) = subject.build().eval(), subject.inputs()
+    decoded = Decoded(pad(outputs.decoded.logits, (0, 0, 0, 3)), pad(outputs.decoded.states, (0, 0, 0, 3)))
+    padded = replace(outputs, decoded=decoded, tokens=pad(outputs.tokens, (0, 3), value=outputs.pad_id))
+    _close(objective(padded), objective(outputs), "padding changes the loss")
+
+
+def _shape(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
+    assert value.shape == expected, f"{name} has shape {tuple(value.shape)}, expected {tuple(expected)}"
+
+
+def _close(ours: Tensor, theirs: Tensor, message: str) -> None:
+    # Sums in another order differ in the last digits of float32; a broken promise differs in the first.
+    assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4), f"{message} (by {(ours - theirs).abs().max():.2g})"

@@ -1,0 +1,1 @@
+"""The application: a YAML spec becomes data, a trained model, scores, a tracked run and a served model."""

@@ -1,0 +1,121 @@
+"""Checkpoints: one safetensors file that holds all a run needs to go on, or a model to caption. No pickle."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from idc_data.tokenizer import Tokenizer
+from idc_models.captioner import Captioner
+from idc_models.spec import build_captioner
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from idc_run.spec import Spec, make_spec
+
+_FORMAT = "idc-checkpoint/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        spec: The completed spec.
+        tokenizer: The tokenizer, with its vocabulary.
+        weights: The model's `state_dict`.
+        progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
+        training: Tensors that only training needs: optimizer moments and random states. Empty in a model for use.
+    """
+
+    spec: Spec
+    tokenizer: Tokenizer
+    weights: dict[str, Tensor]
+    progress: dict[str, Any]
+    training: dict[str, Tensor]
+
+    def build(self, device: torch.device | str = "cpu") -> Captioner:
+        """Build the model and load its weights; every key has to match."""
+        model = build_captioner(self.spec.model, self.tokenizer, self.spec.train.objectives, pretrained=False)
+        model.load_state_dict(self.weights)
+        return model.to(device)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all: a crash leaves the file of before."""
+    tensors = {f"model/{name}": value for name, value in checkpoint.weights.items()}
+    tensors |= {f"training/{name}": value for name, value in checkpoint.training.items()}
+    metadata = {
+        "format": _FORMAT,
+        "spec": json.dumps(checkpoint.spec.completed()),
+        "tokenizer": checkpoint.tokenizer.to_json(),
+        "progress": json.dumps(checkpoint.progress),
+    }
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # Copies, because tied weights are one storage under two names, which the format does not know.
+        save_file(
+            {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, unfinished, metadata
+        )
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: The file is missing, damaged, or no checkpoint of this project.
+    """
+    if not path.is_file():
+        raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {_FORMAT!r}, as idc-run writes it")
+    return Checkpoint(
+        spec=make_spec(json.loads(metadata["spec"]), str(path)),
+        tokenizer=Tokenizer.from_json(metadata["tokenizer"]),
+        weights=_under("model/", tensors),
+        progress=json.loads(metadata["progress"]),
+        training=_under("training/", tensors),
+    )
+
+
+def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Collect the optimizer's moments and the random states, as named tensors."""
+    state = {
+        f"optimizer/{index}/{name}": torch.as_tensor(value)
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+    state["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        state["random/cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
+    """Put the optimizer's moments and the random states back."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer/", state).items():
+        index, _, key = name.partition("/")
+        moments.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(state["random/cpu"])
+    if torch.cuda.is_available() and "random/cuda" in state:
+        torch.cuda.set_rng_state(state["random/cuda"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

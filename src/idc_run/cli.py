@@ -1,0 +1,90 @@
+"""The commands `idc-run` and `idc-caption`: parse, call, print."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+# Idle threads of OpenMP spin by default, and on a busy machine the ones that have work wait for them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """A user's mistake is one line and exit code 2; anything else is ours and keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command with --resume goes on from the last checkpoint", err=True)
+        sys.exit(130)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value of the spec; repeatable."
+)
+@click.option("--check", is_flag=True, help="Validate the spec, build the model, try one batch; write nothing.")
+@click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec.")
+def run(spec: Path, overrides: tuple[str, ...], check: bool, resume: bool) -> None:
+    r"""Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
+
+    \b
+    Examples:
+      idc-run experiments/transformer_concat.yaml
+      idc-run experiments/lstm_difference.yaml -s train.epochs=2 -s seed=1
+      idc-run experiments/transformer_concat.yaml --check
+      idc-run experiments/transformer_concat.yaml --resume     # after it was stopped or killed
+      torchrun --nproc-per-node 2 -m idc_run experiments/transformer_concat.yaml
+
+    experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
+    `mlflow ui` compares them.
+    """
+    with _one_line_errors():
+        from idc_run.spec import load_spec
+
+        loaded = load_spec(spec, overrides)
+        from idc_run import experiment
+        from idc_run.console import Console
+
+        console = Console(quiet=os.environ.get("RANK", "0") != "0")
+        if check:
+            experiment.check(loaded, console)
+        else:
+            experiment.run(loaded, console, resume=resume)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--beam", type=click.IntRange(1, 10), help="Hypotheses kept; by default what the model was tested with.")
+@click.option("--max-length", type=click.IntRange(1, 200), help="Most tokens of the caption.")
+@click.option("--json", "as_json", is_flag=True, help="Print caption and log-probability as JSON.")
+def caption(model: str, before: Path, after: Path, beam: int | None, max_length: int | None, as_json: bool) -> None:
+    r"""Say what changed between the images BEFORE and AFTER.
+
+    MODEL is a registered model (models:/idc@champion) or a checkpoint file that idc-run wrote.
+
+    \b
+    Example:
+      idc-caption models:/idc@champion before.png after.png
+    """
+    with _one_line_errors():
+        from idc_run.captioning import PairCaptioner
+        from idc_run.registry import checkpoint_of
+
+        captioner = PairCaptioner(checkpoint_of(model))
+        said = captioner.caption([(before, after)], beam=beam, max_length=max_length)[0]
+        if as_json:
+            import json
+
+            click.echo(json.dumps({"caption": said.caption, "log_prob": said.log_prob}))
+        else:
+            click.echo(said.caption)

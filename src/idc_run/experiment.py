@@ -1,0 +1,286 @@
+"""A whole experiment: data, model, training, validation, test, tracking and registration, in this order."""
+
+import contextlib
+import json
+import math
+import os
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from idc_data.example import Reader
+from idc_data.readers import open_reader
+from idc_data.tokenizer import Tokenizer
+from idc_eval.prediction import Prediction, write_predictions
+from idc_eval.score import Scores, reference_ceiling, score
+from idc_models.captioner import Captioner
+from idc_models.spec import build_captioner
+
+from idc_run import pictures, registry
+from idc_run.checkpoint import load_checkpoint
+from idc_run.console import Console
+from idc_run.fit import Progress, fit, start_processes
+from idc_run.predict import predict
+from idc_run.spec import Spec
+from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
+
+_VOCABULARY_PAIRS = 5_000
+"""How many pairs of an endless reader the vocabulary is made from."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits and the tokenizer made from the first."""
+
+    train: Reader
+    val: Reader
+    test: Reader
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found."""
+
+    run_id: str
+    checkpoint: Path
+    test: dict[str, float]
+
+
+def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
+    """Open the splits and make the tokenizer from the training captions, unless there is one already."""
+    train, val, test = (
+        open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
+    )
+    if tokenizer is None:
+        captions = getattr(train, "captions", None)
+        said = (
+            captions(_VOCABULARY_PAIRS)
+            if captions
+            else (reference for index in range(len(train)) for reference in train[index].references)
+        )
+        tokenizer = Tokenizer.train(said, max_length=spec.data.max_length, min_frequency=spec.data.min_frequency)
+    return Data(train, val, test, tokenizer)
+
+
+def check(spec: Spec, console: Console) -> None:
+    """Open the data, build the model and try one batch, without writing anything."""
+    device = _prepare(spec)
+    data = open_data(spec)
+    model = _build(spec, data.tokenizer, device)
+    batch = next(_first_batch(spec, data)).to(device)
+    loss = float(model.loss(batch)["loss"])
+    console.checked(spec, data, model, loss)
+
+
+def run(spec: Spec, console: Console, *, resume: bool = False) -> Result | None:
+    """Do what the spec says; only the first of several processes scores, tracks and registers.
+
+    Args:
+        spec: The experiment.
+        console: Where progress and results are shown.
+        resume: Go on with the newest unfinished run of the same spec.
+
+    Returns:
+        What was found; None on all processes but the first.
+
+    Raises:
+        ValueError: There is nothing to resume, or data or pre-trained weights cannot be had.
+    """
+    device = _prepare(spec)
+    with contextlib.contextmanager(start_processes)(device):
+        return _run(spec, console, device, _unfinished(spec) if resume else None)
+
+
+def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) -> Result | None:
+    checkpoint = load_checkpoint(last) if last else None
+    data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
+    model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
+    first = int(os.environ.get("RANK", "0")) == 0
+    tracker: Tracker = MlflowTracker(spec.name) if spec.tracking == "mlflow" and first else NullTracker()
+    run_id = tracker.begin(
+        spec.name, _params(spec), _tags(spec, data), checkpoint.progress["run_id"] if checkpoint else ""
+    )
+    folder = last.parent if last else _folder(spec) / run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    watcher = _Watcher(tracker, console, spec)
+    try:
+        console.begin(spec, data, model, len(data.train) // spec.data.batch_size, checkpoint)
+        progress = fit(
+            model,
+            data.train,
+            data.tokenizer,
+            spec,
+            device=device,
+            folder=folder,
+            validate=lambda: _validate(spec, data, model, device),
+            watcher=watcher,
+            resume=checkpoint,
+            run_id=run_id,
+        )
+        result = _finish(spec, data, device, folder, tracker, console, watcher, progress) if first else None
+    except BaseException as error:
+        tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    finally:
+        console.close()
+    tracker.end()
+    return result
+
+
+def _finish(
+    spec: Spec,
+    data: Data,
+    device: torch.device,
+    folder: Path,
+    tracker: Tracker,
+    console: Console,
+    watcher: "_Watcher",
+    progress: Progress,
+) -> Result:
+    """Test the best checkpoint once, write everything down, and register it."""
+    best = folder / "best.safetensors"
+    model = load_checkpoint(best).build(device)
+    with console.captioning("test", len(data.test)) as advance:
+        predictions = predict(model, data.test, data.tokenizer, spec.data, spec.eval, device, advance)
+    scores = score(predictions, spec.eval.metrics, protocol=spec.eval.protocol)
+    ceiling = _ceiling(spec, predictions)
+    tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
+    tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.items()}, progress.step)
+    with tempfile.TemporaryDirectory() as name:
+        _log_files(Path(name), spec, data, predictions, scores, tracker, watcher)
+    note = ""
+    if spec.register_ and spec.tracking == "mlflow":
+        assert progress.best is not None
+        standing = registry.Standing(
+            f"val/{spec.eval.select}", spec.eval.protocol, _identity(spec, data.val), progress.best
+        )
+        _, note = registry.register(best, spec.register_.model, standing)
+    # From here on there is nothing to resume.
+    (folder / "last.safetensors").unlink()
+    console.finished(spec, scores, ceiling, predictions, best, note)
+    return Result(progress.run_id, best, scores.values)
+
+
+def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> dict[str, float]:
+    """Validation scores, decoded as the test is; METEOR waits for the test, unless it is what selects."""
+    metrics = {metric for metric in spec.eval.metrics if metric != "meteor"} | {spec.eval.select}
+    predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device)
+    scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol)
+    if spec.eval.select not in scores.values:
+        raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
+    return {f"val/{name}": value for name, value in scores.values.items()}
+
+
+def _ceiling(spec: Spec, predictions: Sequence[Prediction]) -> dict[str, float]:
+    if not any(len(prediction.references) > 1 for prediction in predictions):
+        return {}
+    wording = [name for name in spec.eval.metrics if name.startswith(("bleu", "meteor", "rouge", "cider"))]
+    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol).values if wording else {}
+
+
+def _log_files(
+    folder: Path,
+    spec: Spec,
+    data: Data,
+    predictions: list[Prediction],
+    scores: Scores,
+    tracker: Tracker,
+    watcher: "_Watcher",
+) -> None:
+    write_predictions(folder / "predictions.jsonl", predictions)
+    (folder / "spec.json").write_text(json.dumps(spec.completed(), indent=2))
+    (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
+    right = [
+        None if math.isnan(value) else value
+        for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
+    ]
+    pictures.sample_pairs(folder / "samples.png", data.test, predictions, right)
+    pictures.learning_curves(folder / "learning_curves.png", watcher.losses, watcher.scores, spec.eval.select)
+    for path in sorted(folder.iterdir()):
+        tracker.artifact(path)
+
+
+class _Watcher:
+    """Passes what training tells to the tracker and the console, and keeps the curves."""
+
+    def __init__(self, tracker: Tracker, console: Console, spec: Spec) -> None:
+        self._tracker, self._console, self._select = tracker, console, f"val/{spec.eval.select}"
+        self.losses: list[tuple[int, float]] = []
+        self.scores: list[tuple[int, float]] = []
+
+    def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
+        if losses:
+            self.losses.append((progress.step, losses["train/loss"]))
+            self._tracker.metrics(losses, progress.step)
+        self._console.step(progress.step, losses)
+
+    def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
+        self.scores.append((progress.step, scores[self._select]))
+        self._tracker.metrics(scores, progress.step)
+        self._console.epoch(progress.epoch, scores, best=progress.best_epoch == progress.epoch)
+
+
+def _prepare(spec: Spec) -> torch.device:
+    """Seed everything, choose the device and the number of threads."""
+    random.seed(spec.seed)
+    np.random.seed(spec.seed % 2**32)
+    torch.manual_seed(spec.seed)
+    torch.set_num_threads(spec.train.threads or len(os.sched_getaffinity(0)))
+    if spec.train.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.device is 'cuda', but torch sees no GPU here; use auto or cpu")
+    cuda = torch.cuda.is_available() and spec.train.device != "cpu"
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+
+
+def _build(spec: Spec, tokenizer: Tokenizer, device: torch.device, *, pretrained: bool = True) -> Captioner:
+    torch.manual_seed(spec.seed)
+    model = build_captioner(spec.model, tokenizer, spec.train.objectives, pretrained=pretrained)
+    return model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _first_batch(spec: Spec, data: Data) -> Any:
+    from idc_data.loader import train_batches
+
+    alone = spec.data.model_copy(update={"workers": 0})
+    return islice(train_batches(data.train, data.tokenizer, alone, seed=spec.seed), 1)
+
+
+def _folder(spec: Spec) -> Path:
+    """Where checkpoints of a spec lie, one folder per run in it."""
+    return store() / "checkpoints" / f"{spec.name}-{spec.fingerprint()}"
+
+
+def _unfinished(spec: Spec) -> Path:
+    found = sorted(_folder(spec).glob("*/last.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ValueError(
+            f"nothing to resume: {_folder(spec)} has no unfinished run of this very spec; "
+            "give the same file and the same -s as the run that stopped, or leave out --resume"
+        )
+    return found[-1]
+
+
+def _identity(spec: Spec, reader: Reader) -> str:
+    """What makes two evaluations be about the same pictures."""
+    return f"{reader.fingerprint}@{spec.data.image_size}px"
+
+
+def _params(spec: Spec) -> dict[str, Any]:
+    return flatten(spec.completed())
+
+
+def _tags(spec: Spec, data: Data) -> dict[str, str]:
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    return {
+        "spec": spec.fingerprint(),
+        "protocol": spec.eval.protocol,
+        "parameters_seed": str(spec.seed),
+        **{f"data.{name}": _identity(spec, reader) for name, reader in splits.items()},
+    }

@@ -1,0 +1,200 @@
+"""The training loop: one function, plain PyTorch, the same on one process and under torchrun."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from idc_data.example import Reader
+from idc_data.loader import batches_per_epoch, train_batches
+from idc_data.tokenizer import Tokenizer
+from idc_models.captioner import Captioner
+from torch.nn.parallel import DistributedDataParallel
+from torchmetrics import MeanMetric, MetricCollection
+
+from idc_run.checkpoint import Checkpoint, restore_training, save_checkpoint, training_state
+from idc_run.optim import Schedule, build_optimizer
+from idc_run.spec import Spec
+
+
+@dataclass
+class Progress:
+    """Where training stands; every number a checkpoint needs to go on as if nothing had happened."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    epoch: int = 0
+    """Epochs done."""
+    batch: int = 0
+    """Batches done in the epoch that is running."""
+    best: float | None = None
+    """Best validation score so far."""
+    best_epoch: int = 0
+    """Epochs done when it was reached."""
+    schedule: dict[str, int] = field(default_factory=lambda: {"reductions": 0, "waited": 0})
+    run_id: str = ""
+    """The tracker's name for the run."""
+
+
+class Watcher(Protocol):
+    """Who is told how training goes: the tracker and the progress bar stand behind it."""
+
+    def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
+        """A step is done; `losses` are the means since the last report, None between reports."""
+
+    def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
+        """An epoch is done and validated."""
+
+
+def fit(
+    model: Captioner,
+    reader: Reader,
+    tokenizer: Tokenizer,
+    spec: Spec,
+    *,
+    device: torch.device,
+    folder: Path,
+    validate: Callable[[], dict[str, float]],
+    watcher: Watcher,
+    resume: Checkpoint | None = None,
+    run_id: str = "",
+) -> Progress:
+    """Train the model and leave the best and the last checkpoint in `folder`.
+
+    Args:
+        model: On `device`.
+        reader: The training split.
+        tokenizer: The model's.
+        spec: Everything else.
+        device: Where to train.
+        folder: Gets `last.safetensors` while training goes on and `best.safetensors` whenever validation says so.
+        validate: Scores the model as it is; called on the first process after every epoch.
+        watcher: Told of steps and epochs; on the first process only.
+        resume: A `last.safetensors` to go on from.
+        run_id: Kept in the checkpoints.
+
+    Returns:
+        How far it went.
+    """
+    train, rank, world = spec.train, _rank(), _world()
+    num = batches_per_epoch(reader, spec.data, world=world)
+    optimizer = build_optimizer(model, train.optimizer)
+    schedule = Schedule(train.schedule, train.optimizer.lr, num, train.epochs)
+    progress = Progress(run_id=run_id)
+    if resume:
+        progress = Progress(**resume.progress)
+        model.load_state_dict(resume.weights)
+        restore_training(optimizer, resume.training)
+        schedule.restore(progress.schedule)
+
+    def save(name: str, training: bool) -> None:
+        progress.schedule = schedule.state()
+        state = training_state(optimizer) if training else {}
+        save_checkpoint(folder / name, Checkpoint(spec, tokenizer, model.state_dict(), vars(progress), state))
+
+    batches = train_batches(
+        reader, tokenizer, spec.data, seed=spec.seed, epoch=progress.epoch, skip=progress.batch, rank=rank, world=world
+    )
+    wrapped = DistributedDataParallel(model) if world > 1 else model
+    losses = Losses(device)
+    model.train()
+    while progress.epoch < train.epochs:
+        while progress.batch < num:
+            _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses)
+            progress.step, progress.batch = progress.step + 1, progress.batch + 1
+            reported = losses.report() if progress.step % train.log_every == 0 else None
+            if rank == 0:
+                watcher.step(progress, reported)
+                if progress.step % train.checkpoint_every == 0:
+                    save("last.safetensors", training=True)
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        scores = _from_first(validate, rank, world)
+        score = scores[f"val/{spec.eval.select}"]
+        better = progress.best is None or score > progress.best
+        if better:
+            progress.best, progress.best_epoch = score, progress.epoch
+        schedule.end_epoch(better=better)
+        stop = train.early_stopping and progress.epoch - progress.best_epoch >= train.early_stopping.patience
+        if rank == 0:
+            watcher.epoch(progress, scores)
+            # The best one first: killed between the two, the epoch is done again and writes the same.
+            if better:
+                save("best.safetensors", training=False)
+            save("last.safetensors", training=True)
+        if stop:
+            break
+    return progress
+
+
+def _train_step(
+    model: torch.nn.Module, batch: Any, optimizer: torch.optim.Optimizer, rate: float, spec: Spec, losses: "Losses"
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    device = batch.before.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and spec.train.amp == "auto"):
+        parts = model(batch)
+    if not torch.isfinite(parts["loss"]):
+        raise ValueError(
+            f"the training loss became {parts['loss'].item()}: lower train.optimizer.lr "
+            f"(now {spec.train.optimizer.lr}) or lengthen train.schedule.warmup_steps"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    parts["loss"].backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), spec.train.optimizer.clip_norm)
+    optimizer.step()
+    losses.update(parts)
+
+
+class Losses:
+    """Running means of every part of the loss, over all processes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._means: MetricCollection | None = None
+
+    def update(self, parts: dict[str, torch.Tensor]) -> None:
+        """Take in the losses of one step."""
+        if self._means is None:
+            means = {name: MeanMetric() for name in parts}
+            self._means = MetricCollection(means, compute_groups=False).to(self._device)  # pyright: ignore[reportArgumentType]
+        for name, value in parts.items():
+            self._means[name].update(value.detach())
+
+    def report(self) -> dict[str, float]:
+        """Give the means since the last report, under `train/`, and begin anew."""
+        assert self._means is not None
+        values = {f"train/{name}": float(value) for name, value in self._means.compute().items()}
+        self._means.reset()
+        return values
+
+
+def _from_first(validate: Callable[[], dict[str, float]], rank: int, world: int) -> dict[str, float]:
+    """The scores, computed on the first process and told to the others."""
+    told = [validate() if rank == 0 else {}]
+    if world > 1:
+        dist.broadcast_object_list(told)
+    return told[0]
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def start_processes(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did; leave them at the end (a context for `contextmanager`)."""
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if together:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        if together:
+            dist.destroy_process_group()

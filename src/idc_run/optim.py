@@ -1,0 +1,62 @@
+"""Optimizer and learning-rate schedule, as the spec names them."""
+
+import math
+
+import torch
+from torch import nn
+
+from idc_run.spec import OptimizerSpec, ScheduleSpec
+
+
+def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    """Build Adam or AdamW over the trainable parameters; weight decay spares vectors (biases, normalisation)."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": spec.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
+    return kind(groups, lr=spec.lr, betas=spec.betas, fused=True)
+
+
+class Schedule:
+    """The learning rate at every step: a linear warm-up from 0, then cosine to 0, steps, plateaus or nothing.
+
+    Args:
+        spec: Which way, and its settings.
+        lr: The rate after the warm-up.
+        epoch_steps: Steps in an epoch.
+        epochs: Epochs of the whole run.
+    """
+
+    def __init__(self, spec: ScheduleSpec, lr: float, epoch_steps: int, epochs: int) -> None:
+        self._spec, self._lr, self._epoch_steps = spec, lr, epoch_steps
+        self._total = epoch_steps * epochs
+        self.reductions = 0
+        self._waited = 0
+
+    def rate(self, step: int) -> float:
+        """Gives the learning rate of a step, counted from 0."""
+        spec = self._spec
+        if step < spec.warmup_steps:
+            return self._lr * (step + 1) / spec.warmup_steps
+        if spec.name == "cosine":
+            done = (step - spec.warmup_steps) / max(self._total - spec.warmup_steps, 1)
+            return self._lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        if spec.name == "step":
+            return self._lr * spec.factor ** (step // self._epoch_steps // spec.every_epochs)
+        return self._lr * spec.factor**self.reductions
+
+    def end_epoch(self, *, better: bool) -> None:
+        """Tells a `plateau` schedule whether the validation score was the best so far."""
+        self._waited = 0 if better else self._waited + 1
+        if self._spec.name == "plateau" and self._waited >= self._spec.patience:
+            self.reductions, self._waited = self.reductions + 1, 0
+
+    def state(self) -> dict[str, int]:
+        """What a checkpoint keeps."""
+        return {"reductions": self.reductions, "waited": self._waited}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Goes on from a checkpoint."""
+        self.reductions, self._waited = state["reductions"], state["waited"]

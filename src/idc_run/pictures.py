@@ -1,0 +1,51 @@
+"""Pictures of a run: sample pairs with their captions, and learning curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+
+from idc_data.example import Reader, load_image
+from idc_eval.prediction import Prediction
+from matplotlib.figure import Figure
+
+
+def sample_pairs(path: Path, reader: Reader, predictions: Sequence[Prediction], right: Sequence[float | None]) -> None:
+    """Draw up to 16 pairs, before beside after, with a reference and the hypothesis under each.
+
+    Args:
+        path: A .png file.
+        reader: The split, in the order of the predictions.
+        predictions: One for each of its first examples.
+        right: 1 where the hypothesis is known to be right, 0 where wrong (drawn in green and red), None where unknown.
+    """
+    num = min(16, len(predictions))
+    figure = Figure(figsize=(16, 2.9 * -(-num // 4)), layout="constrained")
+    grid = figure.subplots(-(-num // 4), 4, squeeze=False)
+    for index, axes in enumerate(grid.flat):
+        axes.axis("off")
+        if index >= num:
+            continue
+        example, prediction = reader[index], predictions[index]
+        for side, image in enumerate((example.before, example.after)):
+            inset = axes.inset_axes((0.51 * side, 0.34, 0.49, 0.66))
+            inset.imshow(load_image(image))
+            inset.set_xticks([])
+            inset.set_yticks([])
+        color = {1: "#1a7f37", 0: "#b3261e"}.get(right[index], "black")  # pyright: ignore[reportArgumentType, reportCallIssue]
+        axes.text(0, 0.29, fill(prediction.references[0], 52), va="top", fontsize=8, color="#57606a")
+        axes.text(0, 0.13, fill(prediction.hypothesis or "(empty)", 52), va="top", fontsize=8.5, color=color)
+    figure.suptitle("before | after, a reference (grey), the hypothesis (green right, red wrong)", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def learning_curves(
+    path: Path, losses: Sequence[tuple[int, float]], scores: Sequence[tuple[int, float]], name: str
+) -> None:
+    """Draw the training loss and one validation score over the steps."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, points, title in ((left, losses, "train/loss"), (right, scores, f"val/{name}")):
+        axes.plot(*zip(*points, strict=True) if points else ([], []), marker="o" if len(points) < 40 else None, ms=3)
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,103 @@
+"""The model registry: the best checkpoint as an MLflow model from code, and the `champion` alias."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import idc_run
+from idc_run.track import connect
+
+ALIAS = "champion"
+PARAMS = {"beam": 1, "max_length": 40}
+"""What a request may set, and its defaults."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the champion is chosen by: scores compare only where all but the value agree."""
+
+    metric: str
+    protocol: str
+    data: str
+    value: float
+
+    def tags(self) -> dict[str, str]:
+        """As tags of a model version."""
+        return {"metric": self.metric, "protocol": self.protocol, "data": self.data, "score": repr(self.value)}
+
+
+def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str]:
+    """Log the checkpoint with the active run, register it, and let `champion` point to it if it is better.
+
+    Args:
+        checkpoint: A safetensors file.
+        model: Name in the registry.
+        standing: Its validation score and what that is comparable with.
+
+    Returns:
+        The new version, and one sentence on what became of the champion.
+    """
+    mlflow = connect()
+    logged = mlflow.pyfunc.log_model(
+        name="captioner",
+        python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
+        artifacts={"checkpoint": str(checkpoint)},
+        signature=_signature(),
+        registered_model_name=model,
+        pip_requirements=[f"{name}=={version(name)}" for name in ("idc-run", "mlflow", "torch", "timm", "pillow")],
+    )
+    number = str(logged.registered_model_version)
+    client = mlflow.MlflowClient()
+    for key, value in standing.tags().items():
+        client.set_model_version_tag(model, number, key, value)
+    client.set_model_version_tag(model, number, "source_run", logged.run_id)
+    return number, _crown(client, model, number, standing)
+
+
+def checkpoint_of(model: str) -> Path:
+    """Find the checkpoint behind a `models:/` URI; a path is taken as it is.
+
+    Raises:
+        ValueError: The registry has no such model.
+    """
+    if not model.startswith("models:/"):
+        return Path(model)
+    mlflow = connect()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        folder = mlflow.artifacts.download_artifacts(f"{model}")
+    except MlflowException as error:
+        raise ValueError(f"no registered model {model!r} ({error.message}); train one with idc-run first") from error
+    return next(Path(folder).glob("artifacts/*.safetensors"))
+
+
+def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
+    old = client.get_registered_model(model).aliases.get(ALIAS)
+    if old is None:
+        client.set_registered_model_alias(model, ALIAS, number)
+        return f"{model} version {number} is the first {ALIAS}"
+    tags = client.get_model_version(model, old).tags
+    mine = standing.tags()
+    if any(tags.get(key) != mine[key] for key in ("metric", "protocol", "data")):
+        return (
+            f"{ALIAS} stays version {old}: it was validated on other data or by another protocol, so scores do not "
+            f"compare; to move it: MlflowClient().set_registered_model_alias({model!r}, {ALIAS!r}, {number!r})"
+        )
+    if standing.value <= float(tags["score"]):
+        return f"{ALIAS} stays version {old}: val/{standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
+    client.set_registered_model_alias(model, ALIAS, number)
+    return f"{ALIAS} is now version {number}: val/{standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    text = DataType.string
+    return ModelSignature(
+        inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),
+        outputs=Schema([ColSpec(text, "caption"), ColSpec(DataType.double, "log_prob")]),
+        params=ParamSchema([ParamSpec(name, DataType.long, default) for name, default in PARAMS.items()]),
+    )

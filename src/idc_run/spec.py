@@ -1,0 +1,226 @@
+"""The spec: one YAML file that says everything a run computes, checked before anything is created."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from idc_data.spec import DataSpec
+from idc_eval.metrics import metric_names
+from idc_models.spec import ModelSpec, complete_objectives
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+
+class Section(BaseModel):
+    """A part of the spec: fixed once made, and without room for misspelt keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizerSpec(Section):
+    """How the weights are changed."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Matrices and kernels only: biases and normalisation are left alone."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest gradient norm, over all parameters."""
+
+
+class ScheduleSpec(Section):
+    """How the learning rate goes: a linear warm-up, then one of four ways."""
+
+    name: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    warmup_steps: int = Field(default=100, ge=0)
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    """`step` and `plateau` multiply the rate by it."""
+    every_epochs: PositiveInt = 10
+    """`step`: after so many epochs."""
+    patience: PositiveInt = 2
+    """`plateau`: after so many epochs without a better validation score."""
+
+
+class EarlyStoppingSpec(Section):
+    """When to stop before the last epoch."""
+
+    patience: PositiveInt = 5
+    """Epochs without a better validation score."""
+
+
+class TrainSpec(Section):
+    """How the model is trained."""
+
+    epochs: PositiveInt = 10
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    objectives: dict[str, float | dict[str, Any]] = {"caption": 1.0}
+    """Name -> weight, or name -> {weight, settings}."""
+    early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: Literal["auto", "off"] = "auto"
+    """`auto`: bfloat16 on CUDA; on a CPU it is slower than float32, so it stays off."""
+    threads: PositiveInt | None = None
+    """CPU threads of the model; by default as many as this process may use cores."""
+    log_every: PositiveInt = 20
+    """Steps between two logged training losses."""
+    checkpoint_every: PositiveInt = 200
+    """Steps between two checkpoints to resume from; there is one after every epoch too."""
+
+    @model_validator(mode="after")
+    def _objectives_known(self) -> "TrainSpec":
+        complete_objectives(self.objectives)
+        return self
+
+
+class EvalSpec(Section):
+    """How captions are decoded and scored, in validation and test alike."""
+
+    protocol: str = "plain"
+    """What the scores are called comparable under."""
+    metrics: tuple[str, ...] = ("bleu", "meteor", "rouge-l", "cider")
+    select: str = "cider"
+    """The validation metric that chooses the checkpoint, stops early and moves the champion."""
+    beam: PositiveInt = 1
+    length_penalty: float = Field(default=0.0, ge=0)
+    batch_size: PositiveInt = 100
+
+    @model_validator(mode="after")
+    def _metrics_known(self) -> "EvalSpec":
+        metric_names((*self.metrics, self.select))
+        if self.select in ("bleu", "false_alarm_rate", "miss_rate"):
+            raise ValueError(f"select is {self.select!r}; expected one metric that is better when higher, as 'cider'")
+        return self
+
+
+class RegisterSpec(Section):
+    """Under which name the best checkpoint enters the model registry."""
+
+    model: str = Field(default="idc", pattern=r"^[A-Za-z0-9_.-]+$")
+
+
+class Spec(Section):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(default=0, ge=0)
+    data: DataSpec = DataSpec()
+    model: ModelSpec
+    train: TrainSpec = TrainSpec()
+    eval: EvalSpec = EvalSpec()
+    register_: Annotated[
+        RegisterSpec | None, BeforeValidator(lambda given: {"model": given} if isinstance(given, str) else given)
+    ] = Field(default=None, alias="register")
+    tracking: Literal["mlflow", "off"] = "mlflow"
+
+    def completed(self) -> dict[str, Any]:
+        """Gives the spec as plain values with every default written out: what MLflow and checkpoints store."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        plain["model"] = self.model.completed().model_dump(mode="json")
+        plain["train"]["objectives"] = complete_objectives(self.train.objectives)
+        return plain
+
+    def fingerprint(self) -> str:
+        """Identity of everything that the spec says, 12 hex digits."""
+        return hashlib.sha256(json.dumps(self.completed(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
+    """Read a spec, apply `dotted.path=value` overrides (values are YAML), and check it.
+
+    Raises:
+        ValueError: The file is no YAML, a key comes twice or is unknown, or a value is of the wrong kind; in one line.
+        OSError: The file cannot be read.
+    """
+    if not path.is_file():
+        here = sorted(str(found) for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise ValueError(f"no spec at {str(path)!r}{nearest(str(path), here)}")
+    values = _yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected sections such as name, data, model, train, eval; got {values!r}")
+    for override in overrides:
+        _apply(values, override)
+    return make_spec(values, str(path))
+
+
+def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:
+    """Check plain values against the spec; `source` names them in errors."""
+    try:
+        return Spec.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"{source}: " + "; ".join(dict.fromkeys(_explain(e) for e in error.errors()))) from error
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        # YAML 1.2: 1e-4 is a number, and a key that comes twice is an error.
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or error).split("\n")[0]
+        if problem.startswith("found duplicate key"):
+            problem = f"{problem.split(' with value')[0]}; give it once"
+        raise ValueError(f"{source}{place}: {problem}") from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, found, text = override.partition("=")
+    keys = path.split(".")
+    if not found or not all(keys):
+        raise ValueError(f"override {override!r}: expected dotted.path=value, such as train.epochs=2")
+    for depth, key in enumerate(keys[:-1]):
+        below = values.get(key)
+        if isinstance(below, str):  # `encoder: cnn` is short for `encoder: {name: cnn}`
+            below = {"name": below}
+        if below is not None and not isinstance(below, dict):
+            raise ValueError(f"override {override!r}: {'.'.join(keys[: depth + 1])} is {below!r} and has no parts")
+        values[key] = dict(below or {})
+        values = values[key]
+    values[keys[-1]] = _yaml(text, f"override {override!r}")
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """Words what could have been meant: the nearest known word, then all of them."""
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(known)}"
+
+
+def _explain(problem: Any) -> str:
+    loc = [part for part in problem["loc"] if isinstance(part, str)]
+    where = ".".join(loc)
+    if problem["type"] == "extra_forbidden":
+        owner = _section_at(loc[:-1])
+        known = sorted(field.alias or name for name, field in owner.model_fields.items())
+        inside = f" in {'.'.join(loc[:-1])}" if loc[:-1] else ""
+        return f"unknown key {loc[-1]!r}{inside}{nearest(loc[-1], known)}"
+    if problem["type"] == "missing":
+        return f"{where} is missing; add it"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where} is {problem['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _section_at(loc: Sequence[str]) -> type[BaseModel]:
+    """The section that a path of keys leads to."""
+    section: type[BaseModel] = Spec
+    for key in loc:
+        for name, field in section.model_fields.items():
+            if key in (name, field.alias):
+                section = _section_in(field.annotation) or section
+    return section
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
+    return None

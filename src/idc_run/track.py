@@ -1,0 +1,123 @@
+"""Tracking behind four verbs: begin, metrics, artifact, end. MLflow is one tracker; the null tracker needs none."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+STORE = "mlruns"
+
+
+class Tracker(Protocol):
+    """Where a run is written down."""
+
+    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str = "") -> str:
+        """Start a run, or go on with the one called `run_id`; gives its id."""
+        ...
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Write metrics down."""
+        ...
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a file with the run."""
+        ...
+
+    def end(self, status: str = "FINISHED") -> None:
+        """Close the run: `FINISHED`, `FAILED` or `KILLED`."""
+        ...
+
+
+class NullTracker:
+    """Writes nothing down."""
+
+    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str = "") -> str:
+        """Give an id of its own."""
+        return run_id or uuid.uuid4().hex
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Do nothing."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Do nothing."""
+
+    def end(self, status: str = "FINISHED") -> None:
+        """Do nothing."""
+
+
+class MlflowTracker:
+    """Writes to MLflow: the server of MLFLOW_TRACKING_URI if that is set, else the embedded store in `mlruns/`.
+
+    Args:
+        experiment: MLflow's experiment, made when missing.
+    """
+
+    def __init__(self, experiment: str) -> None:
+        mlflow = connect()
+        found = mlflow.get_experiment_by_name(experiment)
+        if found:
+            self._experiment = found.experiment_id
+        else:
+            artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (store() / "artifacts").as_uri()
+            self._experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
+        self._mlflow = mlflow
+
+    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str = "") -> str:
+        """Start a run with its parameters and tags, or go on with an unfinished one."""
+        run = self._mlflow.start_run(
+            run_id=run_id or None, experiment_id=None if run_id else self._experiment, run_name=None if run_id else name
+        )
+        if not run_id:
+            self._mlflow.log_params(dict(params))
+            self._mlflow.set_tags(dict(tags))
+        return run.info.run_id
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Log metrics at a step."""
+        self._mlflow.log_metrics(dict(values), step=step)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Log a file."""
+        self._mlflow.log_artifact(str(path), folder or None)
+
+    def end(self, status: str = "FINISHED") -> None:
+        """End the run."""
+        self._mlflow.end_run(status)
+
+
+def store() -> Path:
+    """The `mlruns` folder: that of the nearest folder upwards which has one, else in the current folder."""
+    here = Path.cwd()
+    return next((folder / STORE for folder in (here, *here.parents) if (folder / STORE).is_dir()), here / STORE)
+
+
+def connect() -> Any:
+    """Give the mlflow module, pointed at the embedded store unless MLFLOW_TRACKING_URI says otherwise."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        folder = store()
+        folder.mkdir(exist_ok=True)
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        _link(folder)
+    return mlflow
+
+
+def _link(folder: Path) -> None:
+    """Let plain `mlflow ui` and `mlflow models serve` find the store: their default is ./mlflow.db."""
+    link = folder.parent / "mlflow.db"
+    if not (link.exists() or link.is_symlink()) and hasattr(os, "symlink"):
+        link.symlink_to(Path(STORE) / "mlflow.db")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as `{dotted.path: value}`, the way people filter runs."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

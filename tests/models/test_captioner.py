@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from idc_models import ModelSpec, build_captioner
+from idc_models.captioner import Captioner
+from idc_models.contract import Fused, Fusion, Objective
+from idc_models.decoders.recurrent import GruDecoder
+from idc_models.encoders.cnn import CnnEncoder
+from idc_models.fusions import Concat, ConcatDifference, Difference
+from idc_models.objectives import Caption
+from torch import nn
+
+SMALL = {"name": "cnn", "widths": [8, 16]}
+
+
+def small(decoder, fusion, vocab, objectives):
+    spec = {
+        "encoder": SMALL,
+        "fusion": {"name": fusion, "dim": 16},
+        "decoder": {"name": decoder, "dim": 16, "dropout": 0.0},
+    }
+    return build_captioner(ModelSpec.model_validate(spec), vocab, objectives)
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "gru", "transformer"])
+@pytest.mark.parametrize("fusion", ["difference", "concat", "concat-difference"])
+def test_every_parameter_is_trained(decoder, fusion, vocab, batch):
+    captioner = small(decoder, fusion, vocab, {"caption": 1.0, "cosine": 0.1})
+    captioner(batch)["loss"].backward()
+    still = [name for name, parameter in captioner.named_parameters() if not parameter.grad.abs().sum() > 0]
+    assert still == []
+
+
+def test_total_is_the_weighted_sum(vocab, batch):
+    losses = small("gru", "concat", vocab, {"caption": 2.0, "cosine": 0.5}).loss(batch)
+    assert losses.keys() == {"loss", "caption", "cosine"}
+    torch.testing.assert_close(losses["loss"], 2 * losses["caption"] + 0.5 * losses["cosine"])
+
+
+def test_captions_share_the_memory_of_their_pair(vocab, batch):
+    captioner = small("gru", "concat", vocab, {"caption": 1.0}).eval()
+    order = torch.tensor([3, 1, 0, 2])
+    shuffled = replace(batch, tokens=batch.tokens[order], pair=batch.pair[order])
+    torch.testing.assert_close(captioner.loss(shuffled)["loss"], captioner.loss(batch)["loss"])
+    wrong = replace(batch, pair=torch.tensor([1, 1, 2, 0]))
+    assert not torch.isclose(captioner.loss(wrong)["loss"], captioner.loss(batch)["loss"])
+
+
+def test_bytes_and_floats_are_the_same_images(vocab, batch):
+    captioner = small("gru", "concat", vocab, {"caption": 1.0}).eval()
+    memory = captioner.fuse(batch.before.float() / 255, batch.after.float() / 255).memory
+    torch.testing.assert_close(captioner.fuse(batch.before, batch.after).memory, memory)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_both_images_meet_the_same_encoder(training, batch):
+    encoder = CnnEncoder(widths=(8, 16)).train(training)
+    image = batch.before.float() / 255
+    before, after = encoder(torch.cat([image, image])).chunk(2)
+    assert Difference(16).combine(before, after).eq(0).all()
+    assert Concat(16).combine(before, after).shape[-1] == 32
+    assert ConcatDifference(16).combine(before, after)[..., 32:].eq(0).all()
+
+
+class Cycle(Fusion):
+    """A fusion with a loss and a change map of its own."""
+
+    def __init__(self, visual_dim, *, called="cycle"):
+        super().__init__(visual_dim)
+        self.memory_dim, self.called = visual_dim, called
+        self.gate = nn.Linear(visual_dim, 1)
+
+    def forward(self, before, after):
+        gate = self.gate(after - before).sigmoid()
+        return Fused((gate * after).flatten(1, 2), gate.squeeze(3), {self.called: gate.mean()})
+
+
+class Scaled(Objective):
+    """An objective with a parameter."""
+
+    def __init__(self, memory_dim, vocab):
+        super().__init__(memory_dim, vocab)
+        self.scale = nn.Parameter(torch.ones(memory_dim))
+
+    def forward(self, outputs):
+        return (outputs.fused.memory * self.scale).square().mean()
+
+
+def cycle(vocab, name):
+    parts = {"caption": Caption(16, vocab), "my.own:Scaled": Scaled(16, vocab)}
+    decoder = GruDecoder(16, vocab, dim=8)
+    weights = {"caption": 1.0, "my.own:Scaled": 0.5}
+    return Captioner(CnnEncoder(widths=(8, 16)), Cycle(16, called=name), decoder, parts, weights)
+
+
+def test_losses_of_the_fusion_and_parameters_of_objectives(vocab, batch):
+    captioner = cycle(vocab, "cycle").train()
+    losses = captioner.loss(batch)
+    torch.testing.assert_close(losses["loss"], losses["caption"] + 0.5 * losses["my.own:Scaled"] + losses["cycle"])
+    losses["loss"].backward()
+    name = "objectives.my-own:Scaled.scale"
+    assert name in captioner.state_dict()
+    assert dict(captioner.named_parameters())[name].grad.abs().sum() > 0
+
+
+def test_two_losses_of_one_name(vocab, batch):
+    with pytest.raises(ValueError, match="both the fusion and an objective call a loss \\['caption'\\]"):
+        cycle(vocab, "caption").loss(batch)
+
+
+def test_an_objective_needs_a_weight(vocab):
+    with pytest.raises(ValueError, match="weights are given for \\[\\]"):
+        Captioner(CnnEncoder(), Cycle(128), GruDecoder(128, vocab), {"caption": Caption(128, vocab)}, {})
+
+
+def test_generate(vocab, batch):
+    captioner = small("transformer", "concat", vocab, {"caption": 1.0}).eval()
+    generated = captioner.generate(batch.before, batch.after, beam=3, max_length=5)
+    assert generated.tokens.shape[0] == len(generated.log_probs) == 3
+    assert generated.tokens.shape[1] <= 5
+    assert generated.alternatives.shape == (3, 3, generated.tokens.shape[1])
+    assert generated.tokens.equal(generated.alternatives[:, 0])
+
+
+def test_a_batch_is_learned_by_heart(vocab, batch):
+    captioner = small("transformer", "concat-difference", vocab, {"caption": 1.0})
+    optimizer = torch.optim.Adam(captioner.parameters(), 5e-3)
+    one_each = replace(batch, tokens=batch.tokens[[0, 2, 3]], pair=torch.arange(3))
+    for _ in range(60):
+        optimizer.zero_grad()
+        captioner.loss(one_each)["loss"].backward()
+        optimizer.step()
+    for _ in range(20):  # the running statistics of the batch norms catch up
+        captioner.loss(one_each)
+    written = captioner.eval().generate(batch.before, batch.after, beam=2).tokens
+    assert written.equal(one_each.tokens[:, 1:])
