@@ -1,5 +1,6 @@
 """Tracking behind four verbs: begin, metrics, artifact, end. MLflow is one tracker; the null tracker needs none."""
 
+import logging
 import os
 import uuid
 from collections.abc import Mapping
@@ -59,7 +60,8 @@ class MlflowTracker:
         if found:
             self._experiment = found.experiment_id
         else:
-            artifacts = None if "MLFLOW_TRACKING_URI" in os.environ else (store() / "artifacts").as_uri()
+            # A server decides for itself where artifacts go.
+            artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == _embedded() else None
             self._experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
         self._mlflow = mlflow
 
@@ -95,14 +97,21 @@ def store() -> Path:
 def connect() -> Any:
     """Give the mlflow module, pointed at the embedded store unless MLFLOW_TRACKING_URI says otherwise."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        folder = store()
-        folder.mkdir(exist_ok=True)
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        _link(folder)
+        store().mkdir(exist_ok=True)
+        mlflow.set_tracking_uri(_embedded())
+        _link(store())
     return mlflow
+
+
+def _embedded() -> str:
+    return f"sqlite:///{store() / 'mlflow.db'}"
 
 
 def _link(folder: Path) -> None:

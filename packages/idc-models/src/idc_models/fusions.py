@@ -8,6 +8,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from idc_models.contract import Fused, Fusion
+from idc_models.encoders.cnn import ResidualBlock
 from idc_models.positions import grid_sinusoids
 
 
@@ -36,8 +37,15 @@ class GridFusion(Fusion):
         super().__init__(visual_dim)
         combined = self.grids * visual_dim
         self.memory_dim = dim or combined
-        self.project = nn.Conv2d(combined, dim, kernel, padding=kernel // 2) if dim else nn.Identity()
-        self.layers = nn.Sequential(*(Bottleneck(self.memory_dim) for _ in range(layers)))
+        project: list[nn.Module] = []
+        if dim:
+            project = [
+                nn.Conv2d(combined, dim, kernel, padding=kernel // 2, bias=False),
+                nn.BatchNorm2d(dim),
+                nn.ReLU(),
+            ]
+        self.layers = nn.Sequential(*project, *(ResidualBlock(self.memory_dim, self.memory_dim) for _ in range(layers)))
+        self.position_scale = nn.Parameter(torch.tensor(0.1))
         self.norm = nn.LayerNorm(self.memory_dim)
 
     def combine(
@@ -49,10 +57,11 @@ class GridFusion(Fusion):
     def forward(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Fused:
         """Fuses the grids of the before and the after image; the memory holds the cells row by row."""
         grid = self.combine(before, after).permute(0, 3, 1, 2)
-        grid = self.layers(self.project(grid)).permute(0, 2, 3, 1)
+        grid = self.layers(grid).permute(0, 2, 3, 1)
         height, width = grid.shape[1:3]
-        # Added before the norm: where nothing changed, a difference stays small beside its position.
-        memory = self.norm(grid + grid_sinusoids(height, width, self.memory_dim, like=grid))
+        # Faint at first: what a cell shows has to be learnt before where it is.
+        positions = grid_sinusoids(height, width, self.memory_dim, like=grid)
+        memory = self.norm(grid + self.position_scale * positions)
         return Fused(memory.flatten(1, 2))
 
 
@@ -90,24 +99,3 @@ class ConcatDifference(GridFusion):
     ) -> Float[Tensor, "b gh gw combined"]:
         """Concatenates the two grids and their difference."""
         return torch.cat([before, after, after - before], dim=-1)
-
-
-class Bottleneck(nn.Module):
-    """A residual 3 x 3 convolution at half the width."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        half = max(dim // 2, 1)
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(dim, half, 1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, half, 3, padding=1, bias=False),
-            nn.BatchNorm2d(half),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(half, dim, 1),
-        )
-
-    def forward(self, grid: Float[Tensor, "b e gh gw"]) -> Float[Tensor, "b e gh gw"]:
-        """Adds to each cell what its neighbourhood says."""
-        return grid + self.convolutions(grid)

@@ -146,7 +146,8 @@ def _relation(scene: Sequence[Object], index: int, view: View, rng: Random) -> s
         along = RELATIONS[word]
         ahead = [sum(d * (a - b) for d, a, b in zip(along, place, places[anchor], strict=True)) for place in places]
         if ahead[index] > MARGIN and all(ahead[other] < -MARGIN for other in alike):
-            said = f"{rng.choice(('that is ', ''))}{'to the ' if word in ('left of', 'right of') and rng.random() < 0.5 else ''}{word}"
+            side = "to the " if word in ("left of", "right of") and rng.random() < 0.5 else ""
+            said = f"{rng.choice(('that is ', ''))}{side}{word}"
             target = _words(looks[index], mask, rng)
             return f"{target} {said} the {_words(looks[anchor], rng.choice(_singling_out(looks, anchor)), rng)}"
     return None

@@ -98,9 +98,7 @@ class Scenes(Sequence[ChangeExample]):
         """Render several pairs at once, which is faster than one by one."""
         chosen = [(index, *self._pair(index)) for index in indices]
         states = [
-            state
-            for _, pair, _ in chosen
-            for state in ((pair.before, pair.view_before), (pair.after, pair.view_after))
+            state for _, pair, _ in chosen for state in ((pair.before, pair.view_before), (pair.after, pair.view_after))
         ]
         images, shown = render(states, self._image_size, parallel=get_worker_info() is None)
         return [

@@ -17,7 +17,9 @@ _GROUND = 0
 _SKY = -1
 
 
-def render(states: Sequence[tuple[Sequence[Object], View]], size: int, *, parallel: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+def render(
+    states: Sequence[tuple[Sequence[Object], View]], size: int, *, parallel: bool = True
+) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     """Render a batch of scenes.
 
     Args:

@@ -14,11 +14,12 @@ class CnnEncoder(Encoder):
 
     With the default three stages an image of 64 px becomes a grid of 8 x 8. The residual block is that of He et al.,
     Deep Residual Learning, CVPR 2016, figure 5 left. Differs from the paper: the stem is a single 3 x 3 convolution of
-    stride 2 without pooling, as small images have nothing to give away.
+    stride 2 without pooling, as small images have nothing to give away, and has no residual blocks of its own, which at
+    that size would cost more than all others together.
 
     Args:
-        widths: channels of each stage; their number sets the stride, 2 to the power of it.
-        blocks: residual blocks in each stage.
+        widths: channels of the stem and of each stage; their number sets the stride, 2 to the power of it.
+        blocks: residual blocks in each stage after the stem.
     """
 
     def __init__(self, *, widths: tuple[PositiveInt, ...] = (32, 64, 128), blocks: PositiveInt = 1) -> None:
@@ -28,7 +29,6 @@ class CnnEncoder(Encoder):
         first, self.dim = widths[0], widths[-1]
         layers: list[nn.Module] = [nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False)]
         layers += [nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
-        layers += [ResidualBlock(first, first) for _ in range(blocks)]
         for narrow, wide in pairwise(widths):
             layers.append(ResidualBlock(narrow, wide, stride=2))
             layers += [ResidualBlock(wide, wide) for _ in range(blocks - 1)]

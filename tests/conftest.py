@@ -1,0 +1,23 @@
+"""Shape annotations run in every test: jaxtyping and beartype wrap each public function of the packages."""
+
+import os
+
+import torch
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A second thread gains nothing on tensors this small, and loses much on a busy machine.
+torch.set_num_threads(1)
+
+_DATA = ("batch", "check", "cli", "example", "fingerprint", "layout", "loader", "readers", "show", "spec")
+install_import_hook(
+    [
+        # Not idc_data.scenes: numba cannot cache what is wrapped.
+        *(f"idc_data.{module}" for module in (*_DATA, "tokenizer", "transforms")),
+        "idc_models",
+        "idc_run",
+    ],
+    # An int may stand where a float is annotated, as PEP 484 has it.
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
