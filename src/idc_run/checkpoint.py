@@ -112,6 +112,11 @@ def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor])
         index, _, key = name.partition("/")
         moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                # In the order in memory of the parameter (channels last): the fused optimizer goes by it alone.
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     torch.set_rng_state(state["random/cpu"])
     if torch.cuda.is_available() and "random/cuda" in state:
         torch.cuda.set_rng_state(state["random/cuda"])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from idc_data.example import Reader
+from idc_data.loader import batches_per_epoch, train_batches
 from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 from idc_eval.prediction import Prediction, write_predictions
@@ -75,8 +76,7 @@ def check(spec: Spec, console: Console) -> None:
     data = open_data(spec)
     model = _build(spec, data.tokenizer, device)
     batch = next(_first_batch(spec, data)).to(device)
-    loss = float(model.loss(batch)["loss"])
-    console.checked(spec, data, model, loss)
+    console.checked(spec, data, model, model.loss(batch)["loss"].item())
 
 
 def run(spec: Spec, console: Console, *, resume: bool = False) -> Result | None:
@@ -101,6 +101,7 @@ def run(spec: Spec, console: Console, *, resume: bool = False) -> Result | None:
 def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) -> Result | None:
     checkpoint = load_checkpoint(last) if last else None
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
+    epoch_steps = batches_per_epoch(data.train, spec.data, world=int(os.environ.get("WORLD_SIZE", "1")))
     model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
     first = int(os.environ.get("RANK", "0")) == 0
     tracker: Tracker = MlflowTracker(spec.name) if spec.tracking == "mlflow" and first else NullTracker()
@@ -111,7 +112,7 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
     folder.mkdir(parents=True, exist_ok=True)
     watcher = _Watcher(tracker, console, spec)
     try:
-        console.begin(spec, data, model, len(data.train) // spec.data.batch_size, checkpoint)
+        console.begin(spec, data, model, epoch_steps, checkpoint)
         progress = fit(
             model,
             data.train,
@@ -246,8 +247,6 @@ def _build(spec: Spec, tokenizer: Tokenizer, device: torch.device, *, pretrained
 
 
 def _first_batch(spec: Spec, data: Data) -> Any:
-    from idc_data.loader import train_batches
-
     alone = spec.data.model_copy(update={"workers": 0})
     return islice(train_batches(data.train, data.tokenizer, alone, seed=spec.seed), 1)
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from idc_run.checkpoint import Checkpoint, restore_training, save_checkpoint, training_state
 from idc_run.optim import Schedule, build_optimizer
-from idc_run.spec import Spec
+from idc_run.spec import EarlyStoppingSpec, Spec
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Progress:
     """The tracker's name for the run."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Who is told how training goes: the tracker and the progress bar stand behind it."""
 
@@ -101,7 +102,7 @@ def fit(
     wrapped = DistributedDataParallel(model) if world > 1 else model
     losses = Losses(device)
     model.train()
-    while progress.epoch < train.epochs:
+    while progress.epoch < train.epochs and not _out_of_patience(progress, train.early_stopping):
         while progress.batch < num:
             _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses)
             progress.step, progress.batch = progress.step + 1, progress.batch + 1
@@ -117,16 +118,17 @@ def fit(
         if better:
             progress.best, progress.best_epoch = score, progress.epoch
         schedule.end_epoch(better=better)
-        stop = train.early_stopping and progress.epoch - progress.best_epoch >= train.early_stopping.patience
         if rank == 0:
             watcher.epoch(progress, scores)
             # The best one first: killed between the two, the epoch is done again and writes the same.
             if better:
                 save("best.safetensors", training=False)
             save("last.safetensors", training=True)
-        if stop:
-            break
     return progress
+
+
+def _out_of_patience(progress: Progress, spec: EarlyStoppingSpec | None) -> bool:
+    return spec is not None and progress.epoch - progress.best_epoch >= spec.patience
 
 
 def _train_step(

@@ -1,9 +1,13 @@
 """The model registry: the best checkpoint as an MLflow model from code, and the `champion` alias."""
 
+import base64
+import io
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 import idc_run
 from idc_run.track import connect
@@ -44,6 +48,7 @@ def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str
         python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
         artifacts={"checkpoint": str(checkpoint)},
         signature=_signature(),
+        input_example=_example(),
         registered_model_name=model,
         pip_requirements=[f"{name}=={version(name)}" for name in ("idc-run", "mlflow", "torch", "timm", "pillow")],
     )
@@ -89,6 +94,16 @@ def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
         return f"{ALIAS} stays version {old}: val/{standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
     client.set_registered_model_alias(model, ALIAS, number)
     return f"{ALIAS} is now version {number}: val/{standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
+
+
+def _example() -> tuple[Any, dict[str, int]]:
+    """A request of one pair of tiny images, kept with the model for whoever wants to try it."""
+    import pandas as pd
+
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16), "gray").save(picture, "PNG")
+    text = base64.b64encode(picture.getvalue()).decode()
+    return pd.DataFrame({"before": [text], "after": [text]}), PARAMS
 
 
 def _signature() -> Any:

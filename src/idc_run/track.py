@@ -5,11 +5,12 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 STORE = "mlruns"
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Where a run is written down."""
 

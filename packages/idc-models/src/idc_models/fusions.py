@@ -46,7 +46,6 @@ class GridFusion(Fusion):
             ]
         self.layers = nn.Sequential(*project, *(ResidualBlock(self.memory_dim, self.memory_dim) for _ in range(layers)))
         self.position_scale = nn.Parameter(torch.tensor(0.1))
-        self.norm = nn.LayerNorm(self.memory_dim)
 
     def combine(
         self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
@@ -59,9 +58,9 @@ class GridFusion(Fusion):
         grid = self.combine(before, after).permute(0, 3, 1, 2)
         grid = self.layers(grid).permute(0, 2, 3, 1)
         height, width = grid.shape[1:3]
-        # Faint at first: what a cell shows has to be learnt before where it is.
-        positions = grid_sinusoids(height, width, self.memory_dim, like=grid)
-        memory = self.norm(grid + self.position_scale * positions)
+        # Faint at first: what a cell shows has to be learnt before where it is. There is no norm per cell, which would
+        # make the many cells where nothing changed as loud as the few where something did.
+        memory = grid + self.position_scale * grid_sinusoids(height, width, self.memory_dim, like=grid)
         return Fused(memory.flatten(1, 2))
 
 
@@ -78,9 +77,27 @@ class Difference(GridFusion):
 
 
 class Concat(GridFusion):
-    """Fuses by laying the cells of both grids side by side: before, after."""
+    """Fuses by laying the cells of both grids side by side: before, after.
+
+    Half of the projection's outputs start as plain differences (the weights of the after grid are those of the before
+    grid, negated), which training may keep or change: from random weights it takes long to find out that the two grids
+    are to be compared.
+    """
 
     grids = 2
+
+    def __init__(
+        self,
+        visual_dim: int,
+        *,
+        dim: PositiveInt | None = 256,
+        kernel: Literal[1, 3] = 1,
+        layers: NonNegativeInt = 1,
+    ) -> None:
+        super().__init__(visual_dim, dim=dim, kernel=kernel, layers=layers)
+        if dim:
+            weight = self.layers[0].weight.data
+            weight[: dim // 2, visual_dim:] = -weight[: dim // 2, :visual_dim]
 
     def combine(
         self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from idc_data.scenes.world import COLORS, MATERIALS, SHAPES, SIZES, Object, View
 
-FOCAL = 2.5
-"""Focal length in half image widths: the field of view is 2 atan(1 / 2.5) = 44 degrees."""
+FOCAL = 2.45
+"""Focal length in half image widths: the field of view is 2 atan(1 / 2.45) = 44 degrees."""
+SLIM = 0.7
+"""Radius of a cylinder as a part of half its height: taller than CLEVR's, to be told from a cube at 64 pixels."""
 _AIM = 0.3  # the camera looks at a point this high above the middle of the ground
 _FAR = np.float32(1e9)
 _GROUND = 0
@@ -86,18 +88,19 @@ def _hit(thing, ox, oy, oz, dx, dy, dz):  # noqa: ANN001, ANN202
         return _FAR, np.float32(0), np.float32(0), np.float32(0)
     if kind == 2:  # upright cylinder
         best, nx, ny, nz = _FAR, np.float32(0), np.float32(0), np.float32(0)
+        radius = half * SLIM
         a = dx * dx + dy * dy
         b = px * dx + py * dy
-        inside = b * b - a * (px * px + py * py - half * half)
+        inside = b * b - a * (px * px + py * py - radius * radius)
         if inside > 0 and a > 1e-9:
             t = (-b - math.sqrt(inside)) / a
             if t > 1e-3 and abs(pz + t * dz) <= half:
-                best, nx, ny = t, (px + t * dx) / half, (py + t * dy) / half
+                best, nx, ny = t, (px + t * dx) / radius, (py + t * dy) / radius
         if dz < -1e-9 or dz > 1e-9:
             face = half if dz < 0 else -half
             t = (face - pz) / dz
             x, y = px + t * dx, py + t * dy
-            if 1e-3 < t < best and x * x + y * y <= half * half:
+            if 1e-3 < t < best and x * x + y * y <= radius * radius:
                 best, nx, ny, nz = t, np.float32(0), np.float32(0), face / half
         return best, nx, ny, nz
     cos, sin = math.cos(thing[3]), math.sin(thing[3])  # cube, turned about the vertical
@@ -165,19 +168,19 @@ def _shade(things, count, view, u, v):  # noqa: ANN001, ANN202
     rx, ry, rz = dx - 2 * back * nx, dy - 2 * back * ny, dz - 2 * back * nz
     gleam = max(rx * lx + ry * ly + rz * lz, np.float32(0)) if lit > 0 else np.float32(0)
     if thing[5] == 0:  # rubber: diffuse, with a dull sheen
-        light = (0.34 + 0.78 * lit) * power
+        light = (0.26 + 0.86 * lit) * power
         sheen = 0.06 * gleam**6 * power
         return thing[6] * light + sheen, thing[7] * light + sheen, thing[8] * light + sheen, code
     # Metal: bright windows of a dark room above, the ground below (brightest near by), and a hard white highlight.
     # What is mirrored depends on the place and not only on the direction, so that flat faces are not of one tone.
     if rz > 0:
-        window = 0.5 + 0.5 * math.sin(2.6 * (px + 1.7 * rx) + 1.7 * (py + 1.7 * ry))
-        mirrored = 0.12 + 1.25 * window * window
+        window = 0.5 + 0.5 * math.sin(2.4 * (px + 1.5 * rx) + 1.6 * (py + 1.5 * ry))
+        mirrored = window * window
     else:
-        mirrored = 0.10 + 1.0 * math.exp(-1.6 * pz / max(-rz, np.float32(0.05)))
-    shine = 0.95 * gleam**24 * power
-    light = (0.10 + 0.16 * lit + 0.95 * mirrored) * power
-    return thing[6] * light + shine, thing[7] * light + shine, thing[8] * light + shine, code
+        mirrored = 0.7 * math.exp(-1.6 * pz / max(-rz, np.float32(0.05)))
+    light = (0.10 + 0.22 * lit + 0.85 * mirrored) * power
+    glare = (0.30 * mirrored * mirrored + 0.95 * gleam**24) * power
+    return thing[6] * light + glare, thing[7] * light + glare, thing[8] * light + glare, code
 
 
 @njit(fastmath=True, cache=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
 
-SIZES = {"small": 0.48, "large": 0.85}
+SIZES = {"small": 0.45, "large": 0.85}
 """Half the height of an object, in scene units."""
 COLORS = {
     "gray": (87, 87, 87),
@@ -32,6 +32,7 @@ AZIMUTH, ELEVATION, DISTANCE = math.radians(-45), math.radians(38), 9.0
 MIN_MOVE = 1.2
 """A moved object travels at least this far, in scene units: more than any camera jitter seems to move it."""
 _CLEARANCE = 0.15
+_TURN = (-math.radians(20), math.radians(20))  # cubes show the camera an edge and two faces, not one face
 _GROUND_RADIUS = 2.6
 
 
@@ -188,7 +189,7 @@ def _sample_object(rng: Random, others: list[Object]) -> Object:
             rng.choice(MATERIALS),
             rng.choice(SHAPES),
             *_sample_place(rng),
-            rng.uniform(0, math.pi / 2),
+            rng.uniform(*_TURN),
         )
         if _has_room(thing, others) and all(thing.look != other.look for other in others):
             return thing
@@ -203,11 +204,11 @@ def _has_room(thing: Object, others: list[Object]) -> bool:
         if math.hypot(dx, dy) < near + _CLEARANCE:
             return False
         # Seen from the camera, depth is foreshortened by the elevation and height is not: two circles on the picture
-        # plane that overlap by more than a third of the smaller one would leave too little of the hidden object.
+        # plane that overlap by more than a fifth of the smaller one would leave too little of the hidden object.
         right = dy * math.cos(AZIMUTH) - dx * math.sin(AZIMUTH)
         front = dx * math.cos(AZIMUTH) + dy * math.sin(AZIMUTH)
         rise = (SIZES[thing.size] - SIZES[other.size]) * math.cos(ELEVATION) - front * math.sin(ELEVATION)
-        if math.hypot(right, rise) < near - 0.67 * min(thing.radius, other.radius):
+        if math.hypot(right, rise) < near - 0.4 * min(thing.radius, other.radius):
             return False
     return True
 

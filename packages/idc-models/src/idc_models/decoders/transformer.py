@@ -20,8 +20,9 @@ class TransformerDecoder(Decoder):
     """Decodes with a Transformer: causal self-attention over the caption, cross-attention to the memory.
 
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017. Differs from the paper: layer norms come before
-    each sub-layer and once at the end, which trains without a long warm-up (Xiong et al., ICML 2020), and GELU replaces
-    ReLU. The attention given back is the mean over the heads of the last layer, in eval mode only: it costs time.
+    each sub-layer and once at the end, which trains without a long warm-up (Xiong et al., ICML 2020), GELU replaces
+    ReLU, and embeddings are not scaled up: words that start faint leave room for what is seen. The attention given back
+    is the mean over the heads of the last layer, in eval mode only: it costs time.
 
     Args:
         memory_dim: width of a memory slot.
@@ -93,7 +94,7 @@ class TransformerDecoder(Decoder):
         embedded = self.embedding(tokens)
         dim = embedded.shape[-1]
         positions = sinusoids(past + tokens.shape[1], dim, like=embedded)[past:]
-        return self.dropout(embedded * math.sqrt(dim) + positions)
+        return self.dropout(embedded + positions * dim**-0.5)
 
 
 class Layer(nn.Module):

@@ -1,0 +1,78 @@
+"""A tiny experiment, as a YAML file that the tests override."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from idc_run import experiment
+from idc_run.console import Console
+from idc_run.spec import load_spec
+
+TINY = """\
+name: tiny
+seed: 3
+data:
+  dataset: {name: scenes, train_pairs: 16, val_pairs: 6, test_pairs: 4}
+  image_size: 32
+  batch_size: 4
+  workers: 0
+model:
+  encoder: {name: cnn, widths: [8, 8]}
+  fusion: {name: concat, dim: 16}
+  decoder: {name: transformer, dim: 16, layers: 1, heads: 2, dropout: 0.2}
+train:
+  epochs: 2
+  optimizer: {lr: 1e-2}
+  schedule: {warmup_steps: 2}
+  device: cpu
+  threads: 1
+  log_every: 2
+eval:
+  metrics: [bleu, rouge-l, cider, false_alarm_rate]
+tracking: off
+"""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A run that was tracked and registered, and the folder with its `mlruns`."""
+
+    folder: Path
+    spec_file: Path
+    result: experiment.Result
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The spec file `tiny.yaml`, in an otherwise empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def spec(tiny):
+    """Gives the tiny spec with overrides."""
+    return lambda *overrides: load_spec(tiny, overrides)
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory):
+    """One tracked and registered run for all tests: MLflow takes seconds to set its database up."""
+    folder = tmp_path_factory.mktemp("registered")
+    (folder / "mlruns").mkdir()
+    spec_file = folder / "tiny.yaml"
+    spec_file.write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        result = experiment.run(
+            load_spec(spec_file, ["tracking=mlflow", "register=idc", "train.log_every=4"]), Console(quiet=True)
+        )
+        assert result
+        yield Registered(folder, spec_file, result)
+        # MLflow leaves its address there for child processes.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)

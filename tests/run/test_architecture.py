@@ -1,0 +1,87 @@
+import ast
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {
+    "idc_data": ROOT / "packages/idc-data/src",
+    "idc_models": ROOT / "packages/idc-models/src",
+    "idc_eval": ROOT / "packages/idc-eval/src",
+    "idc_run": ROOT / "src",
+}
+HEAVY = {"torch", "torchvision", "timm", "transformers", "mlflow", "numba", "matplotlib", "pandas", "pycocoevalcap"}
+COMMANDS = [
+    entry.name
+    for package in SOURCES
+    for entry in distribution(package.replace("_", "-")).entry_points
+    if entry.group == "console_scripts"
+]
+
+
+def imports(package):
+    """Top-level names of the modules that a package imports, anywhere in its files."""
+    found = {}
+    for path in sorted((SOURCES[package] / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+                names = [node.module or ""]
+            found |= {name.partition(".")[0]: f"{path}:{node.lineno}" for name in names}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "never"),
+    [
+        ("idc_data", {"idc_models", "idc_eval", "idc_run", "mlflow", "pickle"}),
+        ("idc_models", {"idc_data", "idc_eval", "idc_run", "mlflow", "pickle"}),
+        ("idc_eval", {"idc_data", "idc_models", "idc_run", "torch", "torchmetrics", "mlflow", "pickle"}),
+        ("idc_run", {"pickle", "cloudpickle", "dill"}),
+    ],
+)
+def test_a_package_imports_only_what_it_may(package, never):
+    found = imports(package)
+    assert package in found, "the walk found no file"
+    assert {name: where for name, where in found.items() if name in never} == {}
+
+
+def test_idc_eval_loads_no_torch():
+    program = "import sys, pkgutil, importlib, idc_eval\n" + (
+        "for module in pkgutil.walk_packages(idc_eval.__path__, 'idc_eval.'): importlib.import_module(module.name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_no_source_names_torch_load():
+    for package, source in SOURCES.items():
+        for path in (source / package).rglob("*.py"):
+            assert "torch.load(" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command):
+    script = Path(sys.executable).with_name(command)
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", script, "--help"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0 and "Usage: " in ended.stdout
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+    assert "click" in loaded and not loaded & HEAVY
+
+
+def test_every_package_has_a_command():
+    assert set(COMMANDS) >= {"idc-run", "idc-caption", "idc-data", "idc-models", "idc-eval"}
+
+
+def test_pip_and_uv_install_the_same_versions():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
+    assert listed == (ROOT / "constraints.txt").read_text().splitlines()

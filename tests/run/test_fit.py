@@ -1,0 +1,220 @@
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from idc_data.readers import open_reader
+from idc_data.tokenizer import Tokenizer
+from idc_models.spec import build_captioner
+
+from idc_run.checkpoint import load_checkpoint
+from idc_run.cli import run
+from idc_run.fit import fit
+from idc_run.optim import Schedule
+from idc_run.predict import predict
+from idc_run.spec import ScheduleSpec
+
+CPU = torch.device("cpu")
+LONG = ["data.dataset.train_pairs=160", "train.epochs=3", "train.checkpoint_every=3"]
+
+
+class EightPairs:
+    """A reader of eight fixed pairs with one reference each."""
+
+    endless = False
+    fingerprint = "8"
+
+    def __init__(self):
+        scenes = open_reader({"name": "scenes", "val_pairs": 8}, "val", image_size=32)
+        self._examples = [replace(example, references=example.references[:1]) for example in scenes]
+
+    def __len__(self):
+        return len(self._examples)
+
+    def __getitem__(self, index, /):
+        return self._examples[index]
+
+
+class Notes:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self):
+        self.losses, self.epochs = [], []
+
+    def step(self, progress, losses):
+        if losses:
+            self.losses.append(losses["train/loss"])
+
+    def epoch(self, progress, scores):
+        self.epochs.append(progress.epoch)
+
+
+@pytest.fixture
+def trained(tmp_path, spec):
+    """Trains on fixed pairs, with given validation scores; gives the progress, the notes and the model."""
+
+    def train(*overrides, scores=(), resume=None):
+        chosen = spec(*overrides)
+        reader = EightPairs()
+        tokenizer = Tokenizer.train([reader[index].references[0] for index in range(8)], max_length=40)
+        torch.manual_seed(0)
+        model = build_captioner(chosen.model, tokenizer, chosen.train.objectives)
+        notes, told = Notes(), iter(scores)
+        progress = fit(
+            model,
+            reader,
+            tokenizer,
+            chosen,
+            device=CPU,
+            folder=tmp_path,
+            validate=lambda: {"val/cider": next(told, 0.0)},
+            watcher=notes,
+            resume=resume,
+        )
+        return progress, notes, (model, reader, tokenizer, chosen)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Runs the long spec once, without a break."""
+    runs = {}
+
+    def go(spec_file):
+        if not runs:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(tmp_path_factory.mktemp("uninterrupted"))
+                runs["printed"] = started(spec_file)
+                runs["best"] = load_checkpoint(*Path().glob("mlruns/checkpoints/*/*/best.safetensors"))
+        return runs["best"], runs["printed"]
+
+    return go
+
+
+def started(spec_file, *more):
+    """Run the command on the long spec; give the lines of validation scores and of the final table."""
+    ended = CliRunner().invoke(run, [str(spec_file), *overriding(LONG), *more])
+    assert ended.exit_code == 0, ended.output
+    return [line for line in ended.stdout.splitlines() if line.startswith("epoch ") or "│" in line]
+
+
+def overriding(overrides):
+    return [part for override in overrides for part in ("-s", override)]
+
+
+def killed_in_mid_epoch(folder, command, after):
+    """Start a run, and kill -9 it within an epoch, once a checkpoint of a step beyond `after` is there."""
+    process = subprocess.Popen([sys.executable, "-m", "idc_run", *command], cwd=folder, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    progress = {"step": 0, "batch": 0}
+    while progress["step"] <= after or not 0 < progress["batch"] < 30:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+        for path in folder.glob("mlruns/checkpoints/*/*/last.safetensors"):
+            progress = load_checkpoint(path).progress
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_kill_and_resume_is_bit_identical(tiny, uninterrupted, workers):
+    best, printed = uninterrupted(tiny)
+    more = overriding([f"data.workers={workers}"])
+    killed_in_mid_epoch(tiny.parent, [tiny.name, *overriding(LONG), *more], after=45)
+    (last,) = Path().glob("mlruns/checkpoints/*/*/last.safetensors")
+    stopped = load_checkpoint(last).progress
+    assert 45 < stopped["step"] < 120 and stopped["epoch"] >= 1 and stopped["batch"] > 0
+
+    went_on = started(tiny, *more, "--resume")
+    resumed = load_checkpoint(last.with_name("best.safetensors"))
+    assert not last.exists()
+    assert resumed.weights.keys() == best.weights.keys()
+    for name, value in best.weights.items():
+        assert torch.equal(resumed.weights[name], value), name
+    assert {**resumed.progress, "run_id": ""} == {**best.progress, "run_id": ""}
+    # Each later epoch's validation scores and the test scores are printed alike.
+    assert went_on == printed[stopped["epoch"] :] and len(went_on) > 4
+
+
+def test_early_stopping_stops_and_the_best_stays(tmp_path, trained):
+    stopping = ("train.epochs=9", "train.early_stopping.patience=2")
+    progress, notes, _ = trained(*stopping, scores=[0.1, 0.3, 0.2, 0.3, 0.9])
+    assert notes.epochs == [1, 2, 3, 4] and (progress.best, progress.best_epoch) == (0.3, 2)
+    assert load_checkpoint(tmp_path / "best.safetensors").progress["epoch"] == 2
+    # Killed after the last epoch, before the test: there is nothing more to train.
+    again, notes, _ = trained(*stopping, scores=[0.9], resume=load_checkpoint(tmp_path / "last.safetensors"))
+    assert notes.epochs == [] and again == progress
+
+
+def test_without_early_stopping_every_epoch_runs(trained):
+    _, notes, _ = trained("train.epochs=7", "train.early_stopping=null", scores=[1.0])
+    assert notes.epochs == [1, 2, 3, 4, 5, 6, 7]
+
+
+def rates(epochs=4, **settings):
+    """Learning rates at each of 10 steps per epoch, when no epoch is better than the first."""
+    schedule = Schedule(ScheduleSpec(**settings), 1.0, 10, epochs)
+    found = []
+    for epoch in range(epochs):
+        found += [schedule.rate(epoch * 10 + step) for step in range(10)]
+        schedule.end_epoch(better=epoch == 0)
+    return found
+
+
+def test_every_schedule_begins_with_a_linear_warm_up():
+    for name in ("cosine", "step", "plateau", "constant"):
+        assert rates(name=name, warmup_steps=4)[:4] == [0.25, 0.5, 0.75, 1.0]
+        assert rates(name=name, warmup_steps=0)[0] == 1.0
+
+
+def test_cosine_falls_to_zero():
+    found = rates(name="cosine", warmup_steps=4)
+    assert found[4] == 1.0 and found[22] == pytest.approx(0.5) and 0 < found[-1] < 0.01
+    assert found[4:] == sorted(found[4:], reverse=True)
+
+
+def test_step_multiplies_after_so_many_epochs():
+    found = rates(name="step", warmup_steps=0, factor=0.5, every_epochs=2)
+    assert found == [1.0] * 20 + [0.5] * 20
+
+
+def test_plateau_multiplies_when_no_epoch_is_better():
+    found = rates(name="plateau", warmup_steps=0, factor=0.5, patience=1, epochs=4)
+    assert found == [1.0] * 20 + [0.5] * 10 + [0.25] * 10
+    assert rates(name="plateau", warmup_steps=0, factor=0.5, patience=3) == [1.0] * 40
+
+
+def test_constant_stays():
+    assert rates(name="constant", warmup_steps=0) == [1.0] * 40
+
+
+def test_a_schedule_goes_on_where_it_stopped():
+    settings = ScheduleSpec(name="plateau", warmup_steps=0, factor=0.5, patience=2)
+    first, second = Schedule(settings, 1.0, 10, 9), Schedule(settings, 1.0, 10, 9)
+    for better in (True, False, False, False):
+        first.end_epoch(better=better)
+    second.restore(first.state())
+    first.end_epoch(better=False)
+    second.end_epoch(better=False)
+    assert first.rate(50) == second.rate(50) == 0.25
+
+
+def test_a_loss_that_is_no_number_says_what_to_do(trained):
+    with pytest.raises(ValueError, match=r"training loss became (nan|inf): lower train\.optimizer\.lr \(now 1e\+30\)"):
+        trained("train.optimizer.lr=1e30", "train.schedule.warmup_steps=0", "train.epochs=20")
+
+
+def test_a_tiny_model_learns_eight_pairs_by_heart(trained):
+    overrides = ("model.encoder.widths=[16, 32]", "model.fusion.dim=32", "model.decoder.dim=32")
+    _, notes, (model, reader, tokenizer, chosen) = trained(
+        *overrides, "model.decoder.dropout=0", "data.batch_size=8", "train.epochs=60", "train.early_stopping=null"
+    )
+    assert notes.losses[0] > 1 and notes.losses[-1] < 0.1
+    said = predict(model, reader, tokenizer, chosen.data, chosen.eval, CPU)
+    assert [each.hypothesis for each in said] == [each.references[0] for each in said]

@@ -1,0 +1,151 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from idc_run import registry
+from idc_run.checkpoint import load_checkpoint
+from idc_run.registry import Standing
+from idc_run.track import MlflowTracker, NullTracker, connect, flatten, store
+
+# Of sqlalchemy, at mlflow's own calls.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
+
+FORBID = """
+import sys
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "mlflow":
+            raise AssertionError(f"{name} is imported")
+sys.meta_path.insert(0, Refusing())
+from idc_run.cli import run
+run()
+"""
+
+
+@pytest.fixture
+def mlflow(registered, monkeypatch):
+    """The mlflow module, pointed at the store of the registered run."""
+    monkeypatch.chdir(registered.folder)
+    return connect()
+
+
+def test_the_store_lies_in_mlruns(registered):
+    mlruns, link = registered.folder / "mlruns", registered.folder / "mlflow.db"
+    assert {path.name for path in registered.folder.iterdir()} == {"tiny.yaml", "mlruns", "mlflow.db"}
+    assert {path.name for path in mlruns.iterdir()} == {"mlflow.db", "artifacts", "checkpoints"}
+    assert link.is_symlink() and link.resolve() == (mlruns / "mlflow.db").resolve()
+    assert [path.name for path in registered.result.checkpoint.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_the_store_is_that_of_the_nearest_folder_upwards(tmp_path, monkeypatch):
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    assert store() == tmp_path / "mlruns"
+    (tmp_path / "mlruns").rmdir()
+    assert store() == tmp_path / "deep" / "er" / "mlruns"
+
+
+def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
+    run = mlflow.get_run(registered.result.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.decoder.dropout"] == "0.2"
+    assert run.data.params["train.schedule.name"] == "cosine", "a default is written down too"
+    assert {name: run.data.metrics[f"test/{name}"] for name in registered.result.test} == registered.result.test
+    assert {
+        "train/loss",
+        "val/bleu-4",
+        "val/cider",
+        "ceiling/cider",
+        "test/false_alarm_rate",
+    } <= run.data.metrics.keys()
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val/cider")
+    assert [metric.step for metric in history] == [4, 8]
+    assert run.data.tags["protocol"] == "plain" and run.data.tags["data.val"].endswith("@32px")
+
+
+def test_the_run_has_its_artifacts(registered, mlflow):
+    listed = mlflow.MlflowClient().list_artifacts(registered.result.run_id)
+    assert {item.path for item in listed} >= {
+        "spec.json",
+        "scores.json",
+        "predictions.jsonl",
+        "samples.png",
+        "learning_curves.png",
+    }
+    uri = mlflow.get_run(registered.result.run_id).info.artifact_uri
+    assert uri.startswith((registered.folder / "mlruns" / "artifacts").as_uri())
+    spec = json.loads(mlflow.artifacts.load_text(f"{uri}/spec.json"))
+    assert spec == load_checkpoint(registered.result.checkpoint).spec.completed()
+    assert len(mlflow.artifacts.load_text(f"{uri}/predictions.jsonl").splitlines()) == 4
+
+
+def test_no_pickle_is_logged(registered):
+    logged = [path for path in (registered.folder / "mlruns" / "artifacts").rglob("*") if path.is_file()]
+    assert any(path.name == "best.safetensors" for path in logged)
+    assert not [path for path in logged if path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".bin")]
+
+
+def test_the_champion_moves_only_for_a_better_score_on_the_same_terms(registered, mlflow):
+    client = mlflow.MlflowClient()
+    first = client.get_model_version_by_alias("idc", "champion")
+    score = float(first.tags["score"])
+    same = {key: first.tags[key] for key in ("metric", "protocol", "data")}
+    assert same["metric"] == "val/cider"
+    assert score == load_checkpoint(registered.result.checkpoint).progress["best"]
+
+    def champion_after(**standing):
+        tracker = MlflowTracker("champions")
+        tracker.begin("contender", {}, {})
+        version, note = registry.register(registered.result.checkpoint, "idc", Standing(**standing))
+        tracker.end()
+        return version, client.get_model_version_by_alias("idc", "champion").version, note
+
+    for terms, value in (
+        (same, score - 0.1),
+        (same, score),
+        (same | {"metric": "val/bleu-4"}, score + 1),
+        (same | {"protocol": "other"}, score + 1),
+        (same | {"data": "0123@32px"}, score + 1),
+    ):
+        version, champion, note = champion_after(**terms, value=value)
+        assert version != champion == first.version and note.startswith(f"champion stays version {first.version}: ")
+    version, champion, note = champion_after(**same, value=score + 0.1)
+    assert version == champion != first.version and note.startswith(f"champion is now version {version}: ")
+    assert f" {score + 0.1:.4f} > {score:.4f}" in note and "val/val/" not in note
+    version, champion, note = champion_after(**same, value=score)
+    assert version != champion
+
+
+def test_a_checkpoint_is_found_by_its_registered_name(registered, mlflow):
+    found = registry.checkpoint_of("models:/idc@champion")
+    assert found.read_bytes() == registered.result.checkpoint.read_bytes()
+    with pytest.raises(ValueError, match="no registered model 'models:/idc@loser'"):
+        registry.checkpoint_of("models:/idc@loser")
+
+
+def test_without_tracking_mlflow_is_not_imported(tiny):
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    ended = subprocess.run(
+        [sys.executable, "-c", FORBID, tiny.name, "-s", "train.epochs=1", "-s", "register=idc"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "tiny: test, 4 pairs, protocol plain" in ended.stdout and ended.stderr == ""
+    assert [path.name for path in (tiny.parent / "mlruns").iterdir()] == ["checkpoints"]
+
+
+def test_the_null_tracker_keeps_a_resumed_run_id():
+    tracker = NullTracker()
+    assert tracker.begin("a", {}, {}) != tracker.begin("a", {}, {})
+    assert tracker.begin("a", {}, {}, "the-first") == "the-first"
+
+
+def test_flatten():
+    assert flatten({"a": {"b": {"c": 1}, "d": [2, 3]}, "e": None}) == {"a.b.c": 1, "a.d": [2, 3], "e": None}
