@@ -54,12 +54,10 @@ class Console:
 
     def step(self, step: int, losses: dict[str, float] | None) -> None:
         """Move the bar."""
-        note = (
-            {"note": " ".join(f"{name.partition('/')[2]} {value:.3f}" for name, value in losses.items())}
-            if losses
-            else {}
-        )
-        self._bar.update(self._task, completed=step, **note)
+        self._bar.update(self._task, completed=step)
+        if losses:
+            shown = " ".join(f"{name.partition('/')[2]} {value:.3f}" for name, value in losses.items())
+            self._bar.update(self._task, note=shown)
 
     def epoch(self, epoch: int, scores: dict[str, float], *, best: bool) -> None:
         """Print a line of validation scores."""

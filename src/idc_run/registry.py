@@ -91,9 +91,9 @@ def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
             f"compare; to move it: MlflowClient().set_registered_model_alias({model!r}, {ALIAS!r}, {number!r})"
         )
     if standing.value <= float(tags["score"]):
-        return f"{ALIAS} stays version {old}: val/{standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
+        return f"{ALIAS} stays version {old}: {standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
     client.set_registered_model_alias(model, ALIAS, number)
-    return f"{ALIAS} is now version {number}: val/{standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
+    return f"{ALIAS} is now version {number}: {standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
 
 
 def _example() -> tuple[Any, dict[str, int]]:

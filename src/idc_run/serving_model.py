@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image, ImageOps
 
 from idc_run.captioning import PairCaptioner
@@ -28,7 +28,7 @@ class CaptionerModel(PythonModel):
         """Load the checkpoint that was logged with the model."""
         self._captioner = PairCaptioner(Path(context.artifacts["checkpoint"]))
 
-    def predict(
+    def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Caption every row of `before` and `after`; gives `{"caption", "log_prob"}` for each."""

@@ -1,6 +1,8 @@
 """A tiny experiment, as a YAML file that the tests override."""
 
+import importlib.metadata
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,10 @@ import pytest
 from idc_run import experiment
 from idc_run.console import Console
 from idc_run.spec import load_spec
+
+# mlflow imports a backport of importlib.metadata that takes over from it in the whole process, and whose entry points
+# are of another class than idc_models.registry says. The types are checked here, so the original stays.
+sys.modules.setdefault("importlib_metadata", importlib.metadata)
 
 TINY = """\
 name: tiny

@@ -92,7 +92,8 @@ def test_optimizer_and_random_state_come_back(tmp_path, made, name):
             sum((p * torch.rand_like(p)).sum() for p in model.parameters()).backward()
             optimizer.step()
 
-    model, spec = checkpoint.build(), OptimizerSpec(name=name)
+    # Channels last, as training has it: the moments of convolutions lie in memory as their weights do.
+    model, spec = checkpoint.build().to(memory_format=torch.channels_last), OptimizerSpec(name=name)
     optimizer = build_optimizer(model, spec)
     trained(optimizer, model, 2)
     saved = Checkpoint(
@@ -102,7 +103,7 @@ def test_optimizer_and_random_state_come_back(tmp_path, made, name):
     trained(optimizer, model, 3)
 
     loaded = load_checkpoint(tmp_path / "a.safetensors")
-    again = loaded.build()
+    again = loaded.build().to(memory_format=torch.channels_last)
     optimizer = build_optimizer(again, spec)
     restore_training(optimizer, loaded.training)
     trained(optimizer, again, 3)

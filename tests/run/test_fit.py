@@ -20,7 +20,7 @@ from idc_run.predict import predict
 from idc_run.spec import ScheduleSpec
 
 CPU = torch.device("cpu")
-LONG = ["data.dataset.train_pairs=160", "train.epochs=3", "train.checkpoint_every=3"]
+LONG = ["data.dataset.train_pairs=160", "train.epochs=3", "train.checkpoint_every=3", "train.optimizer.lr=5e-3"]
 
 
 class EightPairs:
@@ -108,12 +108,12 @@ def overriding(overrides):
     return [part for override in overrides for part in ("-s", override)]
 
 
-def killed_in_mid_epoch(folder, command, after):
-    """Start a run, and kill -9 it within an epoch, once a checkpoint of a step beyond `after` is there."""
+def kill(folder, command, after):
+    """Start a run, and kill -9 it once a checkpoint of a step beyond `after` is there."""
     process = subprocess.Popen([sys.executable, "-m", "idc_run", *command], cwd=folder, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    progress = {"step": 0, "batch": 0}
-    while progress["step"] <= after or not 0 < progress["batch"] < 30:
+    progress = {"step": 0}
+    while progress["step"] <= after:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
         for path in folder.glob("mlruns/checkpoints/*/*/last.safetensors"):
@@ -122,14 +122,15 @@ def killed_in_mid_epoch(folder, command, after):
     assert process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_kill_and_resume_is_bit_identical(tiny, uninterrupted, workers):
     best, printed = uninterrupted(tiny)
     more = overriding([f"data.workers={workers}"])
-    killed_in_mid_epoch(tiny.parent, [tiny.name, *overriding(LONG), *more], after=45)
+    kill(tiny.parent, [tiny.name, *overriding(LONG), *more], after=5)
     (last,) = Path().glob("mlruns/checkpoints/*/*/last.safetensors")
     stopped = load_checkpoint(last).progress
-    assert 45 < stopped["step"] < 120 and stopped["epoch"] >= 1 and stopped["batch"] > 0
+    assert 5 < stopped["step"] == stopped["batch"] < 40, "killed in the first epoch, so every best one is of later"
 
     went_on = started(tiny, *more, "--resume")
     resumed = load_checkpoint(last.with_name("best.safetensors"))
@@ -138,8 +139,8 @@ def test_kill_and_resume_is_bit_identical(tiny, uninterrupted, workers):
     for name, value in best.weights.items():
         assert torch.equal(resumed.weights[name], value), name
     assert {**resumed.progress, "run_id": ""} == {**best.progress, "run_id": ""}
-    # Each later epoch's validation scores and the test scores are printed alike.
-    assert went_on == printed[stopped["epoch"] :] and len(went_on) > 4
+    # The validation scores of every epoch, which tell of the weights then, and the test scores.
+    assert went_on == printed and len(went_on) > 6
 
 
 def test_early_stopping_stops_and_the_best_stays(tmp_path, trained):

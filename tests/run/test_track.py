@@ -10,8 +10,8 @@ from idc_run.checkpoint import load_checkpoint
 from idc_run.registry import Standing
 from idc_run.track import MlflowTracker, NullTracker, connect, flatten, store
 
-# Of sqlalchemy, at mlflow's own calls.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow")
+# What mlflow itself is warned of, by sqlalchemy and by its own type hints.
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 
 FORBID = """
 import sys
@@ -60,7 +60,7 @@ def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
         "val/bleu-4",
         "val/cider",
         "ceiling/cider",
-        "test/false_alarm_rate",
+        "test/bleu-1",
     } <= run.data.metrics.keys()
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val/cider")
     assert [metric.step for metric in history] == [4, 8]
@@ -102,7 +102,7 @@ def test_the_champion_moves_only_for_a_better_score_on_the_same_terms(registered
         tracker.begin("contender", {}, {})
         version, note = registry.register(registered.result.checkpoint, "idc", Standing(**standing))
         tracker.end()
-        return version, client.get_model_version_by_alias("idc", "champion").version, note
+        return version, str(client.get_model_version_by_alias("idc", "champion").version), note
 
     for terms, value in (
         (same, score - 0.1),
@@ -112,12 +112,14 @@ def test_the_champion_moves_only_for_a_better_score_on_the_same_terms(registered
         (same | {"data": "0123@32px"}, score + 1),
     ):
         version, champion, note = champion_after(**terms, value=value)
-        assert version != champion == first.version and note.startswith(f"champion stays version {first.version}: ")
+        assert version != champion == str(first.version) and note.startswith(
+            f"champion stays version {first.version}: "
+        )
     version, champion, note = champion_after(**same, value=score + 0.1)
-    assert version == champion != first.version and note.startswith(f"champion is now version {version}: ")
+    assert version == champion != str(first.version) and note.startswith(f"champion is now version {version}: ")
     assert f" {score + 0.1:.4f} > {score:.4f}" in note and "val/val/" not in note
-    version, champion, note = champion_after(**same, value=score)
-    assert version != champion
+    version, champion, _ = champion_after(**same, value=score + 0.05)
+    assert version != champion, "the new one is the one to beat"
 
 
 def test_a_checkpoint_is_found_by_its_registered_name(registered, mlflow):
@@ -127,6 +129,7 @@ def test_a_checkpoint_is_found_by_its_registered_name(registered, mlflow):
         registry.checkpoint_of("models:/idc@loser")
 
 
+@pytest.mark.slow
 def test_without_tracking_mlflow_is_not_imported(tiny):
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     ended = subprocess.run(

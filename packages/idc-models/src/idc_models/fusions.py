@@ -96,7 +96,7 @@ class Concat(GridFusion):
     ) -> None:
         super().__init__(visual_dim, dim=dim, kernel=kernel, layers=layers)
         if dim:
-            weight = self.layers[0].weight.data
+            weight = self.layers[0].get_parameter("weight").data
             weight[: dim // 2, visual_dim:] = -weight[: dim // 2, :visual_dim]
 
     def combine(
