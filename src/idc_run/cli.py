@@ -8,9 +8,6 @@ from pathlib import Path
 
 import click
 
-# Idle threads of OpenMP spin by default, and on a busy machine the ones that have work wait for them.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:

@@ -104,12 +104,13 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
     epoch_steps = batches_per_epoch(data.train, spec.data, world=int(os.environ.get("WORLD_SIZE", "1")))
     model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
     first = int(os.environ.get("RANK", "0")) == 0
-    tracker: Tracker = MlflowTracker(spec.name) if spec.tracking == "mlflow" and first else NullTracker()
+    tracker: Tracker = MlflowTracker(spec.eval.protocol) if spec.tracking == "mlflow" and first else NullTracker()
     run_id = tracker.begin(
         spec.name, _params(spec), _tags(spec, data), checkpoint.progress["run_id"] if checkpoint else ""
     )
     folder = last.parent if last else _folder(spec) / run_id
-    folder.mkdir(parents=True, exist_ok=True)
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
     watcher = _Watcher(tracker, console, spec)
     try:
         console.begin(spec, data, model, epoch_steps, checkpoint)
@@ -162,7 +163,8 @@ def _finish(
         standing = registry.Standing(
             f"val/{spec.eval.select}", spec.eval.protocol, _identity(spec, data.val), progress.best
         )
-        _, note = registry.register(best, spec.register_.model, standing)
+        decoding = {"beam": spec.eval.beam, "max_length": data.tokenizer.max_length - 1}
+        _, note = registry.register(best, spec.register_.model, standing, decoding)
     # From here on there is nothing to resume.
     (folder / "last.safetensors").unlink()
     console.finished(spec, scores, ceiling, predictions, best, note)

@@ -13,8 +13,6 @@ import idc_run
 from idc_run.track import connect
 
 ALIAS = "champion"
-PARAMS = {"beam": 1, "max_length": 40}
-"""What a request may set, and its defaults."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,14 @@ class Standing:
         return {"metric": self.metric, "protocol": self.protocol, "data": self.data, "score": repr(self.value)}
 
 
-def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str]:
+def register(checkpoint: Path, model: str, standing: Standing, params: dict[str, int]) -> tuple[str, str]:
     """Log the checkpoint with the active run, register it, and let `champion` point to it if it is better.
 
     Args:
         checkpoint: A safetensors file.
         model: Name in the registry.
         standing: Its validation score and what that is comparable with.
+        params: What a request may set, and its defaults.
 
     Returns:
         The new version, and one sentence on what became of the champion.
@@ -47,8 +46,8 @@ def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str
         name="captioner",
         python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
         artifacts={"checkpoint": str(checkpoint)},
-        signature=_signature(),
-        input_example=_example(),
+        signature=_signature(params),
+        input_example=_example(params),
         registered_model_name=model,
         pip_requirements=[f"{name}=={version(name)}" for name in ("idc-run", "mlflow", "torch", "timm", "pillow")],
     )
@@ -96,17 +95,17 @@ def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
     return f"{ALIAS} is now version {number}: {standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
 
 
-def _example() -> tuple[Any, dict[str, int]]:
+def _example(params: dict[str, int]) -> tuple[Any, dict[str, int]]:
     """A request of one pair of tiny images, kept with the model for whoever wants to try it."""
     import pandas as pd
 
     picture = io.BytesIO()
     Image.new("RGB", (16, 16), "gray").save(picture, "PNG")
     text = base64.b64encode(picture.getvalue()).decode()
-    return pd.DataFrame({"before": [text], "after": [text]}), PARAMS
+    return pd.DataFrame({"before": [text], "after": [text]}), params
 
 
-def _signature() -> Any:
+def _signature(params: dict[str, int]) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
@@ -114,5 +113,5 @@ def _signature() -> Any:
     return ModelSignature(
         inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),
         outputs=Schema([ColSpec(text, "caption"), ColSpec(DataType.double, "log_prob")]),
-        params=ParamSchema([ParamSpec(name, DataType.long, default) for name, default in PARAMS.items()]),
+        params=ParamSchema([ParamSpec(name, DataType.long, default) for name, default in params.items()]),
     )

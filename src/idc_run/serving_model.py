@@ -14,11 +14,11 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image, ImageOps
 
 from idc_run.captioning import PairCaptioner
-from idc_run.registry import PARAMS
 
 MAX_PIXELS = 4096 * 4096
 MAX_PAIRS = 64
-MAX_BEAM = 10
+LIMITS = {"beam": 10, "max_length": 200}
+"""What a request may set, and the most that it may set it to; the model's signature has the defaults."""
 
 
 class CaptionerModel(PythonModel):
@@ -32,17 +32,17 @@ class CaptionerModel(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Caption every row of `before` and `after`; gives `{"caption", "log_prob"}` for each."""
-        given = PARAMS | (params or {})
-        beam, max_length = int(given["beam"]), int(given["max_length"])
-        if not 1 <= beam <= MAX_BEAM or not 1 <= max_length <= 200:
-            raise _refused(f"beam is {beam} and max_length {max_length}; expected 1 to {MAX_BEAM} and 1 to 200")
+        params = params or {}
+        for name, value in params.items():
+            if not 1 <= value <= LIMITS[name]:
+                raise _refused(f"{name} is {value}; expected 1 to {LIMITS[name]}")
         if not 1 <= len(model_input) <= MAX_PAIRS:
             raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}, split it up")
         pairs = [
             (_image(before, row, "before"), _image(after, row, "after"))
             for row, (before, after) in enumerate(zip(model_input["before"], model_input["after"], strict=True))
         ]
-        captions = self._captioner.caption(pairs, beam=beam, max_length=max_length)
+        captions = self._captioner.caption(pairs, **params)
         return [{"caption": each.caption, "log_prob": each.log_prob} for each in captions]
 
 

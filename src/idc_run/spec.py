@@ -8,10 +8,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from idc_data.readers import resolve_reader
 from idc_data.spec import DataSpec
 from idc_eval.metrics import metric_names
 from idc_models.spec import ModelSpec, complete_objectives
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -122,6 +124,7 @@ class Spec(Section):
     def completed(self) -> dict[str, Any]:
         """Gives the spec as plain values with every default written out: what MLflow and checkpoints store."""
         plain = self.model_dump(mode="json", by_alias=True)
+        plain["data"]["dataset"] = _completed_dataset(self.data)
         plain["model"] = self.model.completed().model_dump(mode="json")
         plain["train"]["objectives"] = complete_objectives(self.train.objectives)
         return plain
@@ -155,6 +158,15 @@ def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:
         return Spec.model_validate(values)
     except ValidationError as error:
         raise ValueError(f"{source}: " + "; ".join(dict.fromkeys(_explain(e) for e in error.errors()))) from error
+
+
+def _completed_dataset(data: DataSpec) -> dict[str, Any]:
+    """The dataset with all of its settings; one that renders does so at the size that the model sees."""
+    given = {"name": data.dataset} if isinstance(data.dataset, str) else dict(data.dataset)
+    _, settings = resolve_reader(data.dataset)
+    if "image_size" in settings and "image_size" not in given:
+        settings["image_size"] = data.image_size
+    return {"name": given["name"], **to_jsonable_python(settings)}
 
 
 def _yaml(text: str, source: str) -> Any:

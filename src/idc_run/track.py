@@ -52,7 +52,7 @@ class MlflowTracker:
     """Writes to MLflow: the server of MLFLOW_TRACKING_URI if that is set, else the embedded store in `mlruns/`.
 
     Args:
-        experiment: MLflow's experiment, made when missing.
+        experiment: MLflow's experiment, made when missing; runs whose scores compare belong in one.
     """
 
     def __init__(self, experiment: str) -> None:
