@@ -29,7 +29,7 @@ def test_every_installed_plugin_keeps_the_contract(kind, name):
         (check_encoder, TimmEncoder, {"backbone": "test_vit", "img_size": 64, "level": -1}),
         (check_encoder, TimmEncoder, {"backbone": "mobilenetv3_small_050", "frozen": True}),
         (check_encoder, TorchvisionEncoder, {"backbone": "efficientnet_b0", "frozen": True}),
-        (check_fusion, Difference, {"dim": None, "layers": 0}),
+        (check_fusion, Difference, {"dim": None, "layers": 1}),
         (check_fusion, Concat, {"dim": 24, "kernel": 3, "layers": 2}),
         (check_decoder, GruDecoder, {"dim": 20, "dropout": 0.0}),
         (check_decoder, TransformerDecoder, {"dim": 24, "layers": 1, "heads": 3, "tied": True}),
