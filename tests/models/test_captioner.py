@@ -135,3 +135,10 @@ def test_a_batch_is_learned_by_heart(vocab, batch):
         captioner.loss(one_each)
     written = captioner.eval().generate(batch.before, batch.after, beam=2).tokens
     assert written.equal(one_each.tokens[:, 1:])
+
+
+def test_half_of_concat_starts_as_a_difference():
+    same = torch.rand(2, 4, 4, 8)
+    projected = Concat(8, dim=6).layers[0]((torch.cat([same, same], dim=-1)).permute(0, 3, 1, 2))
+    assert projected[:, :3].abs().max() < 1e-6
+    assert projected[:, 3:].abs().max() > 1e-2

@@ -39,13 +39,14 @@ class GridFusion(Fusion):
         self.memory_dim = dim or combined
         project: list[nn.Module] = []
         if dim:
-            project = [
-                nn.Conv2d(combined, dim, kernel, padding=kernel // 2, bias=False),
-                nn.BatchNorm2d(dim),
-                nn.ReLU(),
-            ]
+            convolution = nn.Conv2d(combined, dim, kernel, padding=kernel // 2, bias=False)
+            self.initialize(convolution.weight.data)
+            project = [convolution, nn.BatchNorm2d(dim), nn.ReLU()]
         self.layers = nn.Sequential(*project, *(ResidualBlock(self.memory_dim, self.memory_dim) for _ in range(layers)))
         self.position_scale = nn.Parameter(torch.tensor(0.1))
+
+    def initialize(self, weight: Float[Tensor, "dim combined k k"]) -> None:
+        """Sets the first weights of the projection, in place; by default they stay as they were drawn."""
 
     def combine(
         self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
@@ -86,18 +87,10 @@ class Concat(GridFusion):
 
     grids = 2
 
-    def __init__(
-        self,
-        visual_dim: int,
-        *,
-        dim: PositiveInt | None = 256,
-        kernel: Literal[1, 3] = 1,
-        layers: NonNegativeInt = 1,
-    ) -> None:
-        super().__init__(visual_dim, dim=dim, kernel=kernel, layers=layers)
-        if dim:
-            weight = self.layers[0].get_parameter("weight").data
-            weight[: dim // 2, visual_dim:] = -weight[: dim // 2, :visual_dim]
+    def initialize(self, weight: Float[Tensor, "dim combined k k"]) -> None:
+        """Makes the first half of the outputs differences."""
+        outputs, inputs = weight.shape[0] // 2, weight.shape[1] // 2
+        weight[:outputs, inputs:] = -weight[:outputs, :inputs]
 
     def combine(
         self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
