@@ -28,7 +28,7 @@ class Checkpoint:
         tokenizer: The tokenizer, with its vocabulary.
         weights: The model's `state_dict`.
         progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
-        training: Tensors that only training needs: optimizer moments and random states. Empty in a model for use.
+        training: Tensors that only training needs: the optimizer's moments. Empty in a model for use.
     """
 
     spec: Spec
@@ -93,20 +93,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Collect the optimizer's moments and the random states, as named tensors."""
-    state = {
+    """Collect the optimizer's moments, as named tensors."""
+    return {
         f"optimizer/{index}/{name}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
-    state["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        state["random/cuda"] = torch.cuda.get_rng_state()
-    return state
 
 
 def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
-    """Put the optimizer's moments and the random states back."""
+    """Put the optimizer's moments back."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under("optimizer/", state).items():
         index, _, key = name.partition("/")
@@ -117,9 +113,6 @@ def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor])
             if value.shape == parameter.shape:
                 # In the order in memory of the parameter (channels last): the fused optimizer goes by it alone.
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-    torch.set_rng_state(state["random/cpu"])
-    if torch.cuda.is_available() and "random/cuda" in state:
-        torch.cuda.set_rng_state(state["random/cuda"])
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

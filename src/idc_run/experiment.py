@@ -1,6 +1,5 @@
 """A whole experiment: data, model, training, validation, test, tracking and registration, in this order."""
 
-import contextlib
 import json
 import math
 import os
@@ -26,7 +25,7 @@ from idc_models.spec import build_captioner
 from idc_run import pictures, registry
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
-from idc_run.fit import Progress, fit, start_processes
+from idc_run.fit import Progress, fit, rank, together, world
 from idc_run.predict import predict
 from idc_run.spec import Spec
 from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
@@ -94,16 +93,16 @@ def run(spec: Spec, console: Console, *, resume: bool = False) -> Result | None:
         ValueError: There is nothing to resume, or data or pre-trained weights cannot be had.
     """
     device = _prepare(spec)
-    with contextlib.contextmanager(start_processes)(device):
+    with together(device):
         return _run(spec, console, device, _unfinished(spec) if resume else None)
 
 
 def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) -> Result | None:
     checkpoint = load_checkpoint(last) if last else None
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
-    epoch_steps = batches_per_epoch(data.train, spec.data, world=int(os.environ.get("WORLD_SIZE", "1")))
+    epoch_steps = batches_per_epoch(data.train, spec.data, world=world())
     model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = rank() == 0
     tracker: Tracker = MlflowTracker(spec.eval.protocol) if spec.tracking == "mlflow" and first else NullTracker()
     run_id = tracker.begin(
         spec.name, _params(spec), _tags(spec, data), checkpoint.progress["run_id"] if checkpoint else ""
@@ -235,7 +234,8 @@ def _prepare(spec: Spec) -> torch.device:
     random.seed(spec.seed)
     np.random.seed(spec.seed % 2**32)
     torch.manual_seed(spec.seed)
-    torch.set_num_threads(spec.train.threads or len(os.sched_getaffinity(0)))
+    if spec.train.threads:
+        torch.set_num_threads(spec.train.threads)
     if spec.train.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("train.device is 'cuda', but torch sees no GPU here; use auto or cpu")
     cuda = torch.cuda.is_available() and spec.train.device != "cpu"

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -80,8 +82,8 @@ def fit(
     Returns:
         How far it went.
     """
-    train, rank, world = spec.train, _rank(), _world()
-    num = batches_per_epoch(reader, spec.data, world=world)
+    train, first = spec.train, rank() == 0
+    num = batches_per_epoch(reader, spec.data, world=world())
     optimizer = build_optimizer(model, train.optimizer)
     schedule = Schedule(train.schedule, train.optimizer.lr, num, train.epochs)
     progress = Progress(run_id=run_id)
@@ -97,28 +99,37 @@ def fit(
         save_checkpoint(folder / name, Checkpoint(spec, tokenizer, model.state_dict(), vars(progress), state))
 
     batches = train_batches(
-        reader, tokenizer, spec.data, seed=spec.seed, epoch=progress.epoch, skip=progress.batch, rank=rank, world=world
+        reader,
+        tokenizer,
+        spec.data,
+        seed=spec.seed,
+        epoch=progress.epoch,
+        skip=progress.batch,
+        rank=rank(),
+        world=world(),
     )
-    wrapped = DistributedDataParallel(model) if world > 1 else model
+    wrapped = DistributedDataParallel(model) if world() > 1 else model
     losses = Losses(device)
     model.train()
     while progress.epoch < train.epochs and not _out_of_patience(progress, train.early_stopping):
         while progress.batch < num:
+            # Of its own for every step and process: what a run that is resumed draws does not hang on what it drew.
+            torch.manual_seed(Random(f"step/{spec.seed}/{progress.step}/{rank()}").getrandbits(63))
             _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses)
             progress.step, progress.batch = progress.step + 1, progress.batch + 1
             reported = losses.report() if progress.step % train.log_every == 0 else None
-            if rank == 0:
+            if first:
                 watcher.step(progress, reported)
                 if progress.step % train.checkpoint_every == 0:
                     save("last.safetensors", training=True)
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        scores = _from_first(validate, rank, world)
+        scores = _from_first(validate)
         score = scores[f"val/{spec.eval.select}"]
         better = progress.best is None or score > progress.best
         if better:
             progress.best, progress.best_epoch = score, progress.epoch
         schedule.end_epoch(better=better)
-        if rank == 0:
+        if first:
             watcher.epoch(progress, scores)
             # The best one first: killed between the two, the epoch is done again and writes the same.
             if better:
@@ -174,29 +185,32 @@ class Losses:
         return values
 
 
-def _from_first(validate: Callable[[], dict[str, float]], rank: int, world: int) -> dict[str, float]:
+def _from_first(validate: Callable[[], dict[str, float]]) -> dict[str, float]:
     """The scores, computed on the first process and told to the others."""
-    told = [validate() if rank == 0 else {}]
-    if world > 1:
+    told = [validate() if rank() == 0 else {}]
+    if world() > 1:
         dist.broadcast_object_list(told)
     return told[0]
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Which of the processes this is; the first, 0, is the one that scores, tracks and registers."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def _world() -> int:
+def world() -> int:
+    """How many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def start_processes(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did; leave them at the end (a context for `contextmanager`)."""
-    together = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if together:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+@contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did; leave them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     finally:
-        if together:
-            dist.destroy_process_group()
+        dist.destroy_process_group()

@@ -3,19 +3,31 @@
 import math
 
 import torch
-from torch import nn
+from idc_models.captioner import Captioner
 
 from idc_run.spec import OptimizerSpec, ScheduleSpec
 
 
-def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    """Build Adam or AdamW over the trainable parameters; weight decay spares vectors (biases, normalisation)."""
+def build_optimizer(model: Captioner, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    """Build the optimizer of the trainable parameters; weight decay spares vectors (biases, normalisation).
+
+    Muon (Jordan, 2024, with the scale of Liu et al., Muon is Scalable for LLM Training, 2025: its steps are as large as
+    those that AdamW makes at the same rate) is for matrices that map features to features, flattened kernels among
+    them; what has a row per word of the vocabulary stays with AdamW, as its authors advise.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": spec.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    matrices = [p for p in trainable if p.ndim > 1]
+    vectors = {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}
+    if spec.name == "muon":
+        from timm.optim.muon import Muon
+
+        words = {"params": [p for p in matrices if len(p) == model.decoder.vocab.size], "use_fallback": True}
+        matrices = [p for p in matrices if len(p) != model.decoder.vocab.size]
+        groups = [{"params": matrices}, words, {**vectors, "use_fallback": True}]
+        options = {"weight_decay": spec.weight_decay, "nesterov": True, "fallback_lr_scale": 0.2}
+        return Muon(groups, lr=spec.lr, betas=spec.betas, **options)
     kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
+    groups = [{"params": matrices, "weight_decay": spec.weight_decay}, vectors]
     return kind(groups, lr=spec.lr, betas=spec.betas, fused=True)
 
 

@@ -27,7 +27,8 @@ class Section(BaseModel):
 class OptimizerSpec(Section):
     """How the weights are changed."""
 
-    name: Literal["adamw", "adam"] = "adamw"
+    name: Literal["adamw", "adam", "muon"] = "adamw"
+    """`muon` changes matrices by orthogonal steps and the rest as AdamW does, at a fifth of the rate."""
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     """Matrices and kernels only: biases and normalisation are left alone."""
@@ -69,7 +70,7 @@ class TrainSpec(Section):
     amp: Literal["auto", "off"] = "auto"
     """`auto`: bfloat16 on CUDA; on a CPU it is slower than float32, so it stays off."""
     threads: PositiveInt | None = None
-    """CPU threads of the model; by default as many as this process may use cores."""
+    """CPU threads of the model; by default what PyTorch takes: as many as there are cores, one under torchrun."""
     log_every: PositiveInt = 20
     """Steps between two logged training losses."""
     checkpoint_every: PositiveInt = 200

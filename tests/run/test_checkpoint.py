@@ -82,11 +82,12 @@ def test_tied_weights_stay_tied(tmp_path, made):
     assert len(list(model.parameters())) < len(list(model.named_parameters(remove_duplicate=False)))
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam"])
-def test_optimizer_and_random_state_come_back(tmp_path, made, name):
+@pytest.mark.parametrize("name", ["adamw", "adam", "muon"])
+def test_the_optimizer_comes_back(tmp_path, made, name):
     checkpoint = made()
 
     def trained(optimizer, model, steps):
+        torch.manual_seed(steps)
         for _ in range(steps):
             optimizer.zero_grad()
             sum((p * torch.rand_like(p)).sum() for p in model.parameters()).backward()
@@ -108,6 +109,15 @@ def test_optimizer_and_random_state_come_back(tmp_path, made, name):
     restore_training(optimizer, loaded.training)
     trained(optimizer, again, 3)
     assert same(again.state_dict(), model.state_dict())
+
+
+def test_muon_leaves_what_has_a_row_per_word_to_adamw(made):
+    model = made().build()
+    matrices, words, vectors = build_optimizer(model, OptimizerSpec(name="muon")).param_groups
+    assert {len(p) for p in words["params"]} == {model.decoder.vocab.size} and len(words["params"]) == 2
+    assert all(p.ndim > 1 for p in matrices["params"]) and all(p.ndim <= 1 for p in vectors["params"])
+    assert "use_fallback" not in matrices and words["use_fallback"] and vectors["use_fallback"]
+    assert sum(len(g["params"]) for g in (matrices, words, vectors)) == len(list(model.parameters()))
 
 
 @pytest.mark.parametrize("part", [0, 4, 100, 0.5, -1])

@@ -143,6 +143,17 @@ def test_kill_and_resume_is_bit_identical(tiny, uninterrupted, workers):
     assert went_on == printed and len(went_on) > 6
 
 
+@pytest.mark.slow
+def test_two_processes_train_together_and_the_first_one_writes(tiny):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idc_run"]
+    ended = subprocess.run([*launch, tiny.name, *overriding(LONG)], capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("epoch   3") == 1
+    (best,) = Path().glob("mlruns/checkpoints/*/*/best.safetensors")
+    progress = load_checkpoint(best).progress
+    assert progress["step"] == progress["epoch"] * 160 // (2 * 4), "every pair is seen by one of the two"
+
+
 def test_early_stopping_stops_and_the_best_stays(tmp_path, trained):
     stopping = ("train.epochs=9", "train.early_stopping.patience=2")
     progress, notes, _ = trained(*stopping, scores=[0.1, 0.3, 0.2, 0.3, 0.9])

@@ -10,11 +10,9 @@ SYNONYMS = {
     "large": ("large", "big"),
     "metal": ("metal", "metallic", "shiny"),
     "rubber": ("rubber", "matte"),
-    "cube": ("cube", "block"),
-    "sphere": ("sphere", "ball"),
-    "cylinder": ("cylinder",),
     "object": ("object", "thing"),
 }
+"""CLEVR's, but for those of shapes: a model that is unsure would always say `cylinder`, which has no other word."""
 RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "in front of": (0, 1), "behind": (0, -1)}
 """Words, and the direction that they speak of: (right, front)."""
 MARGIN = 0.4

@@ -7,14 +7,14 @@ from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import get_worker_info
+from torch import get_num_threads
 
 from idc_data.example import Box, ChangeExample, Regions
 from idc_data.scenes.grammar import references
 from idc_data.scenes.render import render
 from idc_data.scenes.world import CHANGE_TYPES, Pair, sample_pair
 
-_VERSION = 1  # counted up whenever the same settings give other pixels or words
+_VERSION = 2  # counted up whenever the same settings give other pixels or words
 
 
 class Scenes(Sequence[ChangeExample]):
@@ -100,7 +100,8 @@ class Scenes(Sequence[ChangeExample]):
         states = [
             state for _, pair, _ in chosen for state in ((pair.before, pair.view_before), (pair.after, pair.view_after))
         ]
-        images, shown = render(states, self._image_size, parallel=get_worker_info() is None)
+        # PyTorch has one thread in a loader's worker, and where other processes use the other cores.
+        images, shown = render(states, self._image_size, parallel=get_num_threads() > 1)
         return [
             ChangeExample(
                 id=f"{self.split}-{index:06d}",
