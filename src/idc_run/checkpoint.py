@@ -45,7 +45,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all: a crash leaves the file of before."""
+    """Write a checkpoint, whole or not at all: a crash leaves the file of before.
+
+    Raises:
+        OSError: It cannot be written; the disk may be full.
+    """
     tensors = {f"model/{name}": value for name, value in checkpoint.weights.items()}
     tensors |= {f"training/{name}": value for name, value in checkpoint.training.items()}
     metadata = {
@@ -54,7 +58,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "tokenizer": checkpoint.tokenizer.to_json(),
         "progress": json.dumps(checkpoint.progress),
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name}.tmp")  # one name: the next write goes over what a kill left
     try:
         # Copies, because tied weights are one storage under two names, which the format does not know.
         save_file(
@@ -63,6 +67,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -110,7 +110,6 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
     folder = last.parent if last else _folder(spec) / run_id
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-    watcher = _Watcher(tracker, console, spec)
     try:
         console.begin(spec, data, model, epoch_steps, checkpoint)
         progress = fit(
@@ -121,11 +120,11 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
             device=device,
             folder=folder,
             validate=lambda: _validate(spec, data, model, device),
-            watcher=watcher,
+            watcher=_Watcher(tracker, console),
             resume=checkpoint,
             run_id=run_id,
         )
-        result = _finish(spec, data, device, folder, tracker, console, watcher, progress) if first else None
+        result = _finish(spec, data, device, folder, tracker, console, progress) if first else None
     except BaseException as error:
         tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
@@ -142,7 +141,6 @@ def _finish(
     folder: Path,
     tracker: Tracker,
     console: Console,
-    watcher: "_Watcher",
     progress: Progress,
 ) -> Result:
     """Test the best checkpoint once, write everything down, and register it."""
@@ -155,7 +153,7 @@ def _finish(
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
     tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.items()}, progress.step)
     with tempfile.TemporaryDirectory() as name:
-        _log_files(Path(name), spec, data, predictions, scores, tracker, watcher)
+        _log_files(Path(name), spec, data, predictions, scores, tracker, progress)
     note = ""
     if spec.register_ and spec.tracking == "mlflow":
         assert progress.best is not None
@@ -194,7 +192,7 @@ def _log_files(
     predictions: list[Prediction],
     scores: Scores,
     tracker: Tracker,
-    watcher: "_Watcher",
+    progress: Progress,
 ) -> None:
     write_predictions(folder / "predictions.jsonl", predictions)
     (folder / "spec.json").write_text(json.dumps(spec.completed(), indent=2))
@@ -204,27 +202,23 @@ def _log_files(
         for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
     ]
     pictures.sample_pairs(folder / "samples.png", data.test, predictions, right)
-    pictures.learning_curves(folder / "learning_curves.png", watcher.losses, watcher.scores, spec.eval.select)
+    pictures.learning_curves(folder / "learning_curves.png", progress.losses, progress.scores, spec.eval.select)
     for path in sorted(folder.iterdir()):
         tracker.artifact(path)
 
 
 class _Watcher:
-    """Passes what training tells to the tracker and the console, and keeps the curves."""
+    """Passes what training tells to the tracker and the console."""
 
-    def __init__(self, tracker: Tracker, console: Console, spec: Spec) -> None:
-        self._tracker, self._console, self._select = tracker, console, f"val/{spec.eval.select}"
-        self.losses: list[tuple[int, float]] = []
-        self.scores: list[tuple[int, float]] = []
+    def __init__(self, tracker: Tracker, console: Console) -> None:
+        self._tracker, self._console = tracker, console
 
     def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
         if losses:
-            self.losses.append((progress.step, losses["train/loss"]))
             self._tracker.metrics(losses, progress.step)
         self._console.step(progress.step, losses)
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        self.scores.append((progress.step, scores[self._select]))
         self._tracker.metrics(scores, progress.step)
         self._console.epoch(progress.epoch, scores, best=progress.best_epoch == progress.epoch)
 

@@ -37,6 +37,10 @@ class Progress:
     best_epoch: int = 0
     """Epochs done when it was reached."""
     schedule: dict[str, int] = field(default_factory=lambda: {"reductions": 0, "waited": 0})
+    losses: list[list[float]] = field(default_factory=list)
+    """Points of the learning curve: step, mean training loss since the last report."""
+    scores: list[list[float]] = field(default_factory=list)
+    """Points of the other curve: step, validation score."""
     run_id: str = ""
     """The tracker's name for the run."""
 
@@ -118,6 +122,8 @@ def fit(
             _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses)
             progress.step, progress.batch = progress.step + 1, progress.batch + 1
             reported = losses.report() if progress.step % train.log_every == 0 else None
+            if reported:
+                progress.losses.append([progress.step, reported["train/loss"]])
             if first:
                 watcher.step(progress, reported)
                 if progress.step % train.checkpoint_every == 0:
@@ -125,6 +131,7 @@ def fit(
         progress.epoch, progress.batch = progress.epoch + 1, 0
         scores = _from_first(validate)
         score = scores[f"val/{spec.eval.select}"]
+        progress.scores.append([progress.step, score])
         better = progress.best is None or score > progress.best
         if better:
             progress.best, progress.best_epoch = score, progress.epoch

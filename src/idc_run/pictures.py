@@ -39,7 +39,7 @@ def sample_pairs(path: Path, reader: Reader, predictions: Sequence[Prediction], 
 
 
 def learning_curves(
-    path: Path, losses: Sequence[tuple[int, float]], scores: Sequence[tuple[int, float]], name: str
+    path: Path, losses: Sequence[Sequence[float]], scores: Sequence[Sequence[float]], name: str
 ) -> None:
     """Draw the training loss and one validation score over the steps."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
