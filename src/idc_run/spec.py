@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from idc_data.readers import resolve_reader
 from idc_data.spec import DataSpec
+from idc_data.strict_yaml import apply_override, load_yaml
 from idc_eval.metrics import metric_names
 from idc_models.spec import ModelSpec, complete_objectives
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 
 class Section(BaseModel):
@@ -145,11 +144,11 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
     if not path.is_file():
         here = sorted(str(found) for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise ValueError(f"no spec at {str(path)!r}{nearest(str(path), here)}")
-    values = _yaml(path.read_text(encoding="utf-8"), str(path))
+    values = load_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected sections such as name, data, model, train, eval; got {values!r}")
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
     return make_spec(values, str(path))
 
 
@@ -168,35 +167,6 @@ def _completed_dataset(data: DataSpec) -> dict[str, Any]:
     if "image_size" in settings and "image_size" not in given:
         settings["image_size"] = data.image_size
     return {"name": given["name"], **to_jsonable_python(settings)}
-
-
-def _yaml(text: str, source: str) -> Any:
-    try:
-        # YAML 1.2: 1e-4 is a number, and a key that comes twice is an error.
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", None) or error).split("\n")[0]
-        if problem.startswith("found duplicate key"):
-            problem = f"{problem.split(' with value')[0]}; give it once"
-        raise ValueError(f"{source}{place}: {problem}") from error
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    path, found, text = override.partition("=")
-    keys = path.split(".")
-    if not found or not all(keys):
-        raise ValueError(f"override {override!r}: expected dotted.path=value, such as train.epochs=2")
-    for depth, key in enumerate(keys[:-1]):
-        below = values.get(key)
-        if isinstance(below, str):  # `encoder: cnn` is short for `encoder: {name: cnn}`
-            below = {"name": below}
-        if below is not None and not isinstance(below, dict):
-            raise ValueError(f"override {override!r}: {'.'.join(keys[: depth + 1])} is {below!r} and has no parts")
-        values[key] = dict(below or {})
-        values = values[key]
-    values[keys[-1]] = _yaml(text, f"override {override!r}")
 
 
 def nearest(given: str, known: Sequence[str]) -> str:

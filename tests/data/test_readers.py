@@ -94,7 +94,7 @@ def test_settings_are_completed_and_image_size_is_passed_on():
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("scnes", "'scnes' is no folder and no known reader, did you mean 'scenes'?"),
+        ("scnes", "'scnes' is not known, did you mean 'scenes'?"),
         ("no/such/place", "expected one of clevr-change, folder, scenes"),
         ({"name": "scenes", "image_siz": 3}, "'scenes' has no setting 'image_siz', did you mean 'image_size'?"),
         ({"name": "scenes", "seed": "x"}, "'scenes': seed: Input should be a valid integer"),

@@ -31,7 +31,7 @@ MISTAKES = {
         ["-s", "model.decoder=transfomer"],
         "unknown decoder 'transfomer'; did you mean 'transformer'?",
     ),
-    "unknown dataset": (["-s", "data.dataset=scene"], "no known reader, did you mean 'scenes'?"),
+    "unknown dataset": (["-s", "data.dataset=scene"], "is not known, did you mean 'scenes'?"),
     "unknown metric": (["-s", "eval.metrics=[rouge]"], "unknown metric 'rouge'; did you mean 'rouge-l'?"),
     "wrong type": (["-s", "train.epochs=many"], "train.epochs is 'many': input should be a valid integer"),
     "wrong type in a plugin": (["-s", "model.fusion.dim=wide"], "fusion 'concat': setting 'dim' is 'wide'"),

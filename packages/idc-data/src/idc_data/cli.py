@@ -1,6 +1,6 @@
 """The command `idc-data`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -61,6 +61,42 @@ def scenes(out: Path, num: int, splits: tuple[str, ...], size: int, seed: int, o
     splits = splits or SPLITS
     settings = {"name": "scenes", "image_size": size, "seed": seed}
     _write(out, [open_reader({**settings, f"{split}_pairs": num}, split) for split in splits], overwrite=overwrite)
+
+
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Collect and pair, say how much there is to ask, and ask no model.")
+def generate(spec: Path, overrides: tuple[str, ...], dry_run: bool) -> None:
+    """Make a dataset from a folder of images, as the YAML file SPEC says.
+
+    \b
+    The stages: collect the images, pair similar ones, caption each, write
+    the differences, filter, split and publish. Started again, it goes on
+    where it was: no model is asked twice for the same.
+
+    \b
+    Examples:
+      idc-data generate experiments/generate/photos.yaml --dry-run
+      idc-data generate experiments/generate/photos.yaml
+      idc-data generate my.yaml -s difference=llm -s pair.per_image=5
+    """  # noqa: D301
+    from rich.console import Console
+    from rich.progress import track
+
+    from idc_data.generate.pipeline import generate as make
+    from idc_data.generate.spec import load_generate_spec
+
+    console = Console(stderr=True)
+
+    def progress(what: Iterable[Any], description: str, length: int) -> Iterable[Any]:
+        return track(what, description, length, console=console, transient=True, disable=not console.is_terminal)
+
+    loaded = load_generate_spec(spec, overrides)
+    counts = make(loaded, say=click.echo, progress=progress, dry_run=dry_run)
+    if counts:
+        pairs = ", ".join(f"{count} pairs in {split}" for split, count in counts.items())
+        click.echo(f"{loaded.out}: {pairs}\nlook at it: idc-data show {loaded.out}")
 
 
 @main.command(name="import")

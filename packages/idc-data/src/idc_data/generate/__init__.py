@@ -1,0 +1,1 @@
+"""Making triples: images -> similar pairs -> captions -> differences -> filtered, split and published."""

@@ -1,0 +1,119 @@
+"""The spec of a generation: one YAML file that says how a dataset is made."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from idc_data.generate.caption import CAPTIONERS
+from idc_data.generate.collect import COLLECTORS
+from idc_data.generate.difference import WRITERS
+from idc_data.generate.pair import PAIRERS
+from idc_data.named import resolve
+from idc_data.strict_yaml import apply_override, load_yaml
+
+FILTERS = {"text": "idc_data.generate.filters:Filters"}
+"""Name -> class with the method `__call__(pairs, differences) -> (rows of FILTERED, notes)`."""
+
+STAGES = {
+    "collect": COLLECTORS,
+    "pair": PAIRERS,
+    "caption": CAPTIONERS,
+    "difference": WRITERS,
+    "filter": FILTERS,
+}
+"""The stages, in order, each with its alternatives."""
+
+_Part = Annotated[float, Field(ge=0, lt=1)]
+_Named = str | dict[str, Any]
+
+
+class SplitSpec(BaseModel):
+    """Which part of the pairs goes where; the rest is for training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    val: _Part = 0.1
+    test: _Part = 0.1
+    seed: int = 0
+
+
+class GenerateSpec(BaseModel):
+    """How a dataset is made: one part per stage, by name and with settings.
+
+    Attributes:
+        name: Of the dataset.
+        out: Its folder; what the stages made is kept in `.stages` below it.
+        collect: Which images there are: `folder` or `list`.
+        pair: Which of them are compared: `similar`, `given` or `consecutive`.
+        caption: What each shows: `blip` or `given`.
+        difference: What changed: `rules` or `llm`.
+        filter: Which differences are kept.
+        split: Which part of the pairs goes where.
+        image_size: Both images of a pair are scaled and cropped about their middle to squares of so many pixels; null
+            keeps them as they are, for images that are of one size already.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    out: Path
+    collect: _Named
+    pair: _Named = "similar"
+    caption: _Named = "blip"
+    difference: _Named = "rules"
+    filter: _Named = "text"
+    split: SplitSpec = SplitSpec()
+    image_size: Annotated[int, Field(ge=16)] | None = 256
+
+    @field_validator("pair", "caption", "difference", "filter", mode="before")
+    @classmethod
+    def _settings_alone(cls, given: Any, info: ValidationInfo) -> Any:
+        """Settings without a name are those of the default."""
+        assert info.field_name
+        default = cls.model_fields[info.field_name].default
+        return {"name": default, **given} if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _parts_known(self) -> "GenerateSpec":
+        for stage in STAGES:
+            self.part(stage)
+        return self
+
+    def part(self, stage: str) -> tuple[type[Any], dict[str, Any]]:
+        """Gives the class of a stage, and its settings, completed."""
+        return resolve(stage, getattr(self, stage), STAGES[stage])
+
+    def settings(self, stage: str) -> dict[str, Any]:
+        """Gives name and completed settings of a stage, as plain values."""
+        given = getattr(self, stage)
+        name = given if isinstance(given, str) else given["name"]
+        return {"name": name, **{key: _plain(value) for key, value in self.part(stage)[1].items()}}
+
+
+def load_generate_spec(path: Path, overrides: tuple[str, ...] = ()) -> GenerateSpec:
+    """Read a spec, apply `dotted.path=value` overrides, and check it.
+
+    Raises:
+        ValueError: It is no YAML, a key is unknown or comes twice, or a value is of the wrong kind.
+        OSError: The file cannot be read.
+    """
+    values = load_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected keys such as name, out, collect, pair; got {values!r}")
+    for override in overrides:
+        apply_override(values, override)
+    try:
+        return GenerateSpec.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        known = f"; known keys: {', '.join(GenerateSpec.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{path}: {where + ': ' if where else ''}{message}{known}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

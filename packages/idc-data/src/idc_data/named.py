@@ -1,0 +1,63 @@
+"""Parts that a spec names: a table of names, or `package.module:Class`, with settings that are checked."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+
+def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str]) -> tuple[type[Any], dict[str, Any]]:
+    """Find the class that a part of a spec names, and all of its settings, checked, with defaults filled in.
+
+    Nothing is opened or made. The keyword-only parameters of the class are the schema.
+
+    Args:
+        kind: What the part is, for errors.
+        given: A name, or `{"name": name, setting: value, ...}`.
+        table: Name -> `package.module:Class`; other names are taken for the latter.
+
+    Raises:
+        ValueError: The name or a setting is unknown or of the wrong type; the nearest known one is named.
+    """
+    values = {"name": given} if isinstance(given, str) else dict(given)
+    name = values.pop("name", None)
+    if not isinstance(name, str):
+        raise ValueError(f"{kind} is {given!r}, expected a name or a mapping with a name and settings")
+    part = _import(kind, name, table)
+    hints = get_type_hints(part.__init__)
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints.get(parameter.name, Any),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in inspect.signature(part).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for key in values.keys() - fields.keys():
+        raise ValueError(f"{kind} {name!r} has no setting {key!r}, {_nearest(key, fields)}")
+    try:
+        checked = create_model(name, __config__=ConfigDict(protected_namespaces=()), **fields)(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{kind} {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return part, {key: getattr(checked, key) for key in fields}
+
+
+def _import(kind: str, name: str, table: Mapping[str, str]) -> type[Any]:
+    target = table.get(name, name)
+    if not re.fullmatch(r"[\w.]+:\w+", target):
+        raise ValueError(f"{kind} {name!r} is not known, {_nearest(name, table)}")
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from error
+
+
+def _nearest(given: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(given, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(known))}"
