@@ -105,7 +105,11 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
     first = rank() == 0
     tracker: Tracker = MlflowTracker(spec.eval.protocol) if spec.tracking == "mlflow" and first else NullTracker()
     run_id = tracker.begin(
-        spec.name, _params(spec), _tags(spec, data), checkpoint.progress["run_id"] if checkpoint else ""
+        spec.name,
+        flatten(spec.completed()),
+        {"spec": spec.fingerprint(), "protocol": spec.eval.protocol},
+        _datasets(spec, data),
+        checkpoint.progress["run_id"] if checkpoint else "",
     )
     folder = last.parent if last else _folder(spec) / run_id
     if first:
@@ -267,15 +271,7 @@ def _identity(spec: Spec, reader: Reader) -> str:
     return f"{reader.fingerprint}@{spec.data.image_size}px"
 
 
-def _params(spec: Spec) -> dict[str, Any]:
-    return flatten(spec.completed())
-
-
-def _tags(spec: Spec, data: Data) -> dict[str, str]:
+def _datasets(spec: Spec, data: Data) -> dict[str, tuple[str, str]]:
+    name = spec.completed()["data"]["dataset"]["name"]
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    return {
-        "spec": spec.fingerprint(),
-        "protocol": spec.eval.protocol,
-        "parameters_seed": str(spec.seed),
-        **{f"data.{name}": _identity(spec, reader) for name, reader in splits.items()},
-    }
+    return {split: (name, _identity(spec, reader)) for split, reader in splits.items()}

@@ -14,8 +14,18 @@ STORE = "mlruns"
 class Tracker(Protocol):
     """Where a run is written down."""
 
-    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str = "") -> str:
-        """Start a run, or go on with the one called `run_id`; gives its id."""
+    def begin(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: Mapping[str, tuple[str, str]],
+        run_id: str = "",
+    ) -> str:
+        """Start a run, or go on with the one called `run_id`; gives its id.
+
+        `datasets` holds the name and the identity of each split.
+        """
         ...
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -34,7 +44,14 @@ class Tracker(Protocol):
 class NullTracker:
     """Writes nothing down."""
 
-    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str = "") -> str:
+    def begin(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: Mapping[str, tuple[str, str]],
+        run_id: str = "",
+    ) -> str:
         """Give an id of its own."""
         return run_id or uuid.uuid4().hex
 
@@ -66,14 +83,27 @@ class MlflowTracker:
             self._experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
         self._mlflow = mlflow
 
-    def begin(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str = "") -> str:
-        """Start a run with its parameters and tags, or go on with an unfinished one."""
+    def begin(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        datasets: Mapping[str, tuple[str, str]],
+        run_id: str = "",
+    ) -> str:
+        """Start a run with its parameters, tags and datasets, or go on with an unfinished one."""
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
+
         run = self._mlflow.start_run(
             run_id=run_id or None, experiment_id=None if run_id else self._experiment, run_name=None if run_id else name
         )
         if not run_id:
             self._mlflow.log_params(dict(params))
             self._mlflow.set_tags(dict(tags))
+            for split, (dataset, digest) in datasets.items():
+                source = CodeDatasetSource(tags={"split": split})
+                self._mlflow.log_input(MetaDataset(source, name=dataset, digest=digest), context=split)
         return run.info.run_id
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:

@@ -64,7 +64,10 @@ def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
     } <= run.data.metrics.keys()
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val/cider")
     assert [metric.step for metric in history] == [4, 8]
-    assert run.data.tags["protocol"] == "plain" and run.data.tags["data.val"].endswith("@32px")
+    assert run.data.tags["protocol"] == "plain"
+    datasets = {used.tags[0].value: used.dataset for used in run.inputs.dataset_inputs}
+    assert set(datasets) == {"train", "val", "test"} and datasets["val"].name == "scenes"
+    assert datasets["val"].digest.endswith("@32px") and len({used.digest for used in datasets.values()}) == 3
 
 
 def test_the_run_has_its_artifacts(registered, mlflow):
@@ -99,7 +102,7 @@ def test_the_champion_moves_only_for_a_better_score_on_the_same_terms(registered
 
     def champion_after(**standing):
         tracker = MlflowTracker("champions")
-        tracker.begin("contender", {}, {})
+        tracker.begin("contender", {}, {}, {})
         version, note = registry.register(
             registered.result.checkpoint, "idc", Standing(**standing), {"beam": 1, "max_length": 20}
         )
@@ -148,8 +151,8 @@ def test_without_tracking_mlflow_is_not_imported(tiny):
 
 def test_the_null_tracker_keeps_a_resumed_run_id():
     tracker = NullTracker()
-    assert tracker.begin("a", {}, {}) != tracker.begin("a", {}, {})
-    assert tracker.begin("a", {}, {}, "the-first") == "the-first"
+    assert tracker.begin("a", {}, {}, {}) != tracker.begin("a", {}, {}, {})
+    assert tracker.begin("a", {}, {}, {}, "the-first") == "the-first"
 
 
 def test_flatten():
