@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from idc_data.generate.answers import Answers
+from idc_data.generate.ask import Asking, Local, Question, Said
 from idc_data.generate.collect import ImageFolder, ImageList, collect
 from idc_data.generate.filters import Filters
 from idc_data.generate.pair import Consecutive, Given, Similar
@@ -21,7 +22,12 @@ def through(what, description, length):
 
 @pytest.fixture
 def images(photos):
-    return collect(photos, ImageFolder(root=photos).paths())[0]
+    return collect(photos, ImageFolder(root=photos).paths(), through)[0]
+
+
+@pytest.fixture
+def asking(tmp_path):
+    return Asking(Answers(tmp_path / "answers.sqlite"), Local(), through)
 
 
 def test_a_stage_is_made_once_for_the_same_settings(tmp_path):
@@ -46,29 +52,40 @@ def test_a_stage_that_fails_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_answers_are_asked_for_once_and_kept_batch_by_batch(tmp_path):
-    asked = []
+class Shouting:
+    """Answers everything with a shout, and fails at the third batch."""
 
-    def answer(some):
-        if len(asked) == 2:
+    identity, batch_size, in_process, prices = "shouting", 2, False, (1e6, 2e6)
+
+    def __init__(self, fails=True):
+        self.asked, self._fails = [], fails
+
+    def ask(self, questions):
+        if self._fails and len(self.asked) == 2:
             raise ConnectionError
-        asked.append([questions[index] for index in some])
-        return [f"{questions[index]}!" for index in some]
+        self.asked.append([question.content for question in questions])
+        yield [(index, Said(f"{question.content}!", 1, 3)) for index, question in enumerate(questions)]
 
-    questions = ["a", "b", "a", "c", "d", "e"]
+
+def test_answers_are_asked_for_once_and_kept_batch_by_batch(tmp_path):
+    questions = [Question(text) for text in ("a", "b", "a", "c", "d", "e")]
+    answers, failing, asker = Answers(tmp_path / "a.sqlite"), Shouting(), Shouting(fails=False)
     with pytest.raises(ConnectionError):
-        list(Answers(tmp_path / "a.sqlite").ask(questions, "model", answer, batch_size=2))
-    assert asked == [["a", "b"], ["c", "d"]]
-    asked.clear()
-    answers = Answers(tmp_path / "a.sqlite")
-    assert list(answers.ask(questions, "model", answer, batch_size=2)) == ["a!", "b!", "a!", "c!", "d!", "e!"]
-    assert asked == [["e"]] and answers.asked == 1
-    list(answers.ask(["a"], "another model", answer, batch_size=2))
-    assert answers.asked == 2
+        Asking(answers, Local(), through)(failing, questions, "try")
+    assert failing.asked == [["a", "b"], ["c", "d"]]
+    asking = Asking(Answers(tmp_path / "a.sqlite"), Local(), through)
+    assert asking.estimate(asker, questions).startswith("1 questions, 5 more are answered; about 0.0 minutes")
+    assert "1 tokens to read and 3 to write, cost 7.00" in asking.estimate(asker, questions)
+    assert asking(asker, questions, "try") == ["a!", "b!", "a!", "c!", "d!", "e!"]
+    assert asker.asked == [["e"]]
+    assert asking.spent.notes() == {"asked of a model": 1, "tokens read": 1, "tokens written": 3, "cost": 7.0}
+    other = Shouting(fails=False)
+    other.identity = "another"
+    assert asking(other, questions[:1], "try") == ["a!"] and other.asked == [["a"]]
 
 
 def test_collect_merges_copies_and_sets_broken_files_aside(photos):
-    rows, notes = collect(photos, ImageFolder(root=photos).paths())
+    rows, notes = collect(photos, ImageFolder(root=photos).paths(), through)
     assert len(rows) == 12 and notes["copies"] == 1
     assert [problem["path"] for problem in notes["broken"]] == ["broken.jpg"]
     assert next(row for row in rows if row["path"] == "0_0.png")["copies"] == ["copy.png"]
@@ -77,61 +94,61 @@ def test_collect_merges_copies_and_sets_broken_files_aside(photos):
 def test_a_list_names_images_and_none_outside(photos):
     (photos / "list.txt").write_text("0_1.png\n\n2_3.png\nmissing.png\n")
     chosen = ImageList(file=photos / "list.txt")
-    rows, notes = collect(chosen.root, chosen.paths())
+    rows, notes = collect(chosen.root, chosen.paths(), through)
     assert [row["path"] for row in rows] == ["0_1.png", "2_3.png"] and len(notes["broken"]) == 1
     (photos / "list.txt").write_text("../captions.json\n")
     with pytest.raises(ValueError, match="lies outside of"):
-        collect(photos, ImageList(file=photos / "list.txt").paths())
+        collect(photos, ImageList(file=photos / "list.txt").paths(), through)
 
 
-def test_similar_pairs_are_of_one_group_and_each_image_is_in_few(photos, images):
-    rows, notes = Similar(embedding="thumbnail", low=0.5, high=0.9999, per_image=2)(images, photos, through)
+def test_similar_pairs_are_of_one_group_and_each_image_is_in_few(photos, images, asking):
+    rows, notes = Similar(embedding="thumbnail", low=0.5, high=0.9999, per_image=2)(images, photos, asking)
     at = {row["image"]: row["path"] for row in images}
     assert rows and all(at[row["before"]][0] == at[row["after"]][0] for row in rows)
     assert max(sum(image in (row["before"], row["after"]) for row in rows) for image in at) <= 2
     assert all(0.5 <= row["similarity"] <= 0.9999 for row in rows) and notes["image full"] > 0
     # The order in which the images come makes no difference.
-    again, _ = Similar(embedding="thumbnail", low=0.5, high=0.9999, per_image=2)(images[::-1], photos, through)
+    again, _ = Similar(embedding="thumbnail", low=0.5, high=0.9999, per_image=2)(images[::-1], photos, asking)
     assert again == rows
 
 
-def test_the_graph_finds_what_comparing_all_finds(photos, images):
+def test_cells_and_graph_find_what_comparing_all_finds(photos, images, asking):
     settings = {"embedding": "thumbnail", "low": 0.5, "high": 0.9999}
-    exact, _ = Similar(**settings)(images, photos, through)
-    graph, _ = Similar(**settings, exact_below=1)(images, photos, through)
-    assert graph == exact
+    exact, _ = Similar(**settings)(images, photos, asking)
+    for index in ("ivf", "hnsw"):
+        assert Similar(**settings, index=index)(images, photos, asking)[0] == exact
 
 
-def test_the_same_picture_is_no_pair(photos, images):
+def test_the_same_picture_is_no_pair(photos, images, asking):
     settings = {"embedding": "thumbnail", "low": 0.5, "high": 0.9999}
-    none, notes = Similar(**settings, same_hash=64)(images, photos, through)
+    none, notes = Similar(**settings, same_hash=64)(images, photos, asking)
     assert not none and notes["same picture"] > 0
 
 
-def test_a_timm_model_embeds(photos, images):
+def test_a_timm_model_embeds(photos, images, asking):
     settings = {"name": "timm", "model": "test_resnet.r160_in1k", "pretrained": False}
-    rows, _ = Similar(embedding=settings, low=-1, high=1, same_hash=-1)(images, photos, through)
+    rows, _ = Similar(embedding=settings, low=-1, high=1, same_hash=-1)(images, photos, asking)
     assert rows
 
 
-def test_given_pairs(photos, images, tmp_path):
+def test_given_pairs(photos, images, asking, tmp_path):
     (tmp_path / "pairs.csv").write_text("before,after\n0_0.png,0_1.png\ncopy.png,0_1.png\n")
-    rows, _ = Given(file=tmp_path / "pairs.csv")(images, photos, through)
+    rows, _ = Given(file=tmp_path / "pairs.csv")(images, photos, asking)
     assert len(rows) == 1, "a copy is the same image"
     (tmp_path / "pairs.csv").write_text("before,after\n0_0.png,nowhere.png\n")
     with pytest.raises(ValueError, match=r"pairs.csv:2: after 'nowhere.png' is no image"):
-        Given(file=tmp_path / "pairs.csv")(images, photos, through)
+        Given(file=tmp_path / "pairs.csv")(images, photos, asking)
     (tmp_path / "pairs.csv").write_text("left,right\n")
     with pytest.raises(ValueError, match="no column after, before"):
-        Given(file=tmp_path / "pairs.csv")(images, photos, through)
+        Given(file=tmp_path / "pairs.csv")(images, photos, asking)
 
 
-def test_consecutive_frames(photos, images):
+def test_consecutive_frames(photos, images, asking):
     at = {row["image"]: row["path"] for row in images}
-    rows, notes = Consecutive(step=1)(images, photos, through)
+    rows, notes = Consecutive(step=1)(images, photos, asking)
     paths = [(at[row["before"]], at[row["after"]]) for row in rows]
     assert paths[:3] == [("0_0.png", "0_1.png"), ("0_1.png", "0_2.png"), ("0_2.png", "0_3.png")]
-    assert notes == {"frames that did not change": 0} and len(rows) == 12
+    assert notes == {"the very same image twice": 0} and len(rows) == 12
 
 
 @pytest.mark.parametrize(
@@ -142,22 +159,24 @@ def test_consecutive_frames(photos, images):
         ({"references": ["I'm sorry, I cannot compare them"]}, "refusal"),
         ({"references": ["the second image shows a cat"]}, "echo of the prompt"),
         ({"references": ["the gun is gone"]}, "blocked word"),
-        ({"rejected": "blah", "references": []}, "answer that cannot be read"),
+        ({"rejected": "blah", "references": []}, "unreadable answer"),
+        ({"rejected": "contradiction: add, add", "references": []}, "contradiction of the two orders"),
+        ({"references": ["le chien est parti de la maison"]}, "another language"),
         ({"confidence": 0.1}, "low confidence"),
         ({"change_type": "none"}, "no change said of images that differ"),
     ],
 )
-def test_filters(difference, reason):
+def test_filters(difference, reason, asking):
     pair = {"pair": "p", "similarity": 0.7}
     whole = {"references": ["the dog is gone"], "change_type": "drop", "confidence": 0.9, "rejected": None}
-    rows, notes = Filters(blocklist=("gun",))([pair], [{**whole, **difference}])
+    rows, notes = Filters(blocklist=("gun",))([pair], [None], [{**whole, **difference}], asking)
     assert rows[0]["reason"] == reason and notes == {"reasons": {reason or "kept": 1}}
 
 
-def test_a_caption_of_too_many_pairs_is_filtered():
+def test_a_caption_of_too_many_pairs_is_filtered(asking):
     pairs = [{"pair": str(index), "similarity": None} for index in range(5)]
     same = {"references": ["the dog is gone"], "change_type": "drop", "confidence": None, "rejected": None}
-    rows, _ = Filters(most_alike=3)(pairs, [same] * 5)
+    rows, _ = Filters(most_alike=3)(pairs, [None] * 5, [same] * 5, asking)
     assert [row["reason"] for row in rows] == [None] * 3 + ["caption of too many pairs"] * 2
 
 

@@ -1,11 +1,10 @@
 """What models said, kept: no model is asked twice for the same."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from idc_data.generate.stage import identity
+_AT_ONCE = 500
 
 
 class Answers:
@@ -18,41 +17,36 @@ class Answers:
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path)
         self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
-        self.asked = 0
-        """How many answers had to be asked for."""
+        self._database.execute("PRAGMA synchronous=NORMAL")  # the last answers may go with the power, never the file
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, asker TEXT NOT NULL, answer TEXT NOT NULL, "
+            "tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, seconds REAL NOT NULL)"
+        )
 
-    def ask(
-        self,
-        questions: Sequence[Any],
-        model: Any,
-        answer: Callable[[Sequence[int]], Sequence[str]],
-        *,
-        batch_size: int,
-    ) -> Iterator[str]:
-        """Give the answers in order; those that are not known are asked for in batches and kept at once.
+    def get(self, keys: Sequence[str]) -> dict[str, str]:
+        """Give the answers that there are."""
+        known: dict[str, str] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            known.update(self._database.execute(f"SELECT key, answer FROM answers WHERE key IN ({marks})", some))
+        return known
+
+    def put(self, asker: str, rows: Iterable[tuple[str, str, int, int, float]]) -> None:
+        """Keep answers, all of them or none.
 
         Args:
-            questions: Plain values: each with all that makes it differ from the others.
-            model: Plain values: who is asked, and with what settings.
-            answer: Asks the model the questions at these indices.
-            batch_size: Most questions at a time.
+            asker: Who gave them.
+            rows: Key, answer, tokens read and written, and seconds of each.
         """
-        keys = [identity([model, question]) for question in questions]
-        missing = {key: index for index, key in reversed(list(enumerate(keys))) if self._known(key) is None}
-        unknown = sorted(missing.values())
-        for start in range(0, len(unknown), batch_size):
-            some = unknown[start : start + batch_size]
-            said = answer(some)
-            rows = [(keys[index], text) for index, text in zip(some, said, strict=True)]
-            with self._database:
-                self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
-            self.asked += len(rows)
-        for key in keys:
-            known = self._known(key)
-            assert known is not None
-            yield known
+        with self._database:
+            self._database.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", [(row[0], asker, *row[1:]) for row in rows]
+            )
 
-    def _known(self, key: str) -> str | None:
-        row = self._database.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+    def average(self, asker: str) -> tuple[int, float, float, float]:
+        """Give the number of answers of an asker, and their mean seconds, tokens read and tokens written."""
+        query = "SELECT count(*), avg(seconds), avg(tokens_in), avg(tokens_out) FROM answers WHERE asker = ?"
+        num, *means = self._database.execute(query, (asker,)).fetchone()
+        seconds, tokens_in, tokens_out = (mean or 0.0 for mean in means)
+        return num, seconds, tokens_in, tokens_out

@@ -1,26 +1,24 @@
 """Stage 3, caption: what each image shows."""
 
 import json
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from idc_data.example import load_image
-from idc_data.generate.answers import Answers
-from idc_data.generate.embed import choose_device
-from idc_data.generate.pair import Progress
+from idc_data.generate.ask import Asker, Asking, Question
+from idc_data.generate.models import VisionModel
 from idc_data.generate.stage import Rows
 
 CAPTIONERS = {"blip": "idc_data.generate.caption:Blip", "given": "idc_data.generate.caption:Given"}
-"""Name -> class with the method `__call__(images, root, answers, progress) -> rows of CAPTIONS`."""
+"""Name -> class with the methods `__call__(images, root, asking) -> rows of CAPTIONS`, and `to_ask(images, root) ->
+[(asker, questions)]`, for the estimate."""
 
 CAPTIONS = pa.schema([("image", pa.string()), ("captions", pa.list_(pa.string()))])
 """One row per image: its identity, and one or more captions, the one to use first."""
+
+ToAsk = list[tuple[Asker, list[Question]]]
 
 
 class Given:
@@ -45,7 +43,11 @@ class Given:
         if not isinstance(self._captions, dict):
             raise ValueError(f"caption 'given': {file} holds no object; expected {{'path': 'caption', ...}}")
 
-    def __call__(self, images: Rows, root: Path, answers: Answers, progress: Progress) -> Rows:
+    def to_ask(self, images: Rows, root: Path) -> ToAsk:
+        """Nobody."""
+        return []
+
+    def __call__(self, images: Rows, root: Path, asking: Asking) -> Rows:
         """Looks the captions up.
 
         Raises:
@@ -65,18 +67,19 @@ class Given:
 
 
 class Blip:
-    """Captions by BLIP, or any other image-text-to-text model of transformers, in batches.
+    """Captions by BLIP, BLIP-2 or any other image-text-to-text model of transformers, in batches.
 
     Args:
         model: A name on the Hugging Face hub, or a folder that `save_pretrained` wrote.
         revision: Which version on the hub.
+        prompt: What the model is asked, where it has a chat template; others go on writing after it.
         batch_size: Images at a time.
         beam: Hypotheses kept; 1 is greedy.
         max_new_tokens: Most tokens of a caption.
+        sampled: So many more captions of each image, drawn at random.
+        temperature: Of the draws: below 1 likelier words, above 1 more surprising ones.
+        seed: Of the draws.
         device: `auto` takes a GPU if there is one, in half precision.
-
-    Raises:
-        OSError: The model cannot be had.
     """
 
     def __init__(
@@ -84,46 +87,43 @@ class Blip:
         *,
         model: str = "Salesforce/blip-image-captioning-large",
         revision: str = "main",
+        prompt: str = "",
         batch_size: PositiveInt = 16,
         beam: PositiveInt = 3,
         max_new_tokens: PositiveInt = 40,
+        sampled: NonNegativeInt = 0,
+        temperature: PositiveFloat = 0.8,
+        seed: int = 0,
         device: str = "auto",
     ) -> None:
-        self._identity = {"model": model, "revision": revision, "beam": beam, "max_new_tokens": max_new_tokens}
-        self._batch_size, self._device = batch_size, device
+        same: dict[str, Any] = {
+            "model": model,
+            "revision": revision,
+            "batch_size": batch_size,
+            "max_new_tokens": max_new_tokens,
+            "device": device,
+        }
+        self._best = VisionModel(**same, beam=beam)
+        self._drawn = VisionModel(**same, temperature=temperature, seed=seed)
+        self._prompt, self._sampled = prompt, sampled
 
-    def __call__(self, images: Rows, root: Path, answers: Answers, progress: Progress) -> Rows:
-        """Captions every image that has not been captioned before."""
-        said = answers.ask(
-            [row["image"] for row in images],
-            self._identity,
-            lambda some: self._caption([root / images[index]["path"] for index in some]),
-            batch_size=self._batch_size,
+    def to_ask(self, images: Rows, root: Path) -> ToAsk:
+        """The best caption of every image, then the draws."""
+        chat = [{"role": "user", "content": self._prompt}]
+        first, *others = (
+            [
+                Question({"image": row["image"], "chat": chat, "draw": draw}, (str((root / row["path"]).resolve()),))
+                for row in images
+            ]
+            for draw in range(1 + self._sampled)
         )
-        captioned = zip(images, said, strict=True)
+        return [(self._best, first), *((self._drawn, questions) for questions in others)]
+
+    def __call__(self, images: Rows, root: Path, asking: Asking) -> Rows:
+        """Captions every image that has not been captioned before."""
+        said = [asking(asker, questions, "caption") for asker, questions in self.to_ask(images, root)]
+        captions = zip(*said, strict=True)
         return [
-            {"image": row["image"], "captions": [caption]}
-            for row, caption in progress(captioned, "caption", len(images))
+            {"image": row["image"], "captions": list(dict.fromkeys(some))}
+            for row, some in zip(images, captions, strict=True)
         ]
-
-    def _caption(self, paths: Sequence[Path]) -> list[str]:
-        import torch
-
-        model, processor = self._loaded
-        pictures = [Image.fromarray(load_image(path)) for path in paths]
-        inputs = processor(images=pictures, return_tensors="pt").to(model.device, model.dtype)
-        options = {"num_beams": self._identity["beam"], "max_new_tokens": self._identity["max_new_tokens"]}
-        with torch.inference_mode():
-            tokens = model.generate(**inputs, **options, do_sample=False)
-        return [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-
-        name, revision = self._identity["model"], self._identity["revision"]
-        device = choose_device(self._device)
-        dtype = torch.float32 if device.type == "cpu" else torch.float16
-        model: Any = AutoModelForImageTextToText.from_pretrained(name, revision=revision, dtype=dtype)
-        return model.eval().to(device), AutoProcessor.from_pretrained(name, revision=revision)

@@ -1,17 +1,26 @@
 """Stage 1, collect: which images there are, each once, and which files are none."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import imagehash
 import pyarrow as pa
 from PIL import Image
 
-from idc_data.example import load_image
+from idc_data.example import SPLITS, load_image
+from idc_data.generate.progress import Progress
 from idc_data.generate.stage import Rows
+from idc_data.layout import METADATA
 
-COLLECTORS = {"folder": "idc_data.generate.collect:ImageFolder", "list": "idc_data.generate.collect:ImageList"}
+COLLECTORS = {
+    "folder": "idc_data.generate.collect:ImageFolder",
+    "list": "idc_data.generate.collect:ImageList",
+    "dataset": "idc_data.generate.collect:Dataset",
+}
 """Name -> class with the attribute `root` and the method `paths() -> list[Path]`, relative to it."""
 
 IMAGES = pa.schema(
@@ -21,13 +30,15 @@ IMAGES = pa.schema(
         ("copies", pa.list_(pa.string())),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("hash", pa.string()),
     ]
 )
-"""One row per distinct image: its identity (of the bytes), where it lies, where copies lie, its size in pixels."""
+"""One row per distinct image: its identity (of the bytes), where it lies, where copies lie, its size in pixels, its
+perceptual hash (pHash, 64 bits in hexadecimal digits)."""
 
 
 class ImageFolder:
-    """All image files below a folder, by their names' endings; a dataset in the project's own layout is one.
+    """All image files below a folder, by their names' endings.
 
     Args:
         root: The folder.
@@ -69,12 +80,43 @@ class ImageList:
         return [Path(line.strip()) for line in self._lines if line.strip()]
 
 
-def collect(root: Path, paths: Iterable[Path]) -> tuple[Rows, dict[str, Any]]:
+class Dataset:
+    """The images of a dataset in the project's own layout; its captions are left aside.
+
+    Args:
+        root: The folder of the dataset.
+        splits: Which of its splits.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or a split is missing.
+    """
+
+    def __init__(self, *, root: Path, splits: tuple[str, ...] = SPLITS) -> None:
+        self.root, self._files = root, [Path(split) / METADATA for split in splits]
+        for file in self._files:
+            if not (root / file).is_file():
+                raise FileNotFoundError(f"collect: there is no file {str(root / file)!r}")
+
+    def paths(self) -> list[Path]:
+        """The files that the dataset names, before and after of one pair after the other."""
+        return list(dict.fromkeys(path for pair in dataset_pairs(self.root, self._files) for path in pair))
+
+
+def dataset_pairs(root: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """Gives the paths, relative to `root`, of before and after of every pair that metadata files name."""
+    for file in files:
+        for line in (root / file).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            yield file.parent / row["before_file_name"], file.parent / row["after_file_name"]
+
+
+def collect(root: Path, paths: Sequence[Path], progress: Progress) -> tuple[Rows, dict[str, Any]]:
     """Look at every file: tell images by their bytes, merge copies, and set broken files aside.
 
     Args:
         root: The folder that `paths` are relative to.
         paths: The files.
+        progress: Shows how far it is.
 
     Returns:
         Rows of `IMAGES`, and the notes `broken` (file and reason) and `copies` (how many).
@@ -84,23 +126,32 @@ def collect(root: Path, paths: Iterable[Path]) -> tuple[Rows, dict[str, Any]]:
     """
     rows: dict[str, dict[str, Any]] = {}
     broken: list[dict[str, str]] = []
-    for path in paths:
-        if not (root / path).resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"collect: {str(path)!r} lies outside of {str(root)!r}, expected a file below it")
-        try:
-            data = (root / path).read_bytes()
-            height, width, _ = load_image(data).shape
-        except (ValueError, OSError) as error:
-            broken.append({"path": str(path), "reason": str(error)})
-            continue
-        name = sha256(data).hexdigest()[:16]
-        if name in rows:
-            rows[name]["copies"].append(str(path))
-        else:
-            rows[name] = {"image": name, "path": str(path), "copies": [], "width": width, "height": height}
+    with ThreadPoolExecutor() as pool:
+        looked = pool.map(lambda path: _look(root, path), paths)
+        for row in progress(looked, "collect", len(paths)):
+            if "reason" in row:
+                broken.append(row)
+            elif row["image"] in rows:
+                rows[row["image"]]["copies"].append(row["path"])
+            else:
+                rows[row["image"]] = row
     if not rows:
         raise ValueError(f"collect: there is no whole image in {str(root)!r}; {len(broken)} files are broken")
     return list(rows.values()), {"broken": broken, "copies": sum(len(row["copies"]) for row in rows.values())}
+
+
+def _look(root: Path, path: Path) -> dict[str, Any]:
+    """A row of `IMAGES`, or what is wrong with the file."""
+    if not (root / path).resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"collect: {str(path)!r} lies outside of {str(root)!r}, expected a file below it")
+    try:
+        data = (root / path).read_bytes()
+        pixels = load_image(data)
+    except (ValueError, OSError) as error:
+        return {"path": str(path), "reason": str(error)}
+    size = {"width": pixels.shape[1], "height": pixels.shape[0]}
+    seen = str(imagehash.phash(Image.fromarray(pixels)))
+    return {"image": sha256(data).hexdigest()[:16], "path": str(path), "copies": [], **size, "hash": seen}
 
 
 def listing(root: Path, paths: Iterable[Path]) -> list[tuple[str, int, int]]:

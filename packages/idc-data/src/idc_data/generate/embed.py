@@ -1,8 +1,14 @@
-"""Embeddings of images, by which similar ones are found."""
+"""Embeddings of images, by which similar ones are found.
 
-from collections.abc import Sequence
+An embedder is asked like any other model, so that its answers, vectors in half precision, are kept and nothing is
+embedded twice.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,21 +16,50 @@ from jaxtyping import Float
 from PIL import Image
 from pydantic import PositiveInt
 
-from idc_data.example import load_image
+from idc_data.generate.ask import Asker, Asking, Question, Said
+from idc_data.generate.models import choose_device
+from idc_data.generate.stage import Rows
 
-EMBEDDERS = {"thumbnail": "idc_data.generate.embed:Thumbnail", "timm": "idc_data.generate.embed:Timm"}
-"""Name -> class with the method `__call__(paths) -> float32 (n, d)`, rows of length 1."""
-
-
-class Embedder(Protocol):
-    """Anything that embeds images."""
-
-    def __call__(self, paths: Sequence[Path]) -> Float[np.ndarray, "n d"]:
-        """Embeds image files; every row has length 1."""
-        ...
+EMBEDDERS = {
+    "thumbnail": "idc_data.generate.embed:Thumbnail",
+    "timm": "idc_data.generate.embed:Timm",
+    "clip": "idc_data.generate.embed:Clip",
+}
+"""Name -> asker of `{"image": identity}` that answers with a vector; see `_Embedder`."""
 
 
-class Thumbnail:
+def embed(embedder: Asker, images: Rows, root: Path, asking: Asking) -> Float[np.ndarray, "n d"]:
+    """Embeds images; every row has length 1."""
+    questions = [Question({"image": row["image"]}, (str(root / row["path"]),)) for row in images]
+    said = asking(embedder, questions, "embed")
+    rows = np.stack([np.frombuffer(base64.b64decode(text), np.float16) for text in said]).astype(np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+class _Embedder:
+    """Answers with the embedding of an image, in base64.
+
+    A subclass sets `identity` and writes `embed`.
+    """
+
+    in_process = False
+    prices = (0.0, 0.0)
+    batch_size = 64
+    identity: Any
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[list[tuple[int, Said]]]:
+        """Gives all embeddings at once."""
+        rows = self.embed([question.images()[0] for question in questions])
+        rows /= np.maximum(np.abs(rows).max(1, keepdims=True), 1e-6)  # half precision keeps directions, not lengths
+        coded = [base64.b64encode(row.astype(np.float16).tobytes()).decode() for row in rows]
+        yield [(index, Said(text)) for index, text in enumerate(coded)]
+
+    def embed(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n d"]:
+        """Embeds images."""
+        raise NotImplementedError
+
+
+class Thumbnail(_Embedder):
     """The image itself, very small and without its mean: finds frames of one scene, needs no weights.
 
     Args:
@@ -32,18 +67,17 @@ class Thumbnail:
     """
 
     def __init__(self, *, size: PositiveInt = 12) -> None:
+        self.identity = {"embedding": "thumbnail", "size": size}
         self._size = size
 
-    def __call__(self, paths: Sequence[Path]) -> Float[np.ndarray, "n d"]:
-        """Embeds image files; every row has length 1."""
-        small = [
-            Image.fromarray(load_image(path)).resize((self._size, self._size), Image.Resampling.BOX) for path in paths
-        ]
+    def embed(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n d"]:
+        """Embeds images."""
+        small = [image.resize((self._size, self._size), Image.Resampling.BOX) for image in images]
         rows = np.stack([np.asarray(image, np.float32).ravel() for image in small])
-        return _unit(rows - rows.mean(1, keepdims=True))
+        return rows - rows.mean(1, keepdims=True)
 
 
-class Timm:
+class Timm(_Embedder):
     """The pooled features of a timm model: finds images of one kind of thing.
 
     Args:
@@ -51,10 +85,8 @@ class Timm:
         pretrained: Load the weights that timm has for it, from the Hugging Face hub or its cache.
         weights: A .safetensors file to load instead.
         options: Further arguments of `timm.create_model`.
+        batch_size: Images at a time.
         device: `auto` takes a GPU if there is one.
-
-    Raises:
-        ValueError: timm does not know the model, or the weights do not fit.
     """
 
     def __init__(
@@ -64,34 +96,101 @@ class Timm:
         pretrained: bool = True,
         weights: Path | None = None,
         options: dict[str, Any] | None = None,
+        batch_size: PositiveInt = 64,
         device: str = "auto",
     ) -> None:
+        state = f"{weights.resolve()} {weights.stat().st_mtime_ns}" if weights else None
+        self.identity = {"timm": model, "pretrained": pretrained, "weights": state, "options": options}
+        self._model, self._pretrained, self._weights, self._options = model, pretrained, weights, options or {}
+        self.batch_size, self._device = batch_size, device
+
+    def embed(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n d"]:
+        """Embeds images.
+
+        Raises:
+            ValueError: timm does not know the model, or the weights do not fit.
+        """
+        net, transform = self._loaded
+        pixels = torch.stack([transform(image) for image in images]).to(choose_device(self._device))
+        with torch.inference_mode():
+            return net(pixels).float().cpu().numpy()
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
         import timm
         from safetensors.torch import load_file
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
+        pretrained = self._pretrained and self._weights is None
         try:
-            net = timm.create_model(model, pretrained=pretrained and weights is None, num_classes=0, **(options or {}))
-            if weights:
-                net.load_state_dict(load_file(weights))
+            net = timm.create_model(self._model, pretrained=pretrained, num_classes=0, **self._options)
+            if self._weights:
+                net.load_state_dict(load_file(self._weights))
         except RuntimeError as error:
-            raise ValueError(f"embedding 'timm': model {model!r}: {str(error).splitlines()[0]}") from error
-        self._device = choose_device(device)
-        self._net = net.eval().to(self._device)
-        self._transform = create_transform(**resolve_model_data_config(net))
+            raise ValueError(f"embedding 'timm': model {self._model!r}: {str(error).splitlines()[0]}") from error
+        return net.eval().to(choose_device(self._device)), create_transform(**resolve_model_data_config(net))
 
-    def __call__(self, paths: Sequence[Path]) -> Float[np.ndarray, "n d"]:
-        """Embeds image files; every row has length 1."""
-        images = torch.stack([self._transform(Image.fromarray(load_image(path))) for path in paths])  # pyright: ignore
+
+class Clip(_Embedder):
+    """The image embeddings of CLIP, SigLIP or another dual encoder of transformers.
+
+    Args:
+        model: A name on the Hugging Face hub, or a folder that `save_pretrained` wrote.
+        revision: Which version on the hub.
+        batch_size: Images at a time.
+        device: `auto` takes a GPU if there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "openai/clip-vit-base-patch32",
+        revision: str = "main",
+        batch_size: PositiveInt = 64,
+        device: str = "auto",
+    ) -> None:
+        self.identity = {"clip": model, "revision": revision}
+        self.batch_size, self._device = batch_size, device
+
+    def embed(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "n d"]:
+        """Embeds images.
+
+        Raises:
+            OSError: The model cannot be had.
+        """
+        return self._features("image", images=list(images))
+
+    def _features(self, kind: str, **inputs: Any) -> Float[np.ndarray, "n d"]:
+        model, processor = self._loaded
+        # SigLIP was trained on text padded to the full length, and CLIP does not mind.
+        words = {"padding": "max_length", "truncation": True} if kind == "text" else {}
+        tensors = processor(**inputs, **words, return_tensors="pt").to(model.device)
         with torch.inference_mode():
-            return _unit(self._net(images.to(self._device)).float().cpu().numpy())
+            features = getattr(model, f"get_{kind}_features")(**tensors)
+        return getattr(features, "pooler_output", features).float().cpu().numpy()
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        from transformers import AutoModel, AutoProcessor
+
+        where: dict[str, Any] = {"revision": self.identity["revision"]}
+        model: Any = AutoModel.from_pretrained(self.identity["clip"], **where)
+        return model.eval().to(choose_device(self._device)), AutoProcessor.from_pretrained(
+            self.identity["clip"], **where
+        )
 
 
-def choose_device(device: str) -> torch.device:
-    """Gives the device of this name; `auto` is a GPU if there is one, else the CPU."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+class Agreement(Clip):
+    """How well a text fits an image: the cosine similarity of their embeddings, to 4 digits.
 
+    It is asked `{"image": identity, "text": text}`.
+    """
 
-def _unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+    def ask(self, questions: Sequence[Question]) -> Iterator[list[tuple[int, Said]]]:
+        """Gives all similarities at once."""
+        images = self._features("image", images=[question.images()[0] for question in questions])
+        texts = self._features("text", text=[question.content["text"] for question in questions])
+        lengths = np.linalg.norm(images, axis=1) * np.linalg.norm(texts, axis=1)
+        cosines = (images * texts).sum(1) / np.maximum(lengths, 1e-6)
+        yield [(index, Said(f"{cosine:.4f}")) for index, cosine in enumerate(cosines)]

@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from idc_data.example import ChangeExample, load_image
-from idc_data.generate.stage import Rows, write_whole
+from idc_data.generate.stage import Rows
 from idc_data.layout import write_layout
-
-_SAMPLES = 10
 
 
 def split_pairs(pairs: Rows, *, val: float, test: float, seed: int) -> dict[str, str]:
@@ -87,50 +84,3 @@ def publish(out: Path, root: Path, rows: Rows, splits: dict[str, str], image_siz
 def _sized(path: Path, size: int | None) -> np.ndarray:
     image = load_image(path)
     return image if size is None else np.asarray(ImageOps.fit(Image.fromarray(image), (size, size)))
-
-
-def data_card(out: Path, name: str, settings: dict[str, Any], provenance: list[dict[str, Any]], rows: Rows) -> None:
-    """Write README.md: what is in the dataset, how it was made, what each stage yielded, and samples.
-
-    Args:
-        out: The folder of the dataset.
-        name: Of the dataset.
-        settings: The completed spec.
-        provenance: Of every stage, in order.
-        rows: The kept pairs.
-    """
-    lines = [
-        f"# {name}",
-        "",
-        f"{len(rows):,} pairs of images with captions of their difference, made by `idc-data generate`.",
-    ]
-    lines += ["", "| stage | how | rows | notes |", "|---|---|---|---|"]
-    for stage in provenance:
-        notes = {key: value for key, value in stage.items() if key not in _NOT_NOTES}
-        shown = "; ".join(f"{key}: {_short(value)}" for key, value in notes.items())
-        part = settings[stage["stage"]]
-        lines.append(f"| {stage['stage']} | {_how(part)} | {stage['rows']:,} | {shown} |")
-    lines += ["", "## Samples", "", "| before | after | difference |", "|---|---|---|"]
-    for row in sorted(rows, key=lambda row: sha256(row["pair"].encode()).digest())[:_SAMPLES]:
-        lines.append(
-            "| " + " | ".join(map(_cell, (row["before_caption"], row["after_caption"], row["references"][0]))) + " |"
-        )
-    lines += ["", "The images keep the licences of their sources. Captions were not checked by people.", ""]
-    write_whole(out / "README.md", "\n".join(lines).encode())
-
-
-_NOT_NOTES = ("stage", "identity", "made_from", "rows", "seconds", "reused")
-
-
-def _how(part: dict[str, Any]) -> str:
-    return _cell(", ".join(f"{key} {value}" if key != "name" else f"`{value}`" for key, value in part.items()))
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {count:,}" for key, count in value.items())
-    return len(value) if isinstance(value, list) else f"{value:,}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -3,8 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from idc_data.generate.ask import ENGINES
 from idc_data.generate.caption import CAPTIONERS
 from idc_data.generate.collect import COLLECTORS
 from idc_data.generate.difference import WRITERS
@@ -12,8 +22,8 @@ from idc_data.generate.pair import PAIRERS
 from idc_data.named import resolve
 from idc_data.strict_yaml import apply_override, load_yaml
 
-FILTERS = {"text": "idc_data.generate.filters:Filters"}
-"""Name -> class with the method `__call__(pairs, differences) -> (rows of FILTERED, notes)`."""
+FILTERS = {"standard": "idc_data.generate.filters:Filters"}
+"""Name -> class with the method `__call__(pairs, captioned, differences, asking) -> (rows of FILTERED, notes)`."""
 
 STAGES = {
     "collect": COLLECTORS,
@@ -23,6 +33,8 @@ STAGES = {
     "filter": FILTERS,
 }
 """The stages, in order, each with its alternatives."""
+
+_TABLES = {**STAGES, "engine": ENGINES}
 
 _Part = Annotated[float, Field(ge=0, lt=1)]
 _Named = str | dict[str, Any]
@@ -44,12 +56,15 @@ class GenerateSpec(BaseModel):
     Attributes:
         name: Of the dataset.
         out: Its folder; what the stages made is kept in `.stages` below it.
-        collect: Which images there are: `folder` or `list`.
-        pair: Which of them are compared: `similar`, `given` or `consecutive`.
+        collect: Which images there are: `folder`, `list` or `dataset`.
+        pair: Which of them are compared: `similar`, `given`, `consecutive`, `edited`, `folders` or `dataset`.
         caption: What each shows: `blip` or `given`.
-        difference: What changed: `rules` or `llm`.
+        difference: What changed: `rules`, `llm`, `openai` or `vlm`.
         filter: Which differences are kept.
         split: Which part of the pairs goes where.
+        engine: Who runs the models: `local`, or `ray` for several processes and machines.
+        limit: Only so many pairs, the most similar ones first, to try it out.
+        license: Of the images, for the data card, such as cc-by-4.0.
         image_size: Both images of a pair are scaled and cropped about their middle to squares of so many pixels; null
             keeps them as they are, for images that are of one size already.
     """
@@ -62,11 +77,14 @@ class GenerateSpec(BaseModel):
     pair: _Named = "similar"
     caption: _Named = "blip"
     difference: _Named = "rules"
-    filter: _Named = "text"
+    filter: _Named = "standard"
     split: SplitSpec = SplitSpec()
+    engine: _Named = "local"
+    limit: PositiveInt | None = None
+    license: str = ""
     image_size: Annotated[int, Field(ge=16)] | None = 256
 
-    @field_validator("pair", "caption", "difference", "filter", mode="before")
+    @field_validator("pair", "caption", "difference", "filter", "engine", mode="before")
     @classmethod
     def _settings_alone(cls, given: Any, info: ValidationInfo) -> Any:
         """Settings without a name are those of the default."""
@@ -76,13 +94,13 @@ class GenerateSpec(BaseModel):
 
     @model_validator(mode="after")
     def _parts_known(self) -> "GenerateSpec":
-        for stage in STAGES:
-            self.part(stage)
+        for part in _TABLES:
+            self.part(part)
         return self
 
     def part(self, stage: str) -> tuple[type[Any], dict[str, Any]]:
-        """Gives the class of a stage, and its settings, completed."""
-        return resolve(stage, getattr(self, stage), STAGES[stage])
+        """Gives the class of a stage, or of the engine, and its settings, completed."""
+        return resolve(stage, getattr(self, stage), _TABLES[stage])
 
     def settings(self, stage: str) -> dict[str, Any]:
         """Gives name and completed settings of a stage, as plain values."""
