@@ -26,6 +26,7 @@ from idc_run import pictures, registry
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.fit import Progress, fit, rank, together, world
+from idc_run.generation import source
 from idc_run.predict import predict
 from idc_run.spec import Spec
 from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
@@ -107,7 +108,7 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
     run_id = tracker.begin(
         spec.name,
         flatten(spec.completed()),
-        {"spec": spec.fingerprint(), "protocol": spec.eval.protocol},
+        {"spec": spec.fingerprint(), "protocol": spec.eval.protocol, **source(spec.completed()["data"]["dataset"])},
         _datasets(spec, data),
         checkpoint.progress["run_id"] if checkpoint else "",
     )

@@ -76,11 +76,11 @@ class MlflowTracker:
         mlflow = connect()
         found = mlflow.get_experiment_by_name(experiment)
         if found:
-            self._experiment = found.experiment_id
+            self.experiment = found.experiment_id
         else:
             # A server decides for itself where artifacts go.
             artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == _embedded() else None
-            self._experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
+            self.experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
         self._mlflow = mlflow
 
     def begin(
@@ -96,7 +96,7 @@ class MlflowTracker:
         from mlflow.data.meta_dataset import MetaDataset
 
         run = self._mlflow.start_run(
-            run_id=run_id or None, experiment_id=None if run_id else self._experiment, run_name=None if run_id else name
+            run_id=run_id or None, experiment_id=None if run_id else self.experiment, run_name=None if run_id else name
         )
         if not run_id:
             self._mlflow.log_params(dict(params))

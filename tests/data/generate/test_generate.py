@@ -9,6 +9,7 @@ from idc_data.generate.chat import read_answer
 
 SPEC = """\
 name: try
+tracking: off
 out: out
 collect: {{name: folder, root: {photos}}}
 pair: {{name: similar, embedding: thumbnail, low: 0.5, high: 0.9999}}

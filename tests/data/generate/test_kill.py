@@ -17,6 +17,7 @@ import pytest
 KILLS = os.environ.get("IDC_KILLS")
 SPEC = """\
 name: try
+tracking: off
 out: {out}
 collect: {{name: folder, root: {photos}}}
 pair: {{name: similar, embedding: thumbnail, low: 0.5, high: 0.9999}}

@@ -17,6 +17,8 @@ from idc_data.example import SPLITS, ChangeExample, Regions, load_image
 from idc_data.fingerprint import fingerprint
 
 METADATA = "metadata.jsonl"
+GENERATION = "generation.json"
+"""How a dataset was made, where `idc-data generate` made it."""
 
 
 class Row(BaseModel):

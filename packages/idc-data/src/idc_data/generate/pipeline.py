@@ -18,10 +18,9 @@ from idc_data.generate.progress import Progress
 from idc_data.generate.publish import publish, split_pairs
 from idc_data.generate.spec import STAGES, GenerateSpec
 from idc_data.generate.stage import Rows, Stages, identity, write_whole
+from idc_data.layout import GENERATION
 
 STAGES_FOLDER = ".stages"
-GENERATION = "generation.json"
-"""In the folder of the dataset: how it was made."""
 
 Made = tuple[Rows, dict[str, Any]]
 

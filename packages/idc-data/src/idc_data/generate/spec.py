@@ -64,6 +64,7 @@ class GenerateSpec(BaseModel):
         split: Which part of the pairs goes where.
         engine: Who runs the models: `local`, or `ray` for several processes and machines.
         limit: Only so many pairs, the most similar ones first, to try it out.
+        tracking: Who is told of the finished dataset: `mlflow`, which the package idc-run brings, or `off`.
         license: Of the images, for the data card, such as cc-by-4.0.
         image_size: Both images of a pair are scaled and cropped about their middle to squares of so many pixels; null
             keeps them as they are, for images that are of one size already.
@@ -81,6 +82,7 @@ class GenerateSpec(BaseModel):
     split: SplitSpec = SplitSpec()
     engine: _Named = "local"
     limit: PositiveInt | None = None
+    tracking: str = "mlflow"
     license: str = ""
     image_size: Annotated[int, Field(ge=16)] | None = 256
 

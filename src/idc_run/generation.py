@@ -1,0 +1,87 @@
+"""A generated dataset as an MLflow run: how it was made, what each stage yielded, and samples to look at."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from idc_data.layout import GENERATION, METADATA, Folder
+from idc_data.show import contact_sheet
+
+from idc_run.track import MlflowTracker, flatten
+
+EXPERIMENT = "generate"
+_SAMPLES = 12
+
+
+def record(dataset: Path) -> str:
+    """Log the generation of a dataset, once, and note the run in its `generation.json`.
+
+    Args:
+        dataset: The folder that `idc-data generate` wrote.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        OSError: There is no `generation.json`.
+    """
+    path = dataset / GENERATION
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if "run" in made:
+        return f"tracked before, as run {made['run']['id']} of the experiment {EXPERIMENT!r}"
+    tracker = MlflowTracker(EXPERIMENT)
+    splits = {split: Folder(split, root=dataset) for split in made["pairs"] if (dataset / split / METADATA).is_file()}
+    datasets = {split: (made["name"], pairs.fingerprint) for split, pairs in splits.items()}
+    run = tracker.begin(made["name"], flatten(made["spec"]), {"idc.kind": "generation"}, datasets)
+    try:
+        tracker.metrics(_metrics(made), 0)
+        for file in (dataset / "README.md", path):
+            tracker.artifact(file)
+        with tempfile.TemporaryDirectory() as folder:
+            for split, pairs in splits.items():
+                picture = Path(folder) / f"{split}.png"
+                contact_sheet([pairs[index] for index in range(min(_SAMPLES, len(pairs)))]).save(picture)
+                tracker.artifact(picture, "samples")
+    except BaseException:
+        tracker.end("FAILED")
+        raise
+    tracker.end()
+    made["run"] = {"id": run, "experiment": tracker.experiment}
+    path.write_text(json.dumps(made, indent=2), encoding="utf-8")
+    return f"tracked: run {run} of the experiment {EXPERIMENT!r}; look at it: mlflow ui"
+
+
+def source(dataset: dict[str, Any]) -> dict[str, str]:
+    """Tags that lead from a model's run to the run that made its data; none if the data was not generated.
+
+    Args:
+        dataset: The dataset of a completed spec.
+    """
+    root = dataset.get("root")
+    path = Path(root) / GENERATION if root else None
+    if not path or not path.is_file():
+        return {}
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if "run" not in made:
+        return {}
+    run, experiment = made["run"]["id"], made["run"]["experiment"]
+    link = f"Data: [{made['name']}](#/experiments/{experiment}/runs/{run}), generated."
+    return {"generation": run, "mlflow.note.content": link}
+
+
+def _metrics(made: dict[str, Any]) -> dict[str, float]:
+    metrics: dict[str, float] = {f"pairs/{split}": count for split, count in made["pairs"].items()}
+    for stage in made["stages"]:
+        name = stage["stage"]
+        metrics |= {f"{name}/rows": stage["rows"], f"{name}/seconds": stage["seconds"]}
+        notes = {key: value for key, value in stage.items() if key not in ("rows", "seconds")}
+        for key, value in flatten(notes).items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and not key.startswith("made_from"):
+                metrics[f"{name}/{_plain(key.removeprefix('reasons.'))}"] = value
+    return metrics
+
+
+def _plain(name: str) -> str:
+    """A name that MLflow takes for a metric."""
+    return name.replace(" ", "_")
