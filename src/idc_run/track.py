@@ -134,10 +134,11 @@ def connect() -> Any:
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given:
         store().mkdir(exist_ok=True)
-        mlflow.set_tracking_uri(_embedded())
         _link(store())
+    mlflow.set_tracking_uri(given or _embedded())
     return mlflow
 
 
