@@ -11,6 +11,7 @@ from idc_data.example import SPLITS, ChangeExample, Reader
 
 _Folder = click.Path(path_type=Path)
 _ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
+_ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FORMATS = ("clevr-change",)  # readers of what others publish
 
 
@@ -166,6 +167,38 @@ def show(dataset: Path, out: Path | None, num: int, split: str | None) -> None:
     out = out or Path(f"{dataset.resolve().name}_{split}.png")
     contact_sheet([pairs[index] for index in chosen]).save(out)
     click.echo(out)
+
+
+@main.command()
+@click.argument("dataset", metavar="DIR", type=_ExistingFolder)
+@click.option("--num", type=click.IntRange(min=1), default=100, show_default=True, help="Pairs to judge.")
+@click.option("--out", type=_Folder, help="The page to write.  [default: <name of DIR>_audit.html]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw of the pairs.")
+@click.option("--apply", "verdicts", type=_ExistingFile, help="Write back what was saved on the page.")
+def audit(dataset: Path, num: int, out: Path | None, seed: int, verdicts: Path | None) -> None:
+    """Have people accept, correct or reject captions: write a web page, then take its verdicts back.
+
+    \b
+    The page holds everything that it needs: open it in a browser, on any
+    machine, judge, and save. --apply then removes the rejected pairs from
+    DIR, puts the corrected captions in, and tells how many were right.
+    The verdicts stay in DIR/audit.json, also when the dataset is made anew.
+
+    \b
+    Examples:
+      idc-data audit data/photos --num 100
+      idc-data audit data/photos --apply ~/Downloads/photos_audit.json
+    """  # noqa: D301
+    from idc_data.audit import add_verdicts, audit_page, read_verdicts
+    from idc_data.whole import write_whole
+
+    if verdicts:
+        click.echo(f"{dataset}: {add_verdicts(dataset, read_verdicts(verdicts))}")
+        return
+    page, count = audit_page(dataset, num, seed=seed)
+    out = out or Path(f"{dataset.resolve().name}_audit.html")
+    write_whole(out, page.encode())
+    click.echo(f"{out}: {count} pairs to judge; open it in a browser")
 
 
 def _track(tracker: str, dataset: Path) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
-from idc_data.generate.stage import Rows, write_whole
+from idc_data.generate.stage import Rows
+from idc_data.whole import write_whole
 
 _SAMPLES = 10
 _LICENSES = {

@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from idc_data.audit import apply_verdicts
 from idc_data.generate.answers import Answers
 from idc_data.generate.ask import Asking, Spent
 from idc_data.generate.caption import CAPTIONS
@@ -17,8 +18,9 @@ from idc_data.generate.pair import PAIRS
 from idc_data.generate.progress import Progress
 from idc_data.generate.publish import publish, split_pairs
 from idc_data.generate.spec import STAGES, GenerateSpec
-from idc_data.generate.stage import Rows, Stages, identity, write_whole
+from idc_data.generate.stage import Rows, Stages, identity
 from idc_data.layout import GENERATION
+from idc_data.whole import write_whole
 
 STAGES_FOLDER = ".stages"
 
@@ -105,6 +107,8 @@ class _Generation:
         splits = split_pairs(kept, **self._spec.split.model_dump())
         counts = publish(self._spec.out, root, kept, splits, self._spec.image_size)
         self._finish(kept, counts)
+        if judged := apply_verdicts(self._spec.out):
+            self._say(f"audit      {judged:>8,} verdicts of people applied")
         return counts
 
     def _collected(self) -> tuple[Path, Rows]:

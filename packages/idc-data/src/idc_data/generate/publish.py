@@ -1,5 +1,6 @@
 """Stage 6, split and publish: the kept pairs as a dataset whose splits share no image, with a data card."""
 
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -7,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from idc_data.example import ChangeExample, load_image
+from idc_data.example import SPLITS, ChangeExample, load_image
 from idc_data.generate.stage import Rows
-from idc_data.layout import write_layout
+from idc_data.layout import METADATA, write_layout
 
 
 def split_pairs(pairs: Rows, *, val: float, test: float, seed: int) -> dict[str, str]:
@@ -78,7 +79,11 @@ def publish(out: Path, root: Path, rows: Rows, splits: dict[str, str], image_siz
                 },
             )
 
-    return write_layout(out, examples(), overwrite=True)
+    counts = write_layout(out, examples(), overwrite=True)
+    for split in SPLITS:
+        if split not in counts and (out / split / METADATA).is_file():  # of an earlier generation
+            shutil.rmtree(out / split)
+    return counts
 
 
 def _sized(path: Path, size: int | None) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Stage files: what each stage of a generation made, as Parquet, beside a JSON of what it was made from."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -10,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from idc_data.whole import write_whole
 
 Rows = list[dict[str, Any]]
 
@@ -65,13 +66,3 @@ class Stages:
         pq.write_table(table, sink, compression="zstd")
         write_whole(path, sink.getvalue().to_pybytes())
         return table.to_pylist(), {**json.loads(text), "reused": False}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
