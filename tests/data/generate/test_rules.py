@@ -27,6 +27,8 @@ def test_noun_phrases(caption, expected):
         ("a dog", "a dog beside an old car", "an old car has appeared", "add"),
         ("a brown dog", "a white dog", "the brown dog is now white", "attribute"),
         ("a big brown dog", "a brown dog", "the big brown dog is no longer big", "attribute"),
+        ("an Egyptian cat", "a tiger cat", "the egyptian cat has been replaced by a tiger cat", "replace"),
+        ("a painted door", "a door", "the painted door is no longer painted", "attribute"),
         ("two dogs on grass", "grass", "the two dogs are gone", "drop"),
         ("a dog sitting on grass", "a dog running on grass", "now there is a dog running on grass", "other"),
         ("a brown dog on a sofa", "a white dog by a cat", BROWN_DOG, "other"),

@@ -15,6 +15,13 @@ _BREAKS = frozenset(
     "which who is are was were be been being has have had there it they them he she up down out off front top back as "
     "side left right inside outside around along across against for but so very both other another all".split()
 )
+_QUALITIES = frozenset(
+    "red orange yellow green blue purple violet pink brown black white gray grey golden silver beige dark light bright "
+    "colorful big large huge small little tiny tall short long wide narrow thick thin high low full empty open hot "
+    "cold warm wet dry clean dirty new old young fresh ripe raw shiny matte smooth rough soft hard round square flat "
+    "straight bent wooden metal plastic leather furry fluffy bare naked asleep awake alone happy sad sunny cloudy "
+    "foggy rainy snowy blurry clear heavy light loose tight left right upright".split()
+)
 _THINGS_IN_ING = frozenset(
     "building king ring wing ceiling clothing string spring evening morning painting thing".split()
 )
@@ -60,9 +67,11 @@ def difference(before: str, after: str) -> tuple[list[str], str]:
     """
     old = {phrase.head: phrase for phrase in phrases(before)}
     new = {phrase.head: phrase for phrase in phrases(after)}
-    gone = [phrase for head, phrase in old.items() if head not in new]
-    come = [phrase for head, phrase in new.items() if head not in old]
-    other = [(old[head], new[head]) for head in old if head in new and old[head].modifiers != new[head].modifiers]
+    same = {head for head in old if head in new and old[head].modifiers == new[head].modifiers}
+    turned = [head for head in old if head in new and head not in same and _is_the_same_thing(old[head], new[head])]
+    gone = [phrase for head, phrase in old.items() if head not in (*same, *turned)]
+    come = [phrase for head, phrase in new.items() if head not in (*same, *turned)]
+    other = [(old[head], new[head]) for head in turned]
     if not (gone or come or other):
         if before.lower().split() == after.lower().split():
             return ["nothing has changed", "there is no difference", "the two images show the same"], "none"
@@ -71,6 +80,14 @@ def difference(before: str, after: str) -> tuple[list[str], str]:
     kinds = [kind for kind, there in (("attribute", other), ("drop", gone), ("add", come)) if there]
     kind = "replace" if len(gone) == len(come) == 1 and not other else kinds[0] if len(kinds) == 1 else "other"
     return list(dict.fromkeys(wordings)), kind
+
+
+def _is_the_same_thing(old: Phrase, new: Phrase) -> bool:
+    """Whether one can be said to have become the other: a red car a blue one, but no tiger cat an Egyptian cat."""
+    return all(
+        word in _QUALITIES or word in _NUMBERS or word.endswith(("ed", "en", "ish"))
+        for word in set(old.modifiers) ^ set(new.modifiers)
+    )
 
 
 def _sentence(gone: list[Phrase], come: list[Phrase], other: list[tuple[Phrase, Phrase]], style: int) -> str:
