@@ -9,7 +9,10 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from idc_eval.compare import Difference
     from idc_eval.score import Scores
+
+_File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class UserError(click.ClickException):
@@ -25,7 +28,7 @@ def main() -> None:
 
 
 @main.command("score")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=_File)
 @click.option(
     "--metrics",
     multiple=True,
@@ -70,6 +73,72 @@ def score_command(file: Path, metrics: tuple[str, ...], as_json: bool, ceiling: 
         click.echo(json.dumps(report, indent=2))
     else:
         _print_tables(scores, best, by_type)
+
+
+@main.command("compare")
+@click.argument("first", type=_File)
+@click.argument("second", type=_File)
+@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; METEOR is compared by its mean.")
+@click.option("--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Of either test.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def compare_command(first: Path, second: Path, metrics: tuple[str, ...], draws: int, seed: int, as_json: bool) -> None:
+    """Compare two systems by their predictions files for the same pairs: is the SECOND one better than the FIRST?
+
+    \b
+    The interval is of a paired bootstrap, p of a randomisation test. "pairs
+    needed" is about how many it takes to find a difference of this size.
+    Files with other pairs or other references are refused.
+
+    \b
+    Examples:
+      idc-eval compare lstm.jsonl transformer.jsonl
+      idc-eval compare a.jsonl b.jsonl --metrics bleu-4,meteor,cider --json
+    """  # noqa: D301 - click reads the \b
+    from dataclasses import asdict
+
+    from idc_eval.compare import compare
+    from idc_eval.meteor import Meteor
+    from idc_eval.metrics import FAST_METRICS
+    from idc_eval.prediction import read_predictions
+
+    names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
+    try:
+        with Meteor() as meteor:
+            one, other = read_predictions(first), read_predictions(second)
+            found = compare(one, other, names, draws=draws, seed=seed, meteor=meteor)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        rows = [asdict(each) | {"difference": each.value} for each in found]
+        click.echo(json.dumps({"first": str(first), "second": str(second), "draws": draws, "metrics": rows}, indent=2))
+    else:
+        _print_differences(found, first, second, len(one))
+
+
+def _print_differences(found: "list[Difference]", first: Path, second: Path, pairs: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from idc_eval.metrics import METRICS
+
+    table = Table(title=f"{second} against {first}: {pairs} pairs, values x 100")
+    for heading in ("metric", "first", "second", "difference", "95 % interval", "p", "pairs needed", ""):
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+    for each in found:
+        sign = -1 if METRICS[each.metric].lower_is_better else 1
+        sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
+        table.add_row(
+            each.metric,
+            f"{100 * each.first:.1f}",
+            f"{100 * each.second:.1f}",
+            f"{100 * each.value:+.1f}",
+            f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            f"{each.p:.4f}",
+            "-" if each.needed is None else f"{each.needed:,}",
+            sure,
+        )
+    Console().print(table)
 
 
 def _print_tables(scores: "Scores", ceiling: "Scores | None", by_type: bool) -> None:

@@ -50,6 +50,7 @@ class Metric:
     min_examples: int = 1
     judges: bool = False
     """Each example gets right or wrong, so the metric can be broken down by change type."""
+    lower_is_better: bool = False
 
 
 def _bleu(order: int, evaluation: Evaluation) -> Measured:
@@ -93,8 +94,10 @@ METRICS: dict[str, Metric] = {
     "attribute_accuracy": Metric(
         partial(_verdict_share, "attributes_right"), f"{_NO_TRUTH} with a change", judges=True
     ),
-    "false_alarm_rate": Metric(_false_alarms, "no example is marked `changed: false`", judges=True),
-    "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True),
+    "false_alarm_rate": Metric(
+        _false_alarms, "no example is marked `changed: false`", judges=True, lower_is_better=True
+    ),
+    "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True, lower_is_better=True),
 }
 """Every metric by its name: add one here."""
 

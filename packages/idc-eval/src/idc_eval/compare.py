@@ -1,0 +1,224 @@
+"""Two systems on the same pairs: how much they differ, how sure that is, and how many pairs it would take.
+
+Both are scored by the same code on the same references. Pairs are the unit that is drawn: the interval is that of a
+paired bootstrap over pairs, the p-value that of a randomisation test that swaps the systems' captions pair by pair.
+
+Sources: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; Noreen, "Computer-Intensive Methods for
+Testing Hypotheses", 1989; for corpus metrics, Koehn, "Statistical Significance Tests for Machine Translation
+Evaluation", EMNLP 2004.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idc_eval.captions import Captions, tokenized
+from idc_eval.meteor import Meteor
+from idc_eval.metrics import FAST_METRICS, metric_names
+from idc_eval.prediction import Prediction
+from idc_eval.score import score
+
+_AT_ONCE = 2**22  # numbers in a block of draws
+_POWER = 0.8
+
+Sums = NDArray[np.float64]
+Combine = Callable[[Sums], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What two systems differ in, by one metric.
+
+    Attributes:
+        metric: Its name.
+        first: The value of the first system.
+        second: The value of the second one.
+        low: Of the 95 % bootstrap interval of second minus first.
+        high: Its other end.
+        p: Of the randomisation test, two-sided: how often chance alone makes a difference at least as large.
+        pairs: How many pairs were judged.
+        needed: About how many pairs it takes to find a true difference of this size four times out of five; None if the
+            two are equal.
+    """
+
+    metric: str
+    first: float
+    second: float
+    low: float
+    high: float
+    p: float
+    pairs: int
+    needed: int | None
+
+    @property
+    def value(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+
+def compare(
+    first: Sequence[Prediction],
+    second: Sequence[Prediction],
+    metrics: Iterable[str] = FAST_METRICS,
+    *,
+    draws: int = 10_000,
+    seed: int = 0,
+    meteor: Meteor | None = None,
+) -> list[Difference]:
+    """Compare two systems.
+
+    CIDEr's word weights are those of all pairs, in every draw. METEOR is compared by the mean over pairs, not by its
+    corpus value, since its counts stay in Java.
+
+    Args:
+        first: Predictions of one system.
+        second: Predictions of the other, for the same pairs with the same references, in any order.
+        metrics: As for `score`; those without a value are left out.
+        draws: Of the bootstrap, and of the randomisation test.
+        seed: Of the draws.
+        meteor: As for `score`.
+
+    Raises:
+        ValueError: The pairs or their references are not the same, or there are none.
+    """
+    second = _aligned(first, second)
+    names = metric_names(metrics)
+    scores = [score(predictions, names, meteor=meteor) for predictions in (first, second)]
+    words = [tokenized(predictions) for predictions in (first, second)] if any(map(_is_bleu, names)) else []
+    found = []
+    for name in names:
+        if any(name not in each.values for each in scores):
+            continue
+        if _is_bleu(name):
+            order = int(name[-1])
+            one, other = (bleu_sums(each) for each in words)
+            combine = _bleu(order)
+        else:
+            one, other = (_means(each.per_example[name]) for each in scores)
+            combine = _mean
+        kept = ~np.isnan(one[:, 0]) & ~np.isnan(other[:, 0])
+        found.append(_difference(name, one[kept], other[kept], combine, draws, seed))
+    return found
+
+
+def interval(per_example: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean over pairs; NaN is a pair that was not judged."""
+    sums = _means(per_example)
+    sums = sums[~np.isnan(sums[:, 0])]
+    drawn = _mean(_resampled(sums, draws, np.random.default_rng(seed)))
+    low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
+    return low, high
+
+
+def bleu_sums(words: Captions) -> Sums:
+    """What BLEU adds up over pairs: n-grams found and correct of each order, and both lengths; `n 10`.
+
+    Counted by pycocoevalcap, with the closest reference length.
+    """
+    from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
+
+    rows = []
+    for hypothesis, references in zip(words.hypotheses, words.references, strict=True):
+        lengths, counts = cook_refs(references)
+        cooked = cook_test(hypothesis, (lengths, counts))
+        closest = min((abs(length - cooked["testlen"]), length) for length in cooked["reflen"])[1]
+        rows.append([*cooked["guess"], *cooked["correct"], cooked["testlen"], closest])
+    return np.array(rows, float).reshape(len(rows), 10)
+
+
+def _bleu(order: int) -> Combine:
+    tiny, small = 1e-15, 1e-9  # pycocoevalcap's
+
+    def combine(sums: Sums) -> NDArray[np.float64]:
+        precisions = (sums[..., 4 : 4 + order] + tiny) / (sums[..., :order] + small)
+        ratio = (sums[..., 8] + tiny) / (sums[..., 9] + small)
+        brevity = np.where(ratio < 1, np.exp(1 - 1 / np.maximum(ratio, tiny)), 1.0)
+        return np.exp(np.log(precisions).mean(-1)) * brevity
+
+    return combine
+
+
+def _mean(sums: Sums) -> NDArray[np.float64]:
+    return sums[..., 0] / sums[..., 1]
+
+
+def _means(per_example: Sequence[float] | NDArray[np.float64]) -> Sums:
+    return np.stack([np.asarray(per_example, float), np.ones(len(per_example))], axis=1)
+
+
+def _difference(name: str, one: Sums, other: Sums, combine: Combine, draws: int, seed: int) -> Difference:
+    rng = np.random.default_rng(seed)
+    first, second = (float(combine(each.sum(0))) for each in (one, other))
+    observed = second - first
+    both = np.concatenate([one, other], axis=1)
+    width = one.shape[1]
+    drawn = _resampled(both, draws, rng)
+    differences = combine(drawn[:, width:]) - combine(drawn[:, :width])
+    low, high = map(float, np.quantile(differences, [0.025, 0.975]))
+    swapped = _swapped(one, other, combine, draws, rng)
+    # One is added on both sides: what was observed is one of the ways that chance could have it.
+    p = float((1 + (np.abs(swapped) >= abs(observed) - 1e-12).sum()) / (1 + draws))
+    needed = _needed(observed, float(differences.std()), len(one))
+    return Difference(name, first, second, low, high, p, len(one), needed)
+
+
+def _resampled(sums: Sums, draws: int, rng: np.random.Generator) -> Sums:
+    """Sums over pairs drawn with replacement, `draws k`."""
+    num = len(sums)
+    step = max(1, _AT_ONCE // num)
+    parts = []
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        times = rng.multinomial(num, np.full(num, 1 / num), size=size)
+        parts.append(times @ sums)
+    return np.concatenate(parts)
+
+
+def _swapped(one: Sums, other: Sums, combine: Combine, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Differences of the systems after their captions were swapped at random, pair by pair."""
+    num = len(one)
+    step = max(1, _AT_ONCE // num)
+    total, parts = one.sum(0) + other.sum(0), []
+    for start in range(0, draws, step):
+        swap = rng.integers(0, 2, size=(min(step, draws - start), num)).astype(float)
+        first = swap @ other + (1 - swap) @ one
+        parts.append(combine(total - first) - combine(first))
+    return np.concatenate(parts)
+
+
+def _needed(difference: float, deviation: float, pairs: int) -> int | None:
+    """Pairs for a two-sided test at 5 % with a power of 80 %, by the normal approximation."""
+    if not difference or not deviation:
+        return None
+    z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(_POWER)
+    return math.ceil(pairs * (z * deviation / difference) ** 2)
+
+
+def _is_bleu(name: str) -> bool:
+    return name.startswith("bleu-")
+
+
+def _aligned(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction]:
+    """The second system's predictions in the order of the first one's."""
+    if not first:
+        raise ValueError("there are no predictions to compare, expected at least one")
+    by_id = {prediction.id: prediction for prediction in second}
+    missing = [prediction.id for prediction in first if prediction.id not in by_id]
+    if missing or len(first) != len(second):
+        extra = by_id.keys() - {prediction.id for prediction in first}
+        raise ValueError(
+            f"the two are not about the same pairs: {len(missing)} ids are only in the first, {len(extra)} only in the "
+            f"second, such as {(missing or sorted(extra))[0]!r}; compare predictions of one test set"
+        )
+    aligned = [by_id[prediction.id] for prediction in first]
+    for one, other in zip(first, aligned, strict=True):
+        if one.references != other.references or one.changed != other.changed:
+            raise ValueError(
+                f"pair {one.id!r} has other references or another label in the second file: scores under two protocols "
+                "do not compare; predict again with the same data"
+            )
+    return aligned
