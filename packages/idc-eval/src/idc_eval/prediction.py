@@ -4,10 +4,43 @@ import difflib
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+MAX_CELLS = 16_384
+"""Of a change map: 128 x 128."""
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+        raise ValueError("expected the name of a file beside or below the predictions file, with / between folders")
+    return name
+
+
+def _rectangle(rows: list[list[float]]) -> list[list[float]]:
+    if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows) or len(rows) * len(rows[0]) > MAX_CELLS:
+        raise ValueError(f"expected rows of one length, at most {MAX_CELLS} numbers in all")
+    if any(not 0 <= value <= 1 for row in rows for value in row):
+        raise ValueError("expected numbers from 0 to 1")
+    return rows
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Box = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
+"""x, y, width and height as parts of the image's width and height; x and y are the upper left corner."""
+
+
+class Regions(BaseModel):
+    """Where the change is, as boxes on each image; no box on the side where a thing does not exist."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    before: list[Box] = []
+    after: list[Box] = []
 
 
 class Prediction(BaseModel):
@@ -21,6 +54,12 @@ class Prediction(BaseModel):
         change_type: What kind of change, in the data set's words; `none` for a distractor.
         truth: Machine-readable facts of a procedural scene, see `idc_eval.scene_truth`.
         log_prob: The model's log-probability of the hypothesis.
+        before: The earlier image: a file beside or below the predictions file.
+        after: The later image, likewise.
+        change_map: Where the model sees the change, 0..1, as rows from top to bottom of a grid over the image.
+        regions: Where the change is.
+        swapped: What the model says when it is given the images in the other order.
+        difficulty: What makes the pair hard, by name, such as `viewpoint_overlap` or `change_size`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -32,6 +71,12 @@ class Prediction(BaseModel):
     change_type: str | None = None
     truth: dict[str, Any] | None = None
     log_prob: float | None = None
+    before: FileName | None = None
+    after: FileName | None = None
+    change_map: Annotated[list[list[float]], AfterValidator(_rectangle)] | None = None
+    regions: Regions | None = None
+    swapped: str | None = None
+    difficulty: dict[str, float] = {}
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
@@ -88,7 +133,7 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
     try:
         with unfinished.open("w", encoding="utf-8", newline="\n") as file:
             for prediction in predictions:
-                file.write(prediction.model_dump_json(exclude_none=True) + "\n")
+                file.write(prediction.model_dump_json(exclude_none=True, exclude_defaults=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
