@@ -1,7 +1,11 @@
 """Shape annotations run in every test: jaxtyping and beartype wrap each public function of the packages."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -21,3 +25,17 @@ install_import_hook(
     # An int may stand where a float is annotated, as PEP 484 has it.
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The system's Chromium without a window."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on the PATH (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        running.close()
