@@ -97,8 +97,8 @@ class Console:
         for name, value in scores.values.items():
             table.add_row(name, f"{value:.4f}", f"{ceiling[name]:.4f}" if name in ceiling else "")
         self._out.print(table)
-        for name, reason in scores.skipped.items():
-            self._out.print(f"no {name}: {reason}")
+        for name in scores.skipped.keys() & set(spec.eval.metrics):
+            self._out.print(f"no {name}: {scores.skipped[name]}")
         for prediction in predictions[:3]:
             self._out.print(
                 f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis}"

@@ -17,7 +17,9 @@ from idc_data.example import Reader
 from idc_data.loader import batches_per_epoch, train_batches
 from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
+from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.prediction import Prediction, write_predictions
+from idc_eval.protocols import find_protocol
 from idc_eval.score import Scores, reference_ceiling, score
 from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
@@ -152,8 +154,8 @@ def _finish(
     best = folder / "best.safetensors"
     model = load_checkpoint(best).build(device)
     with console.captioning("test", len(data.test)) as advance:
-        predictions = predict(model, data.test, data.tokenizer, spec.data, spec.eval, device, advance)
-    scores = score(predictions, spec.eval.metrics, protocol=spec.eval.protocol)
+        predictions = predict(model, data.test, data.tokenizer, spec.data, spec.eval, device, advance, diagnose=True)
+    scores = score(predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol)
     ceiling = _ceiling(spec, predictions)
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
     tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.items()}, progress.step)
@@ -184,7 +186,8 @@ def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) ->
 
 
 def _ceiling(spec: Spec, predictions: Sequence[Prediction]) -> dict[str, float]:
-    if not any(len(prediction.references) > 1 for prediction in predictions):
+    joined = find_protocol(spec.eval.protocol).references == "joined"
+    if joined or not any(len(prediction.references) > 1 for prediction in predictions):
         return {}
     wording = [name for name in spec.eval.metrics if name.startswith(("bleu", "meteor", "rouge", "cider"))]
     return reference_ceiling(predictions, wording, protocol=spec.eval.protocol).values if wording else {}

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import torch
-from idc_data.example import Reader
+from idc_data.batch import Batch
+from idc_data.example import Box, Reader
 from idc_data.loader import eval_batches
 from idc_data.spec import DataSpec
 from idc_data.tokenizer import Tokenizer
-from idc_eval.prediction import Prediction
+from idc_eval.prediction import Prediction, Regions
 from idc_models.captioner import Captioner
 
 from idc_run.spec import EvalSpec
@@ -21,6 +22,8 @@ def predict(
     spec: EvalSpec,
     device: torch.device,
     advance: Callable[[int], None] = lambda num: None,
+    *,
+    diagnose: bool = False,
 ) -> list[Prediction]:
     """Caption every pair of a split, in order, in eval mode; the model's mode is put back afterwards.
 
@@ -32,14 +35,17 @@ def predict(
         spec: How to decode; the same in validation and test.
         device: Where the model is.
         advance: Told how many pairs were captioned, after each batch.
+        diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
     """
     was_training = model.training
     model.eval()
     predictions = []
     for batch in eval_batches(reader, tokenizer, data.model_copy(update={"batch_size": spec.batch_size})):
-        captions = model.generate(
-            batch.before.to(device), batch.after.to(device), beam=spec.beam, length_penalty=spec.length_penalty
-        )
+        before, after = batch.before.to(device), batch.after.to(device)
+        decode = {"beam": spec.beam, "length_penalty": spec.length_penalty}
+        captions = model.generate(before, after, **decode, locate=diagnose)
+        swapped = model.generate(after, before, **decode).tokens.tolist() if diagnose else None
+        maps = None if captions.change_map is None else captions.change_map.cpu().double().numpy().round(3).tolist()
         for row, tokens in enumerate(captions.tokens.tolist()):
             predictions.append(
                 Prediction(
@@ -50,8 +56,38 @@ def predict(
                     change_type=batch.change_types[row],
                     truth=batch.truths[row],
                     log_prob=float(captions.log_probs[row]),
+                    change_map=maps and maps[row],
+                    regions=_regions(batch, row),
+                    swapped=tokenizer.decode(swapped[row]) if swapped else None,
+                    difficulty=_difficulty(batch, row),
                 )
             )
         advance(len(batch.ids))
     model.train(was_training)
     return predictions
+
+
+def _regions(batch: Batch, row: int) -> Regions | None:
+    """The boxes as parts of the image's width and height."""
+    regions, (height, width) = batch.regions[row], batch.before.shape[-2:]
+    if regions is None:
+        return None
+
+    def part(box: Box) -> list[float]:
+        left, right = (min(max(x / width, 0.0), 1.0) for x in (box[0], box[0] + box[2]))
+        top, bottom = (min(max(y / height, 0.0), 1.0) for y in (box[1], box[1] + box[3]))
+        return [round(value, 4) for value in (left, top, right - left, bottom - top)]
+
+    return Regions(before=[part(box) for box in regions.before], after=[part(box) for box in regions.after])
+
+
+def _difficulty(batch: Batch, row: int) -> dict[str, float]:
+    """What may make a pair hard: how far the viewpoints are apart, how many things there are, how small the change."""
+    provenance, truth, regions = batch.provenances[row] or {}, batch.truths[row], _regions(batch, row)
+    given = {name: provenance.get(name) for name in ("viewpoint_overlap", "camera_turn")}
+    found = {name: float(value) for name, value in given.items() if isinstance(value, int | float)}
+    if truth and "before" in truth:
+        found["objects"] = float(len(truth["before"]))
+    if regions and (boxes := [*regions.before, *regions.after]):
+        found["change_size"] = round(sum(width * height for _, _, width, height in boxes) / len(boxes), 5)
+    return found

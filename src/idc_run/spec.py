@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from idc_data.readers import resolve_reader
 from idc_data.spec import DataSpec
 from idc_data.strict_yaml import apply_override, load_yaml
-from idc_eval.metrics import metric_names
+from idc_eval.metrics import METRICS, metric_names
+from idc_eval.protocols import find_protocol
 from idc_models.spec import ModelSpec, complete_objectives
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
@@ -85,7 +86,7 @@ class EvalSpec(Section):
     """How captions are decoded and scored, in validation and test alike."""
 
     protocol: str = "plain"
-    """What the scores are called comparable under."""
+    """What is scored and how: a name that `idc-eval protocols` lists, or plain/NAME for data of one's own."""
     metrics: tuple[str, ...] = ("bleu", "meteor", "rouge-l", "cider")
     select: str = "cider"
     """The validation metric that chooses the checkpoint, stops early and moves the champion."""
@@ -95,8 +96,9 @@ class EvalSpec(Section):
 
     @model_validator(mode="after")
     def _metrics_known(self) -> "EvalSpec":
+        find_protocol(self.protocol)
         metric_names((*self.metrics, self.select))
-        if self.select in ("bleu", "false_alarm_rate", "miss_rate"):
+        if self.select not in METRICS or METRICS[self.select].lower_is_better:
             raise ValueError(f"select is {self.select!r}; expected one metric that is better when higher, as 'cider'")
         return self
 

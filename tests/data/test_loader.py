@@ -120,7 +120,7 @@ def test_captions_change_over_the_epochs(folder, tokenizer):
 def test_padding_and_devices(folder):
     images = [torch.zeros(3, 4, 4, dtype=torch.uint8)] * 2
     examples = [folder[0], folder[1]]
-    batch = collate(examples, images, images, [[[1, 5, 2], [1, 2]], [[1, 5, 6, 2]]], pad_id=0)
+    batch = collate(examples, images, images, [[[1, 5, 2], [1, 2]], [[1, 5, 6, 2]]], [None, None], pad_id=0)
     assert batch.tokens.tolist() == [[1, 5, 2, 0], [1, 2, 0, 0], [1, 5, 6, 2]] and batch.pair.tolist() == [0, 0, 1]
     moved = batch.to("meta")
     assert moved.before.device.type == moved.shared.device.type == "meta" and moved.ids == batch.ids

@@ -114,7 +114,7 @@ def test_the_ceiling_of_one_sentence_said_twice_is_perfect(meteor):
     assert ceiling.values["bleu-4"] == pytest.approx(1)
     assert ceiling.values["rouge-l"] == pytest.approx(1)
     assert ceiling.values["cider"] == pytest.approx(10)
-    assert "one reference against the others" in ceiling.protocol
+    assert ceiling.details["hypotheses"] == "one reference against the others"
 
 
 def test_no_java_of_the_system_and_no_writing_beside_the_libraries(monkeypatch):

@@ -98,7 +98,9 @@ def test_the_command(tmp_path):
     for name, right in (("bad", 0.4), ("good", 0.9)):
         write_predictions(tmp_path / f"{name}.jsonl", predictions(right))
     files = [str(tmp_path / "bad.jsonl"), str(tmp_path / "good.jsonl")]
-    ended = CliRunner().invoke(main, ["compare", *files, "--metrics", "bleu-4,cider", "--draws", "500"])
+    ended = CliRunner().invoke(
+        main, ["compare", *files, "--metrics", "bleu-4,cider", "--draws", "500"], env={"COLUMNS": "120"}
+    )
     assert ended.exit_code == 0, ended.output
     assert "bleu-4" in ended.output and "200 pairs" in ended.output and "better" in ended.output
     ended = CliRunner().invoke(main, ["compare", *files, "--json", "--draws", "200", "--metrics", "rouge-l"])

@@ -90,7 +90,8 @@ def test_scene_accuracies_and_their_breakdown(truth):
 
 def test_what_cannot_be_judged_is_skipped_with_a_reason():
     scores = score([predicted("a cube")])
-    judged = {"bleu-1", "bleu-2", "bleu-3", "bleu-4", "rouge-l"}
+    judged = {"bleu-1", "bleu-2", "bleu-3", "bleu-4", "rouge-l", "distinct-1", "distinct-2", "commonest_share"}
+    judged |= {"unsupported_attribute_rate"}
     assert set(scores.values) == judged
     assert set(scores.skipped) == set(FAST_METRICS) - judged
     assert "two examples" in scores.skipped["cider"]

@@ -142,3 +142,44 @@ def test_half_of_concat_starts_as_a_difference():
     projected = Concat(8, dim=6).layers[0]((torch.cat([same, same], dim=-1)).permute(0, 3, 1, 2))
     assert projected[:, :3].abs().max() < 1e-6
     assert projected[:, 3:].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "gru", "transformer"])
+@pytest.mark.parametrize("fusion", ["difference", "concat", "concat-difference"])
+@pytest.mark.parametrize("beam", [1, 3])
+def test_every_pair_of_parts_says_where_it_sees_the_change(decoder, fusion, beam, vocab, batch):
+    captioner = small(decoder, fusion, vocab, {"caption": 1.0}).eval()
+    written = captioner.generate(batch.before, batch.after, beam=beam, locate=True)
+    grid = captioner.encoder(batch.before.float() / 255).shape[1:3]
+    assert written.change_map is not None and written.change_map.shape == (3, *grid)
+    torch.testing.assert_close(written.change_map.flatten(1).amax(1), torch.ones(3))
+    assert (written.change_map >= 0).all()
+    assert captioner.generate(batch.before, batch.after, beam=beam).change_map is None
+
+
+def test_a_change_map_is_the_attention_over_the_words_alone(vocab, batch):
+    captioner = small("gru", "concat", vocab, {"caption": 1.0}).eval()
+    # The caption of a pair alone has no padding: the others in its batch must not matter.
+    together = captioner.generate(batch.before, batch.after, locate=True).change_map
+    for row in range(3):
+        alone = captioner.generate(batch.before[row : row + 1], batch.after[row : row + 1], locate=True).change_map
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-4, atol=1e-5)
+
+
+def test_the_fusions_own_change_map_comes_first_and_places_are_needed(vocab, batch):
+    class Knowing(Concat):
+        def forward(self, before, after):
+            fused = super().forward(before, after)
+            return replace(fused, change_map=torch.eye(before.shape[1]).expand(len(before), -1, -1) / 2)
+
+    class Placeless(Concat):
+        def forward(self, before, after):
+            fused = super().forward(before, after)
+            return replace(fused, memory=fused.memory.mean(1, keepdim=True), grid=None)
+
+    captioner = small("gru", "concat", vocab, {"caption": 1.0}).eval()
+    captioner.fusion = Knowing(16, dim=16).eval()
+    written = captioner.generate(batch.before, batch.after, locate=True)
+    torch.testing.assert_close(written.change_map[1], torch.eye(written.change_map.shape[1]))
+    captioner.fusion = Placeless(16, dim=16).eval()
+    assert captioner.generate(batch.before, batch.after, locate=True).change_map is None

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from idc_data.example import ChangeExample
+from idc_data.example import ChangeExample, Regions
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Batch:
         changed: False for distractors.
         change_types: As the dataset names them; `none` for distractors.
         truths: Facts of procedural scenes.
+        regions: Where the change is, in pixels of the images of this batch, if that is known.
+        provenances: Where the pairs come from.
     """
 
     ids: list[str]
@@ -38,6 +40,8 @@ class Batch:
     changed: list[bool]
     change_types: list[str]
     truths: list[dict[str, Any] | None]
+    regions: list[Regions | None]
+    provenances: list[dict[str, Any] | None]
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
@@ -50,6 +54,7 @@ def collate(
     before: Sequence[UInt8[Tensor, "3 h w"]],
     after: Sequence[UInt8[Tensor, "3 h w"]],
     captions: Sequence[Sequence[list[int]]],
+    regions: Sequence[Regions | None],
     *,
     pad_id: int,
 ) -> Batch:
@@ -60,6 +65,7 @@ def collate(
         before: Their earlier images, of one size.
         after: Their later images.
         captions: For each pair, the token ids of the captions to learn or score.
+        regions: Where the change is on these images.
         pad_id: Fills captions that are shorter than the longest.
     """
     rows = [torch.tensor(ids) for of_pair in captions for ids in of_pair]
@@ -75,4 +81,6 @@ def collate(
         changed=[example.changed for example in examples],
         change_types=[example.change_type for example in examples],
         truths=[example.truth for example in examples],
+        regions=list(regions),
+        provenances=[example.provenance for example in examples],
     )

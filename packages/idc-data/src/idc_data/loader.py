@@ -126,14 +126,15 @@ class _Batches(Dataset[Batch]):
     def _batch(self, epoch: int, indices: list[int]) -> Batch:
         read = getattr(self.reader, "examples", None)
         examples: list[ChangeExample] = read(indices) if read else [self.reader[index] for index in indices]
-        before, after, captions = [], [], []
+        before, after, captions, regions = [], [], [], []
         for index, example in zip(indices, examples, strict=True):
             rng = Random(f"example/{self._seed}/{epoch}/{index}")
             captions.append([self._tokenizer.encode(reference) for reference in self._choose(example.references, rng)])
-            first, second, _ = self._transform(example, rng)
+            first, second, places = self._transform(example, rng)
             before.append(first)
             after.append(second)
-        return collate(examples, before, after, captions, pad_id=self._tokenizer.pad_id)
+            regions.append(places)
+        return collate(examples, before, after, captions, regions, pad_id=self._tokenizer.pad_id)
 
     def _choose(self, references: tuple[str, ...], rng: Random) -> list[str] | tuple[str, ...]:
         if self._captions_per_pair is None:

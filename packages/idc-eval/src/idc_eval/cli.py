@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from idc_eval.score import Scores
 
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FileOrFolder = click.Path(exists=True, path_type=Path)
 
 
 class UserError(click.ClickException):
@@ -34,25 +35,30 @@ def main() -> None:
     multiple=True,
     metavar="NAMES",
     help="Which metrics, comma-separated: bleu (all four) or bleu-1..bleu-4, meteor, rouge-l, cider, "
-    "statement_accuracy, change_type_accuracy, attribute_accuracy, false_alarm_rate, miss_rate. "
-    "Default: all but meteor, which takes ten seconds to start.",
+    "statement_accuracy, change_type_accuracy, attribute_accuracy, false_alarm_rate, miss_rate, and the diagnostics "
+    "that the README lists. Default: all but meteor, which takes ten seconds to start.",
 )
+@click.option("--protocol", default="plain", show_default=True, help="What is scored and how; see `protocols`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else; values 0..1 (CIDEr 0..10).")
 @click.option("--ceiling", is_flag=True, help="Also score one reference of each pair against its other references.")
 @click.option("--by-type", is_flag=True, help="Also show accuracies and rates by change type (JSON always has them).")
-def score_command(file: Path, metrics: tuple[str, ...], as_json: bool, ceiling: bool, by_type: bool) -> None:
+def score_command(
+    file: Path, metrics: tuple[str, ...], protocol: str, as_json: bool, ceiling: bool, by_type: bool
+) -> None:
     """Score FILE, a predictions file: one JSON object per line.
 
     \b
     A line:
       {"id": "7", "hypothesis": "the cube is gone", "references": ["the red cube is missing"],
        "changed": true, "change_type": "drop"}
-    id, hypothesis and references are needed; changed, change_type, truth and log_prob are optional.
+    id, hypothesis and references are needed; changed, change_type, truth, log_prob, swapped, change_map, regions,
+    difficulty, before and after are optional.
 
     \b
     Examples:
       idc-eval score predictions.jsonl
       idc-eval score predictions.jsonl --metrics bleu,meteor,rouge-l,cider --ceiling
+      idc-eval score predictions.jsonl --protocol clevr-change/semantic
       idc-eval score predictions.jsonl --json > scores.json
     """  # noqa: D301 - click reads the \b
     from idc_eval.meteor import Meteor
@@ -64,8 +70,8 @@ def score_command(file: Path, metrics: tuple[str, ...], as_json: bool, ceiling: 
     try:
         with Meteor() as meteor:
             predictions = read_predictions(file)
-            scores = score(predictions, names, meteor=meteor)
-            best = reference_ceiling(predictions, names, meteor=meteor) if ceiling else None
+            scores = score(predictions, names, protocol=protocol, meteor=meteor)
+            best = reference_ceiling(predictions, names, protocol=protocol, meteor=meteor) if ceiling else None
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     if as_json:
@@ -76,19 +82,23 @@ def score_command(file: Path, metrics: tuple[str, ...], as_json: bool, ceiling: 
 
 
 @main.command("compare")
-@click.argument("first", type=_File)
-@click.argument("second", type=_File)
+@click.argument("first", type=_FileOrFolder)
+@click.argument("second", type=_FileOrFolder)
 @click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; METEOR is compared by its mean.")
+@click.option("--protocol", default="", help="Score both under this one; by default that of scores.json beside each.")
 @click.option("--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Of either test.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-def compare_command(first: Path, second: Path, metrics: tuple[str, ...], draws: int, seed: int, as_json: bool) -> None:
+def compare_command(
+    first: Path, second: Path, metrics: tuple[str, ...], protocol: str, draws: int, seed: int, as_json: bool
+) -> None:
     """Compare two systems by their predictions files for the same pairs: is the SECOND one better than the FIRST?
 
     \b
     The interval is of a paired bootstrap, p of a randomisation test. "pairs
     needed" is about how many it takes to find a difference of this size.
-    Files with other pairs or other references are refused.
+    Files with other pairs or other references, or that were scored under
+    another protocol, are refused. FIRST and SECOND may be folders of runs.
 
     \b
     Examples:
@@ -101,35 +111,69 @@ def compare_command(first: Path, second: Path, metrics: tuple[str, ...], draws: 
     from idc_eval.meteor import Meteor
     from idc_eval.metrics import FAST_METRICS
     from idc_eval.prediction import read_predictions
+    from idc_eval.protocols import same_protocol
 
     names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
     try:
+        files = [path / "predictions.jsonl" if path.is_dir() else path for path in (first, second)]
+        if not protocol:
+            protocol, theirs = (_recorded_protocol(path) for path in files)
+            same_protocol(protocol, theirs)
         with Meteor() as meteor:
-            one, other = read_predictions(first), read_predictions(second)
-            found = compare(one, other, names, draws=draws, seed=seed, meteor=meteor)
+            one, other = map(read_predictions, files)
+            found = compare(one, other, names, protocol=protocol, draws=draws, seed=seed, meteor=meteor)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     if as_json:
         rows = [asdict(each) | {"difference": each.value} for each in found]
-        click.echo(json.dumps({"first": str(first), "second": str(second), "draws": draws, "metrics": rows}, indent=2))
+        names = {"first": str(first), "second": str(second), "protocol": protocol}
+        click.echo(json.dumps({**names, "draws": draws, "metrics": rows}, indent=2))
     else:
-        _print_differences(found, first, second, len(one))
+        _print_differences(found, f"{second} against {first}, protocol {protocol}")
 
 
-def _print_differences(found: "list[Difference]", first: Path, second: Path, pairs: int) -> None:
+def _recorded_protocol(predictions: Path) -> str:
+    """What the scores beside a predictions file were computed under."""
+    scores = predictions.with_name("scores.json")
+    if not scores.is_file():
+        return "plain"
+    try:
+        return str(json.loads(scores.read_text(encoding="utf-8"))["protocol"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{scores} is no file of scores: {error!r}; remove it, or give --protocol") from error
+
+
+@main.command("protocols")
+def protocols_command() -> None:
+    """List the protocols: what is scored, and how."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from idc_eval.protocols import PROTOCOLS
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("protocol", "what is scored", "published pairs"):
+        table.add_column(heading, justify="right" if "pairs" in heading else "left")
+    for protocol in PROTOCOLS.values():
+        table.add_row(protocol.name, protocol.about, f"{protocol.published:,}" if protocol.published else "")
+    Console().print(table)
+
+
+def _print_differences(found: "list[Difference]", title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from idc_eval.metrics import METRICS
 
-    table = Table(title=f"{second} against {first}: {pairs} pairs, values x 100")
+    pairs = max((each.pairs for each in found), default=0)
+    table = Table(title=f"{title}: {pairs:,} pairs, values x 100")
     for heading in ("metric", "first", "second", "difference", "95 % interval", "p", "pairs needed", ""):
         table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
     for each in found:
         sign = -1 if METRICS[each.metric].lower_is_better else 1
         sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
         table.add_row(
-            each.metric,
+            each.metric if each.pairs == pairs else f"{each.metric} ({each.pairs:,} pairs)",
             f"{100 * each.first:.1f}",
             f"{100 * each.second:.1f}",
             f"{100 * each.value:+.1f}",
@@ -164,6 +208,8 @@ def _print_tables(scores: "Scores", ceiling: "Scores | None", by_type: bool) -> 
         console.print(f"skipped {names}: {reason}", highlight=False)
     if by_type:
         console.print(_type_table(scores) if scores.by_type else "by type: no example carries `change_type` or `truth`")
+    if scores.details["note"]:
+        console.print(f"note: {scores.details['note']}", style="yellow", highlight=False)
     versions = ", ".join(f"{library} {number}" for library, number in scores.versions.items())
     console.print(f"{scores.tokenizer}; {versions}", style="dim", highlight=False)
 

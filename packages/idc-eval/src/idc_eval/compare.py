@@ -16,10 +16,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from idc_eval.captions import Captions, tokenized
+from idc_eval.captions import Captions
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import FAST_METRICS, metric_names
 from idc_eval.prediction import Prediction
+from idc_eval.protocols import find_protocol
 from idc_eval.score import score
 
 _AT_ONCE = 2**22  # numbers in a block of draws
@@ -65,6 +66,7 @@ def compare(
     second: Sequence[Prediction],
     metrics: Iterable[str] = FAST_METRICS,
     *,
+    protocol: str = "plain",
     draws: int = 10_000,
     seed: int = 0,
     meteor: Meteor | None = None,
@@ -77,7 +79,8 @@ def compare(
     Args:
         first: Predictions of one system.
         second: Predictions of the other, for the same pairs with the same references, in any order.
-        metrics: As for `score`; those without a value are left out.
+        metrics: As for `score`; those without a value, or without one for each pair, are left out.
+        protocol: As for `score`, for both.
         draws: Of the bootstrap, and of the randomisation test.
         seed: Of the draws.
         meteor: As for `score`.
@@ -87,11 +90,13 @@ def compare(
     """
     second = _aligned(first, second)
     names = metric_names(metrics)
-    scores = [score(predictions, names, meteor=meteor) for predictions in (first, second)]
-    words = [tokenized(predictions) for predictions in (first, second)] if any(map(_is_bleu, names)) else []
+    scores = [score(predictions, names, protocol=protocol, meteor=meteor) for predictions in (first, second)]
+    rules = find_protocol(protocol)
+    scored = [[predictions[row] for row in rules.chosen(predictions)] for predictions in (first, second)]
+    words = [rules.captions(predictions) for predictions in scored] if any(map(_is_bleu, names)) else []
     found = []
     for name in names:
-        if any(name not in each.values for each in scores):
+        if any(name not in each.per_example for each in scores):
             continue
         if _is_bleu(name):
             order = int(name[-1])

@@ -6,24 +6,27 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from idc_eval import captions
+from idc_eval import diagnostics as diagnose
 from idc_eval.changed import claims_change
-from idc_eval.measured import Measured, share
+from idc_eval.measured import Measured, average, share
 from idc_eval.meteor import Meteor
 from idc_eval.prediction import Prediction
-from idc_eval.scene_truth import Verdict, judge
+from idc_eval.protocols import Protocol
+from idc_eval.scene_truth import Verdict, judge, read_truth
 
 
 class Evaluation:
     """What the metrics of one set of predictions share, each computed once and only if a metric asks for it."""
 
-    def __init__(self, predictions: Sequence[Prediction], meteor: Meteor) -> None:
+    def __init__(self, predictions: Sequence[Prediction], meteor: Meteor, protocol: Protocol) -> None:
         self.predictions = predictions
         self.meteor = meteor
+        self.protocol = protocol
 
     @cached_property
     def captions(self) -> captions.Captions:
         """The tokenised captions."""
-        return captions.tokenized(self.predictions)
+        return self.protocol.captions(self.predictions)
 
     @cached_property
     def bleu(self) -> list[Measured]:
@@ -34,6 +37,23 @@ class Evaluation:
     def verdicts(self) -> list[Verdict | None]:
         """What is right about each hypothesis, None where the scene's truth is not known."""
         return [None if p.truth is None else _verdict(p) for p in self.predictions]
+
+    @cached_property
+    def confidences(self) -> list[float]:
+        """The model's mean probability of a word of each hypothesis."""
+        from idc_eval.calibration import confidence
+
+        return [confidence(p) for p in self.predictions]
+
+    @cached_property
+    def cider(self) -> Measured:
+        """CIDEr-D."""
+        return captions.cider(self.captions)
+
+    @property
+    def right(self) -> list[bool | None]:
+        """Whether each hypothesis is right, None where the scene's truth is not known."""
+        return [verdict and verdict.statement_right for verdict in self.verdicts]
 
     @cached_property
     def claims(self) -> list[bool]:
@@ -49,7 +69,7 @@ class Metric:
     without: str = "there is no example"
     min_examples: int = 1
     judges: bool = False
-    """Each example gets right or wrong, so the metric can be broken down by change type."""
+    """Each example is judged on its own, so the metric can be broken down by change type."""
     lower_is_better: bool = False
 
 
@@ -76,7 +96,58 @@ def _misses(evaluation: Evaluation) -> Measured:
     return share([not claims if p.changed else None for p, claims in pairs])
 
 
+def _each(judge_one: Callable[[Prediction], float], evaluation: Evaluation) -> Measured:
+    return average([judge_one(p) for p in evaluation.predictions])
+
+
+def _pointing_game(evaluation: Evaluation) -> Measured:
+    from idc_eval.localisation import pointing_game
+
+    return _each(pointing_game, evaluation)
+
+
+def _coverage(evaluation: Evaluation) -> Measured:
+    from idc_eval.localisation import coverage
+
+    return _each(coverage, evaluation)
+
+
+def _swapped(evaluation: Evaluation) -> Measured:
+    return share([None if p.truth is None or p.swapped is None else _right_swapped(p) for p in evaluation.predictions])
+
+
+def _hallucinations(evaluation: Evaluation) -> Measured:
+    return share(
+        [
+            None if p.truth is None else diagnose.hallucinates(p.hypothesis, read_truth(p.truth))
+            for p in evaluation.predictions
+        ]
+    )
+
+
+def _calibration_error(evaluation: Evaluation) -> Measured:
+    from idc_eval.calibration import calibration_error
+
+    return calibration_error(evaluation.confidences, evaluation.right)
+
+
+def _confidence_auroc(evaluation: Evaluation) -> Measured:
+    from idc_eval.calibration import confidence_auroc
+
+    return confidence_auroc(evaluation.confidences, evaluation.right)
+
+
+def _confidence_correlation(evaluation: Evaluation) -> Measured:
+    from idc_eval.calibration import rank_correlation
+
+    return rank_correlation(evaluation.confidences, evaluation.cider.per_example)
+
+
 _NO_TRUTH = "no example carries `truth`, the facts of a procedural scene"
+_NO_MAP = "no example carries both a `change_map` and the `regions` of a change"
+_NO_SWAP = "no example carries `swapped`, the caption of the images in the other order"
+_NO_CONFIDENCE = "no right and wrong captions carry `log_prob` and `truth`"
+_NO_WORDS = "the hypotheses hold too few words"
 METRICS: dict[str, Metric] = {
     "bleu-1": Metric(partial(_bleu, 1)),
     "bleu-2": Metric(partial(_bleu, 2)),
@@ -85,7 +156,7 @@ METRICS: dict[str, Metric] = {
     "meteor": Metric(_meteor),
     "rouge-l": Metric(lambda evaluation: captions.rouge_l(evaluation.captions)),
     "cider": Metric(
-        lambda evaluation: captions.cider(evaluation.captions),
+        lambda evaluation: evaluation.cider,
         without="CIDEr weighs words by how few examples have them, so it needs two examples or more",
         min_examples=2,
     ),
@@ -98,8 +169,32 @@ METRICS: dict[str, Metric] = {
         _false_alarms, "no example is marked `changed: false`", judges=True, lower_is_better=True
     ),
     "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True, lower_is_better=True),
+    "hallucination_rate": Metric(_hallucinations, _NO_TRUTH, judges=True, lower_is_better=True),
+    "unsupported_attribute_rate": Metric(
+        partial(_each, diagnose.unsupported_attribute),
+        "no hypothesis names a colour, size, material or shape",
+        judges=True,
+        lower_is_better=True,
+    ),
+    "pointing_game": Metric(_pointing_game, _NO_MAP, judges=True),
+    "coverage": Metric(_coverage, _NO_MAP, judges=True),
+    "swap_consistency": Metric(partial(_each, diagnose.swap_consistency), _NO_SWAP, judges=True),
+    "swapped_accuracy": Metric(_swapped, f"{_NO_TRUTH}, and `swapped`", judges=True),
+    "distinct-1": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 1), _NO_WORDS),
+    "distinct-2": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 2), _NO_WORDS),
+    "commonest_share": Metric(
+        lambda evaluation: diagnose.commonest_share(evaluation.captions.hypotheses), lower_is_better=True
+    ),
+    "calibration_error": Metric(_calibration_error, _NO_CONFIDENCE, lower_is_better=True),
+    "confidence_auroc": Metric(_confidence_auroc, _NO_CONFIDENCE),
+    "confidence_correlation": Metric(
+        _confidence_correlation, "no three examples carry a `log_prob`, or they do not vary", min_examples=3
+    ),
 }
 """Every metric by its name: add one here."""
+
+DIAGNOSTICS = tuple(METRICS)[tuple(METRICS).index("false_alarm_rate") :]
+"""What is worth knowing of a system beside its scores."""
 
 SHORTHANDS = {"bleu": ("bleu-1", "bleu-2", "bleu-3", "bleu-4")}
 FAST_METRICS = tuple(name for name in METRICS if name != "meteor")
@@ -125,6 +220,11 @@ def metric_names(metrics: Iterable[str]) -> list[str]:
     if not names:
         raise ValueError(f"no metric named, expected some of: {', '.join([*SHORTHANDS, *METRICS])}")
     return list(names)
+
+
+def _right_swapped(prediction: Prediction) -> bool:
+    assert prediction.truth is not None and prediction.swapped is not None
+    return judge(prediction.swapped, diagnose.inverse_truth(prediction.truth)).statement_right
 
 
 def _verdict(prediction: Prediction) -> Verdict:

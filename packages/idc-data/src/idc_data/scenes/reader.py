@@ -1,6 +1,7 @@
 """The `scenes` dataset: an endless stream of pairs for training, fixed sets for validation and test."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from random import Random
@@ -115,7 +116,12 @@ class Scenes(Sequence[ChangeExample]):
                     before=_boxes(shown[2 * row], pair.changed_before),
                     after=_boxes(shown[2 * row + 1], pair.changed_after),
                 ),
-                provenance={"generator": f"scenes/{_VERSION}", "seed": self._seed, "index": index},
+                provenance={
+                    "generator": f"scenes/{_VERSION}",
+                    "seed": self._seed,
+                    "index": index,
+                    "camera_turn": round(abs(math.degrees(pair.view_after.azimuth - pair.view_before.azimuth)), 3),
+                },
                 truth=pair.truth(),
             )
             for row, (index, pair, captions) in enumerate(chosen)

@@ -107,6 +107,9 @@ def memory_shape(subject: FusionSubject) -> None:
     )
     if fused.change_map is not None:
         _shape("change_map", fused.change_map, (BATCH, *GRID))
+    if fused.grid is not None:
+        cells = fused.grid[0] * fused.grid[1]
+        assert shape[1] % cells == 0, f"the memory has {shape[1]} slots, expected a multiple of the grid {fused.grid}"
     for name, loss in fused.losses.items():
         _shape(f"loss {name!r}", loss, ())
 

@@ -1,0 +1,194 @@
+"""Protocols: which pairs of a data set are scored, against which references, and in which words, by name.
+
+Scores compare under one protocol only. CIDEr's word weights (IDF) always come from the references of the pairs that
+are scored, as pycocoevalcap and the field have it, so they differ between a subset and the whole.
+"""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from idc_eval.captions import Captions, tokenized
+from idc_eval.prediction import Prediction
+from idc_eval.ptb import TOKENIZER
+
+RARE = 5
+"""Words that the references hold no more often than this are `<unk>` under `levir-cc/ids-compat`."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is scored, and how.
+
+    Attributes:
+        name: As in a spec or on the command line.
+        about: In one line.
+        subset: Which pairs are scored.
+        references: What a hypothesis is held against.
+        words: How captions become words: `ptb`, or `ids` for published numbers that were scored on word ids.
+        by_type: Whether the caption metrics are computed for each change type on its own, with its own IDF.
+        published: How many pairs the published test split has under this protocol; 0 if there is no such number.
+        source: Who scores like this.
+    """
+
+    name: str
+    about: str
+    subset: Literal["all", "changed", "unchanged"] = "all"
+    references: Literal["each", "joined"] = "each"
+    words: Literal["ptb", "ids"] = "ptb"
+    by_type: bool = False
+    published: int = 0
+    source: str = ""
+
+    def chosen(self, predictions: Sequence[Prediction]) -> list[int]:
+        """Which of the predictions are scored.
+
+        Raises:
+            ValueError: They lack what the protocol goes by, or none is scored.
+        """
+        if self.by_type:
+            untyped = [p.id for p in predictions if p.changed and not p.change_type]
+            if untyped:
+                raise ValueError(f"protocol {self.name} goes by `change_type`, which pair {untyped[0]!r} lacks; add it")
+        if self.subset == "all":
+            return list(range(len(predictions)))
+        unknown = [p.id for p in predictions if p.changed is None]
+        if unknown:
+            raise ValueError(
+                f"protocol {self.name} goes by `changed`, which {len(unknown):,} predictions lack, such as "
+                f"{unknown[0]!r}; add true or false to each"
+            )
+        kept = [row for row, p in enumerate(predictions) if p.changed == (self.subset == "changed")]
+        if not kept:
+            raise ValueError(f"protocol {self.name} scores {self.subset} pairs only, and the predictions have none")
+        return kept
+
+    def captions(self, predictions: Sequence[Prediction]) -> Captions:
+        """Hypotheses and references as words, as this protocol holds them against each other."""
+        if self.words == "ids":
+            return _as_ids(predictions)
+        if self.references == "joined":
+            predictions = [p.model_copy(update={"references": [_paragraph(p.references)]}) for p in predictions]
+        return tokenized(predictions)
+
+    def record(self, num: int) -> dict[str, Any]:
+        """What a result file says of the protocol, for `num` scored pairs."""
+        note = ""
+        if self.published and num != self.published:
+            note = (
+                f"the published test split has {self.published:,} pairs here, this file {num:,}: not comparable to it"
+            )
+        tokenizer = TOKENIZER if self.words == "ptb" else "white space, lower case, words replaced by numbers"
+        return {
+            **asdict(self),
+            "tokenizer": tokenizer,
+            "cider_idf": "the references of the scored pairs" + (", each type on its own" if self.by_type else ""),
+            "note": note,
+        }
+
+
+def _three(dataset: str, about: str, published: int, source: str) -> list[Protocol]:
+    half = published // 2
+    return [
+        Protocol(f"{dataset}/total", f"{about}: changed pairs and distractors", published=published, source=source),
+        Protocol(f"{dataset}/semantic", f"{about}: changed pairs only", "changed", published=half, source=source),
+        Protocol(f"{dataset}/distractor", f"{about}: distractors only", "unchanged", published=half, source=source),
+        Protocol(
+            f"{dataset}/by-type",
+            f"{about}: changed pairs, and each change type on its own",
+            "changed",
+            by_type=True,
+            published=half,
+            source=source,
+        ),
+    ]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in [
+        Protocol("plain", "all pairs, each with all its references"),
+        *_three("scenes", "procedural scenes", 0, "this project"),
+        *_three("clevr-change", "CLEVR-Change", 7_970, "Park et al., ICCV 2019; Tu et al. (SCORER), ICCV 2023"),
+        Protocol("clevr-dc", "CLEVR-DC, all pairs", published=4_800, source="Kim et al., ICCV 2021"),
+        Protocol(
+            "spot/single",
+            "Spot-the-Diff, one sentence a pair: each sentence of the pair is a reference",
+            published=1_270,
+            source="Jhamtani and Berg-Kirkpatrick, EMNLP 2018",
+        ),
+        Protocol(
+            "spot/multi",
+            "Spot-the-Diff, all differences: one reference, the pair's sentences joined",
+            references="joined",
+            published=1_270,
+            source="Tu et al. (CARD), ACL 2024",
+        ),
+        Protocol("ier", "Image-Editing-Request, all pairs", published=495, source="Tan et al., ACL 2019"),
+        Protocol("birds", "Birds-to-Words, all pairs", published=337, source="Forbes et al., EMNLP 2019"),
+        Protocol("levir-cc/words", "LEVIR-CC, captions as words", published=1_929, source="Liu et al., TGRS 2022"),
+        Protocol(
+            "levir-cc/ids-compat",
+            f"LEVIR-CC, word ids instead of words and <unk> for words seen {RARE} times or less: METEOR sees neither "
+            "stems nor synonyms. For comparison with published numbers only; they take the words of all splits, this "
+            "those of the file's references",
+            words="ids",
+            published=1_929,
+            source="Liu et al. (RSICCformer), TGRS 2022, get_eval_score",
+        ),
+    ]
+}
+"""Every protocol by its name: add one here."""
+
+
+def find_protocol(name: str) -> Protocol:
+    """Look a protocol up; `plain/NAME` is `plain` under a name of one's own.
+
+    Raises:
+        ValueError: There is none of this name; tells the nearest.
+    """
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    family, slash, own = name.partition("/")
+    if family == "plain" and slash and own:
+        return Protocol(name, f"{own}: all pairs, each with all its references")
+    near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"unknown protocol {name!r}; {hint}There are: {', '.join(PROTOCOLS)}; and plain/NAME for data of your own"
+    )
+
+
+def same_protocol(first: str, second: str) -> None:
+    """Refuse to compare across protocols.
+
+    Raises:
+        ValueError: They are two.
+    """
+    if first != second:
+        raise ValueError(
+            f"the first was scored under protocol {first}, the second under {second}: their values do not compare; "
+            "score both under one"
+        )
+
+
+def _paragraph(references: Sequence[str]) -> str:
+    return ". ".join(reference.strip().rstrip(".") for reference in references if reference.strip())
+
+
+def _as_ids(predictions: Sequence[Prediction]) -> Captions:
+    counts = Counter(word for p in predictions for reference in p.references for word in _split(reference))
+    known = sorted(word for word, times in counts.items() if times > RARE)
+    ids = {word: str(number) for number, word in enumerate(known, start=1)}
+
+    def spelled(caption: str) -> str:
+        return " ".join(ids.get(word, "0") for word in _split(caption))
+
+    return Captions([spelled(p.hypothesis) for p in predictions], [[*map(spelled, p.references)] for p in predictions])
+
+
+def _split(caption: str) -> list[str]:
+    return re.findall(r"[^\s.,;?!]+", caption.lower())
