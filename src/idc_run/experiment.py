@@ -20,6 +20,8 @@ from idc_data.tokenizer import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.prediction import Prediction, write_predictions
 from idc_eval.protocols import find_protocol
+from idc_eval.report import write_report
+from idc_eval.report_gallery import choose
 from idc_eval.score import Scores, reference_ceiling, score
 from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
@@ -35,6 +37,9 @@ from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
 
 _VOCABULARY_PAIRS = 5_000
 """How many pairs of an endless reader the vocabulary is made from."""
+
+_GALLERY = 200
+"""How many pairs of the test split keep their images, for the report."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +163,10 @@ def _finish(
     scores = score(predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol)
     ceiling = _ceiling(spec, predictions)
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
-    tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.items()}, progress.step)
+    if ceiling:
+        tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.values.items()}, progress.step)
     with tempfile.TemporaryDirectory() as name:
-        _log_files(Path(name), spec, data, predictions, scores, tracker, progress)
+        _log_files(Path(name), spec, data, predictions, scores, ceiling, tracker, progress)
     note = ""
     if spec.register_ and spec.tracking == "mlflow":
         assert progress.best is not None
@@ -171,7 +177,7 @@ def _finish(
         _, note = registry.register(best, spec.register_.model, standing, decoding)
     # From here on there is nothing to resume.
     (folder / "last.safetensors").unlink()
-    console.finished(spec, scores, ceiling, predictions, best, note)
+    console.finished(spec, scores, ceiling.values if ceiling else {}, predictions, best, note)
     return Result(progress.run_id, best, scores.values)
 
 
@@ -185,12 +191,12 @@ def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) ->
     return {f"val/{name}": value for name, value in scores.values.items()}
 
 
-def _ceiling(spec: Spec, predictions: Sequence[Prediction]) -> dict[str, float]:
+def _ceiling(spec: Spec, predictions: Sequence[Prediction]) -> Scores | None:
     joined = find_protocol(spec.eval.protocol).references == "joined"
     if joined or not any(len(prediction.references) > 1 for prediction in predictions):
-        return {}
+        return None
     wording = [name for name in spec.eval.metrics if name.startswith(("bleu", "meteor", "rouge", "cider"))]
-    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol).values if wording else {}
+    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol) if wording else None
 
 
 def _log_files(
@@ -199,12 +205,33 @@ def _log_files(
     data: Data,
     predictions: list[Prediction],
     scores: Scores,
+    ceiling: Scores | None,
     tracker: Tracker,
     progress: Progress,
 ) -> None:
+    curves = {
+        "train/loss": [(int(step), value) for step, value in progress.losses],
+        f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
+    }
+    rows, _ = choose(predictions, scores, _GALLERY)
+    predictions = pictures.keep_images(folder, data.test, predictions, rows)
     write_predictions(folder / "predictions.jsonl", predictions)
     (folder / "spec.json").write_text(json.dumps(spec.completed(), indent=2))
     (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
+    (folder / "curves.json").write_text(json.dumps(curves))
+    report = folder / "report.html"
+    completed = spec.completed()
+    write_report(
+        report,
+        predictions,
+        scores,
+        folder=folder,
+        title=spec.name,
+        ceiling=ceiling,
+        curves=curves,
+        spec=completed,
+        gallery=_GALLERY,
+    )
     right = [
         None if math.isnan(value) else value
         for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))

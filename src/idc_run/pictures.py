@@ -1,4 +1,4 @@
-"""Pictures of a run: sample pairs with their captions, and learning curves."""
+"""Pictures of a run: sample pairs with their captions, learning curves, and the images of the report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,10 @@ from textwrap import fill
 from idc_data.example import Reader, load_image
 from idc_eval.prediction import Prediction
 from matplotlib.figure import Figure
+from PIL import Image
+
+_LONGEST = 384  # pixels of an image that is kept
+_SMALL = 128  # pixels up to which nothing may be lost
 
 
 def sample_pairs(path: Path, reader: Reader, predictions: Sequence[Prediction], right: Sequence[float | None]) -> None:
@@ -49,3 +53,30 @@ def learning_curves(
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def keep_images(
+    folder: Path, reader: Reader, predictions: Sequence[Prediction], rows: Sequence[int]
+) -> list[Prediction]:
+    """Save the images of some pairs in `folder/images`, made smaller where they are large.
+
+    Args:
+        folder: Where the predictions file will lie.
+        reader: The split, in the order of the predictions.
+        predictions: One for each of its examples.
+        rows: Which pairs.
+
+    Returns:
+        The predictions, those of the pairs with the names of their images.
+    """
+    (folder / "images").mkdir()
+    named = list(predictions)
+    for row in rows:
+        example, names = reader[row], {}
+        for side, source in (("before", example.before), ("after", example.after)):
+            image = Image.fromarray(load_image(source))
+            image.thumbnail((_LONGEST, _LONGEST))
+            names[side] = f"images/{row:06d}-{side}.webp"
+            image.save(folder / names[side], "WEBP", lossless=max(image.size) <= _SMALL, quality=90)
+        named[row] = predictions[row].model_copy(update=names)
+    return named

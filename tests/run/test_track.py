@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+from idc_eval.cli import main as idc_eval
 
 from idc_run import registry
 from idc_run.checkpoint import load_checkpoint
@@ -78,12 +80,31 @@ def test_the_run_has_its_artifacts(registered, mlflow):
         "predictions.jsonl",
         "samples.png",
         "learning_curves.png",
+        "report.html",
+        "curves.json",
+        "images",
     }
     uri = mlflow.get_run(registered.result.run_id).info.artifact_uri
     assert uri.startswith((registered.folder / "mlruns" / "artifacts").as_uri())
     spec = json.loads(mlflow.artifacts.load_text(f"{uri}/spec.json"))
     assert spec == load_checkpoint(registered.result.checkpoint).spec.completed()
     assert len(mlflow.artifacts.load_text(f"{uri}/predictions.jsonl").splitlines()) == 4
+
+
+def test_idc_eval_reads_runs(registered, mlflow, tmp_path):
+    run = registered.result.run_id
+    for given in (run, f"runs:/{run}"):
+        ended = CliRunner().invoke(idc_eval, ["score", given, "--metrics", "rouge-l", "--json"])
+        assert json.loads(ended.stdout)["n"] == 4, ended.output
+    page = tmp_path / "page.html"
+    ended = CliRunner().invoke(idc_eval, ["report", run, "--metrics", "rouge-l,cider", "--out", str(page)])
+    assert ended.exit_code == 0 and not ended.stderr, ended.output
+    text = page.read_text()
+    assert "val/cider" in text and text.count("data:image/webp;base64,") == 8
+    ended = CliRunner().invoke(idc_eval, ["compare", run, run, "--metrics", "rouge-l", "--draws", "100", "--json"])
+    assert json.loads(ended.stdout)["metrics"][0]["p"] == 1
+    ended = CliRunner().invoke(idc_eval, ["report", "0" * 32])
+    assert ended.exit_code == 2 and "MLflow has no run" in ended.stderr and "Traceback" not in ended.output
 
 
 def test_no_pickle_is_logged(registered):

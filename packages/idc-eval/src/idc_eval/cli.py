@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from idc_eval.targets import Target, predictions_file, recorded_protocol
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from idc_eval.compare import Difference
     from idc_eval.score import Scores
-
-_File = click.Path(exists=True, dir_okay=False, path_type=Path)
-_FileOrFolder = click.Path(exists=True, path_type=Path)
+    from idc_eval.seeds import Aggregate
 
 
 class UserError(click.ClickException):
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 @main.command("score")
-@click.argument("file", type=_File)
+@click.argument("file", type=Target())
 @click.option(
     "--metrics",
     multiple=True,
@@ -69,8 +69,9 @@ def score_command(
     names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
     try:
         with Meteor() as meteor:
+            file = predictions_file(file)
             predictions = read_predictions(file)
-            scores = score(predictions, names, protocol=protocol, meteor=meteor)
+            scores = score(predictions, names, protocol=protocol, meteor=meteor, images=file.parent)
             best = reference_ceiling(predictions, names, protocol=protocol, meteor=meteor) if ceiling else None
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
@@ -82,10 +83,10 @@ def score_command(
 
 
 @main.command("compare")
-@click.argument("first", type=_FileOrFolder)
-@click.argument("second", type=_FileOrFolder)
+@click.argument("first", type=Target())
+@click.argument("second", type=Target())
 @click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; METEOR is compared by its mean.")
-@click.option("--protocol", default="", help="Score both under this one; by default that of scores.json beside each.")
+@click.option("--protocol", default="", help="Score both under this one; by default that of their runs.")
 @click.option("--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Of either test.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
@@ -98,7 +99,8 @@ def compare_command(
     The interval is of a paired bootstrap, p of a randomisation test. "pairs
     needed" is about how many it takes to find a difference of this size.
     Files with other pairs or other references, or that were scored under
-    another protocol, are refused. FIRST and SECOND may be folders of runs.
+    another protocol, are refused. FIRST and SECOND are predictions files,
+    folders of runs, or ids of MLflow runs.
 
     \b
     Examples:
@@ -115,12 +117,11 @@ def compare_command(
 
     names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
     try:
-        files = [path / "predictions.jsonl" if path.is_dir() else path for path in (first, second)]
         if not protocol:
-            protocol, theirs = (_recorded_protocol(path) for path in files)
+            protocol, theirs = (recorded_protocol(target) for target in (first, second))
             same_protocol(protocol, theirs)
         with Meteor() as meteor:
-            one, other = map(read_predictions, files)
+            one, other = (read_predictions(predictions_file(target)) for target in (first, second))
             found = compare(one, other, names, protocol=protocol, draws=draws, seed=seed, meteor=meteor)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
@@ -132,15 +133,95 @@ def compare_command(
         _print_differences(found, f"{second} against {first}, protocol {protocol}")
 
 
-def _recorded_protocol(predictions: Path) -> str:
-    """What the scores beside a predictions file were computed under."""
-    scores = predictions.with_name("scores.json")
-    if not scores.is_file():
-        return "plain"
+@main.command("seeds")
+@click.argument("runs", type=Target(), nargs=-1, required=True)
+@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`.")
+@click.option("--protocol", default="", help="Score all under this one; by default that of each run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def seeds_command(runs: tuple[Path, ...], metrics: tuple[str, ...], protocol: str, as_json: bool) -> None:
+    """Sum up RUNS of one system that differ in their seed: mean, standard deviation and 95 % interval of each metric.
+
+    \b
+    Example:
+      idc-eval seeds seed1/predictions.jsonl seed2/predictions.jsonl seed3/predictions.jsonl
+    """  # noqa: D301 - click reads the \b
+    from dataclasses import asdict
+
+    from idc_eval.meteor import Meteor
+    from idc_eval.metrics import FAST_METRICS
+    from idc_eval.prediction import read_predictions
+    from idc_eval.score import score
+    from idc_eval.seeds import aggregate
+
+    names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
     try:
-        return str(json.loads(scores.read_text(encoding="utf-8"))["protocol"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{scores} is no file of scores: {error!r}; remove it, or give --protocol") from error
+        with Meteor() as meteor:
+            scores = [
+                score(
+                    read_predictions(predictions_file(run)),
+                    names,
+                    protocol=protocol or recorded_protocol(run),
+                    meteor=meteor,
+                )
+                for run in runs
+            ]
+        found = aggregate(scores)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        rows = [asdict(each) for each in found]
+        click.echo(json.dumps({"runs": [*map(str, runs)], "protocol": scores[0].protocol, "metrics": rows}, indent=2))
+    else:
+        _print_aggregates(found, scores)
+
+
+def _print_aggregates(found: "list[Aggregate]", scores: "list[Scores]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{len(scores)} runs, {scores[0].n:,} pairs, protocol {scores[0].protocol}, values x 100"
+    table = Table(title=title)
+    for heading in ("metric", "mean", "deviation", "95 % interval", "lowest", "highest"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for each in found:
+        spread = ("-", "-")
+        if each.deviation is not None and each.low is not None and each.high is not None:
+            spread = (f"{100 * each.deviation:.1f}", f"{100 * each.low:.1f} to {100 * each.high:.1f}")
+        ends = (f"{100 * min(each.values):.1f}", f"{100 * max(each.values):.1f}")
+        table.add_row(each.metric, f"{100 * each.mean:.1f}", *spread, *ends)
+    Console().print(table)
+
+
+@main.command("report")
+@click.argument("target", type=Target())
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: report.html beside them.")
+@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; by default those of scores.json.")
+@click.option("--protocol", default="", help="As for `score`; by default that of scores.json.")
+@click.option("--num", type=click.IntRange(min=1), default=200, show_default=True, help="Most pairs in the gallery.")
+@click.option("--title", default="", help="Default: the name in spec.json, or that of TARGET.")
+def report_command(
+    target: Path, out: Path | None, metrics: tuple[str, ...], protocol: str, num: int, title: str
+) -> None:
+    """Write a web page about TARGET: scores, plots, and a gallery of pairs. It is one file and loads nothing else.
+
+    TARGET is a predictions file, or a folder with predictions.jsonl and, if there are any, scores.json, spec.json and
+    curves.json ({"val/cider": [[step, value], ...], ...}).
+
+    \b
+    Examples:
+      idc-eval report predictions.jsonl
+      idc-eval report runs/7/artifacts --out seven.html --num 500
+    """  # noqa: D301 - click reads the \b
+    from idc_eval.report import report_folder
+
+    names = [name.strip() for part in metrics for name in part.split(",")]
+    try:
+        page, problems = report_folder(target, out=out, metrics=names, protocol=protocol, gallery=num, title=title)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    for problem in problems:
+        click.echo(f"Warning: {problem}", err=True)
+    click.echo(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 
 
 @main.command("protocols")

@@ -10,8 +10,8 @@ MAX_PIXELS = 50_000_000
 """The largest image that is decoded: 150 MB as RGB."""
 
 
-def data_url(file: Path, *, longest: int = 384) -> str:
-    """An image as a WebP data URL, made smaller where a side is longer than `longest` pixels.
+def open_image(file: Path) -> Image.Image:
+    """Read an image as RGB, upright.
 
     Raises:
         ValueError: It is no image, is damaged, or is too large; the file is named.
@@ -22,9 +22,19 @@ def data_url(file: Path, *, longest: int = 384) -> str:
         with Image.open(BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}")
-            small = ImageOps.exif_transpose(image).convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:
         raise ValueError(f"image {str(file)!r} is damaged, too large or no image: {error}") from error
+
+
+def data_url(file: Path, *, longest: int = 384) -> str:
+    """An image as a WebP data URL, made smaller where a side is longer than `longest` pixels.
+
+    Raises:
+        ValueError: It is no image, is damaged, or is too large; the file is named.
+        OSError: The file cannot be opened.
+    """
+    small = open_image(file)
     small.thumbnail((longest, longest))
     out = BytesIO()
     small.save(out, "WEBP", quality=88)

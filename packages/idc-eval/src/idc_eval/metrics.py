@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
-from idc_eval import captions
+from idc_eval import captions, learned, spice
 from idc_eval import diagnostics as diagnose
 from idc_eval.changed import claims_change
 from idc_eval.measured import Measured, average, share
@@ -18,10 +19,13 @@ from idc_eval.scene_truth import Verdict, judge, read_truth
 class Evaluation:
     """What the metrics of one set of predictions share, each computed once and only if a metric asks for it."""
 
-    def __init__(self, predictions: Sequence[Prediction], meteor: Meteor, protocol: Protocol) -> None:
+    def __init__(
+        self, predictions: Sequence[Prediction], meteor: Meteor, protocol: Protocol, images: Path | None = None
+    ) -> None:
         self.predictions = predictions
         self.meteor = meteor
         self.protocol = protocol
+        self.images = images
 
     @cached_property
     def captions(self) -> captions.Captions:
@@ -80,6 +84,10 @@ def _bleu(order: int, evaluation: Evaluation) -> Measured:
 def _meteor(evaluation: Evaluation) -> Measured:
     words = evaluation.captions
     return Measured(*evaluation.meteor.score(words.hypotheses, words.references))
+
+
+def _spice(evaluation: Evaluation) -> Measured:
+    return spice.spice(evaluation.captions.hypotheses, evaluation.captions.references)
 
 
 def _verdict_share(part: str, evaluation: Evaluation) -> Measured:
@@ -160,6 +168,11 @@ METRICS: dict[str, Metric] = {
         without="CIDEr weighs words by how few examples have them, so it needs two examples or more",
         min_examples=2,
     ),
+    "spice": Metric(_spice, spice.WITHOUT),
+    "bertscore": Metric(lambda evaluation: learned.bertscore(evaluation.predictions), learned.WITHOUT),
+    "clipscore": Metric(
+        lambda evaluation: learned.clipscore(evaluation.predictions, evaluation.images), learned.WITHOUT
+    ),
     "statement_accuracy": Metric(partial(_verdict_share, "statement_right"), _NO_TRUTH, judges=True),
     "change_type_accuracy": Metric(partial(_verdict_share, "type_right"), _NO_TRUTH, judges=True),
     "attribute_accuracy": Metric(
@@ -197,8 +210,8 @@ DIAGNOSTICS = tuple(METRICS)[tuple(METRICS).index("false_alarm_rate") :]
 """What is worth knowing of a system beside its scores."""
 
 SHORTHANDS = {"bleu": ("bleu-1", "bleu-2", "bleu-3", "bleu-4")}
-FAST_METRICS = tuple(name for name in METRICS if name != "meteor")
-"""All but METEOR, whose Java program takes ten seconds to start."""
+FAST_METRICS = tuple(name for name in METRICS if name not in ("meteor", "spice", "bertscore", "clipscore"))
+"""All but METEOR and SPICE, whose Java programs take long to start, and those that are models."""
 
 
 def metric_names(metrics: Iterable[str]) -> list[str]:

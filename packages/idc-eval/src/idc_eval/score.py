@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from idc_eval.measured import Measured, average
@@ -63,6 +64,7 @@ def score(
     *,
     protocol: str = "plain",
     meteor: Meteor | None = None,
+    images: Path | None = None,
 ) -> Scores:
     """Score predictions by the metrics asked for; captions are tokenised once for all of them.
 
@@ -71,6 +73,7 @@ def score(
         metrics: Names from `METRICS`; `bleu` stands for all four orders. METEOR runs only when named.
         protocol: What is scored and how: a name from `PROTOCOLS`, or `plain/NAME`.
         meteor: A METEOR to use, which saves its start; by default one that lives for this call.
+        images: The folder of the predictions file, from which `clipscore` takes images.
 
     Returns:
         The scores. A metric whose inputs the predictions lack is in `skipped` with the reason, and has no value.
@@ -88,13 +91,14 @@ def score(
     scored = [predictions[row] for row in rows]
     # Leaving a METEOR that never started costs nothing; the caller's own lives on.
     with Meteor() as own:
-        measured, skipped = _measure(scored, names, rules, meteor or own)
+        measured, skipped = _measure(scored, names, rules, meteor or own, images)
         judged = {name: result for name, result in measured.items() if METRICS[name].judges}
         by_type = _by_type(scored, judged)
         if rules.by_type:
             wording = [name for name in measured if name not in judged]
             for change_type, row in by_type.items():
-                part, _ = _measure([p for p in scored if _type(p) == change_type], wording, rules, meteor or own)
+                alike = [p for p in scored if _type(p) == change_type]
+                part, _ = _measure(alike, wording, rules, meteor or own, images)
                 row |= {name: result.value for name, result in part.items()}
     return Scores(
         values={name: result.value for name, result in measured.items()},
@@ -149,10 +153,10 @@ def reference_ceiling(
 
 
 def _measure(
-    predictions: Sequence[Prediction], names: Iterable[str], protocol: Protocol, meteor: Meteor
+    predictions: Sequence[Prediction], names: Iterable[str], protocol: Protocol, meteor: Meteor, images: Path | None
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """What the metrics say, and why some say nothing."""
-    evaluation = Evaluation(predictions, meteor, protocol)
+    evaluation = Evaluation(predictions, meteor, protocol, images)
     measured: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
     for name in names:

@@ -1,0 +1,196 @@
+"""A report: one self-contained web page with the scores, plots, and a gallery of pairs with their captions."""
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from idc_eval.meteor import Meteor
+from idc_eval.metrics import FAST_METRICS, METRICS
+from idc_eval.prediction import Prediction, read_predictions
+from idc_eval.protocols import find_protocol
+from idc_eval.report_data import bar_charts, curve_panels, main_metric, metric_rows, outcomes, wording
+from idc_eval.report_gallery import Images, choose, shown_pair
+from idc_eval.score import Scores, reference_ceiling, score
+from idc_eval.targets import predictions_file
+
+_PAGE = Path(__file__).parent / "report.html"
+_Curves = TypeAdapter(dict[str, list[tuple[int, float]]])
+
+
+def report_folder(
+    target: Path,
+    *,
+    out: Path | None = None,
+    metrics: Sequence[str] = (),
+    protocol: str = "",
+    gallery: int = 200,
+    title: str = "",
+) -> tuple[Path, list[str]]:
+    """Score the predictions of a run and write their report.
+
+    Args:
+        target: A predictions file, or a folder with `predictions.jsonl` and, if there are any, `scores.json`,
+            `spec.json` and `curves.json`.
+        out: The page; by default `report.html` beside the predictions.
+        metrics: As for `score`; by default those of `scores.json`, or all but METEOR.
+        protocol: As for `score`; by default that of `scores.json`, or `plain`.
+        gallery: Most pairs in the gallery.
+        title: By default the name in `spec.json`, or that of the folder.
+
+    Returns:
+        The page, and what could not be shown.
+
+    Raises:
+        ValueError: A file is damaged, or a metric or protocol is unknown.
+        OSError: A file is not there or cannot be written.
+    """
+    file = predictions_file(target)
+    if not file.is_file():
+        raise FileNotFoundError(f"{str(target)!r} holds no {file.name}; give a run's folder or a predictions file")
+    out = out or file.with_name("report.html")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(out.parent)!r} to write {out.name} to; make it first")
+    predictions = read_predictions(file)
+    # A bare file may lie among files that are not about it.
+    known = {name: _json(file.with_name(f"{name}.json")) if target.is_dir() else None for name in ("scores", "spec")}
+    kept, spec = known["scores"] or {}, known["spec"]
+    names = list(metrics) or [name for name in (*kept.get("values", ()), *kept.get("skipped", ())) if name in METRICS]
+    protocol = protocol or kept.get("protocol", "plain")
+    with Meteor() as meteor:
+        scores = score(predictions, names or FAST_METRICS, protocol=protocol, meteor=meteor, images=file.parent)
+        ceiling = _ceiling(predictions, names or FAST_METRICS, protocol, meteor)
+    problems = write_report(
+        out,
+        predictions,
+        scores,
+        folder=file.parent,
+        title=title or (spec or {}).get("name") or (file.resolve().parent.name if target.is_dir() else file.stem),
+        ceiling=ceiling,
+        curves=_read_curves(file.with_name("curves.json")) if target.is_dir() else None,
+        spec=spec,
+        gallery=gallery,
+    )
+    return out, problems
+
+
+def write_report(
+    path: str | Path,
+    predictions: Sequence[Prediction],
+    scores: Scores,
+    *,
+    folder: str | Path,
+    title: str,
+    ceiling: Scores | None = None,
+    curves: Mapping[str, Sequence[tuple[int, float]]] | None = None,
+    spec: Mapping[str, Any] | None = None,
+    gallery: int = 200,
+) -> list[str]:
+    """Write a report: a page that loads nothing from elsewhere. The same input gives the same page.
+
+    Args:
+        path: The page; written whole or not at all.
+        predictions: What was scored.
+        scores: Their scores.
+        folder: What the names of their images are relative to.
+        title: Of the page.
+        ceiling: The score of the references against each other.
+        curves: Metric name, such as `train/loss`, to its values: step and value.
+        spec: What the run was made by, shown folded.
+        gallery: Most pairs in the gallery.
+
+    Returns:
+        What could not be shown, such as an image that is not there; the page says so too.
+
+    Raises:
+        ValueError: The scores are not those of the predictions.
+        OSError: The page cannot be written.
+    """
+    predictions, scores = _scored(predictions, scores)
+    rows, note = choose(predictions, scores, gallery)
+    images = Images(Path(folder))
+    became = outcomes(predictions, scores)
+    top = max((value for row in rows for line in predictions[row].change_map or [] for value in line), default=0.0)
+    pairs = [shown_pair(predictions[row], row, scores, became[row], images, top) for row in rows]
+    data = {
+        "title": title,
+        "protocol": scores.protocol,
+        "about": scores.details["about"],
+        "note": scores.details["note"],
+        "n": scores.n,
+        "versions": ", ".join([scores.tokenizer, *(f"{name} {number}" for name, number in scores.versions.items())]),
+        "main": main_metric(scores),
+        "metrics": metric_rows(scores, ceiling),
+        "ceiling": ceiling is not None,
+        "skipped": scores.skipped,
+        "outcomes": Counter(became),
+        "charts": bar_charts(predictions, scores),
+        "curves": curve_panels(curves or {}),
+        "wording": wording(predictions, scores),
+        "chosen": note,
+        "map_top": top,
+        "pairs": pairs,
+        "images": images.urls,
+        "problems": images.problems(),
+        "spec": json.dumps(spec, indent=2, ensure_ascii=False, default=str) if spec else "",
+    }
+    # A caption must not end the script that it stands in; ASCII alone keeps U+2028 and lone surrogates out.
+    text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    _write_whole(Path(path), _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text))
+    return data["problems"]
+
+
+def _scored(predictions: Sequence[Prediction], scores: Scores) -> tuple[list[Prediction], Scores]:
+    """The pairs that the protocol scores, and their values."""
+    rows = find_protocol(scores.protocol).chosen(predictions)
+    if len(rows) != scores.n or any(len(values) != len(predictions) for values in scores.per_example.values()):
+        raise ValueError(f"the scores are of {scores.n:,} pairs and the predictions of {len(rows):,}: score these")
+    per_example = {name: [values[row] for row in rows] for name, values in scores.per_example.items()}
+    return [predictions[row] for row in rows], dataclasses.replace(scores, per_example=per_example)
+
+
+def _ceiling(predictions: Sequence[Prediction], names: Sequence[str], protocol: str, meteor: Meteor) -> Scores | None:
+    try:
+        return reference_ceiling(predictions, names, protocol=protocol, meteor=meteor)
+    except ValueError:
+        return None  # there is one reference a pair: anything else has stopped the scoring before
+
+
+def _read_curves(path: Path) -> dict[str, list[tuple[int, float]]] | None:
+    if not path.is_file():
+        return None
+    try:
+        return _Curves.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: expected {{name: [[step, value], ...]}}; {where}: {first['msg']}") from error
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path}: expected one JSON object")
+    return record
+
+
+def _write_whole(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,247 @@
+"""What a report says of all pairs: the metric table, the bars, the curves, and how varied the captions are."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist, fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idc_eval.calibration import confidence
+from idc_eval.captions import tokenized
+from idc_eval.changed import claims_change
+from idc_eval.compare import interval
+from idc_eval.diagnostics import distinct
+from idc_eval.metrics import DIAGNOSTICS, METRICS
+from idc_eval.prediction import Prediction
+from idc_eval.score import Scores
+
+EXPLAINED = {
+    "bleu-1": "Words of the caption that a reference has too, with a penalty for short captions.",
+    "bleu-2": "As bleu-1, for runs of up to two words.",
+    "bleu-3": "As bleu-1, for runs of up to three words.",
+    "bleu-4": "As bleu-1, for runs of up to four words.",
+    "meteor": "Words aligned with a reference; stems, synonyms and paraphrases count.",
+    "rouge-l": "Longest sequence of words shared with a reference.",
+    "cider": "Runs of words shared with the references, rare ones weigh more; 1000 at most.",
+    "spice": "Objects, attributes and relations shared with the references.",
+    "bertscore": "Words as alike in meaning as a language model finds, held against the best reference.",
+    "clipscore": "How well the caption goes with the later image, by CLIP.",
+    "statement_accuracy": "Right kind of change, exactly the right object, right new value; any wording.",
+    "change_type_accuracy": "Right kind of change.",
+    "attribute_accuracy": "Changed pairs: right kind, and every attribute said is the changed object's.",
+    "false_alarm_rate": "Unchanged pairs whose caption claims a change.",
+    "miss_rate": "Changed pairs whose caption claims none.",
+    "hallucination_rate": "Captions that name a thing which neither image shows.",
+    "unsupported_attribute_rate": "Captions with a colour, size, material or shape that no reference has.",
+    "pointing_game": "Change maps that are highest on a box of the change.",
+    "coverage": "Part of the change map that lies in the boxes of the change.",
+    "swap_consistency": "Pairs whose captions in both orders of the images fit each other.",
+    "swapped_accuracy": "Statement accuracy with the images in the other order.",
+    "distinct-1": "Different words as a share of all words of the captions.",
+    "distinct-2": "Different word pairs as a share of all word pairs of the captions.",
+    "commonest_share": "Captions that are one and the same sentence.",
+    "calibration_error": "How far the confidence is from the share of right captions.",
+    "confidence_auroc": "How likely a right caption has more confidence than a wrong one; 50 is chance.",
+    "confidence_correlation": "Rank correlation of confidence with CIDEr; 0 is none.",
+}
+"""Every metric in one line, for people who do not know it."""
+
+_OVER_CORPUS = ("bleu-", "meteor")  # counts are added up before they are divided, so the value is no mean over pairs
+_DRAWS = 2_000
+_BINS = 5
+_MOST_TYPES = 16
+_MOST_POINTS = 300
+
+Group = tuple[str, list[int]]
+
+
+def main_metric(scores: Scores) -> str | None:
+    """The metric that pairs are ranked by: statement accuracy where it is known, else CIDEr, else the first one."""
+    return next(
+        (name for name in ("statement_accuracy", "cider", *scores.per_example) if name in scores.per_example), None
+    )
+
+
+def number(value: float | None) -> float | None:
+    """A number for JSON: None for NaN and infinities, which JSON does not have."""
+    return round(value, 6) if value is not None and math.isfinite(value) else None
+
+
+def metric_rows(scores: Scores, ceiling: Scores | None) -> list[dict[str, Any]]:
+    """The metric table: value, 95 % interval, ceiling and number of pairs of each metric."""
+    rows = []
+    for name, value in scores.values.items():
+        each = np.array(scores.per_example.get(name, []), float)
+        judged = each[~np.isnan(each)]
+        low = high = None
+        if len(judged) > 1 and not name.startswith(_OVER_CORPUS):
+            low, high = _wilson(judged) if _is_share(judged) else interval(judged.tolist(), draws=_DRAWS)
+        best = ceiling.values.get(name) if ceiling else None
+        rows.append(
+            {
+                "name": name,
+                "value": value,
+                "low": low,
+                "high": high,
+                "ceiling": best,
+                "count": scores.counts[name],
+                "about": EXPLAINED.get(name, ""),
+                "lower": METRICS[name].lower_is_better,
+                "diagnostic": name in DIAGNOSTICS,
+                "mean": number(float(judged.mean())) if len(judged) else None,
+            }
+        )
+    return rows
+
+
+def outcomes(predictions: Sequence[Prediction], scores: Scores) -> list[str]:
+    """What became of each pair: `right`, `wrong`, `false alarm`, `miss`, or `not judged`."""
+    judged = scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
+    return [_outcome(p, right) for p, right in zip(predictions, judged, strict=True)]
+
+
+def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[str, Any]]:
+    """Bars by change type, reference length, confidence and each kind of difficulty, for every metric.
+
+    Metrics are means over the pairs of a bar, also those that add up counts over the corpus in the table.
+    """
+    lengths = [fmean(len(text.split()) for text in p.references) for p in predictions]
+    names = sorted({name for p in predictions for name in p.difficulty})
+    charts = [
+        ("Change type", "", _by_type(predictions)),
+        ("Reference length", "words, mean of a pair's references", _binned(lengths)),
+        ("Confidence", "mean probability of a word of the caption", _binned([confidence(p) for p in predictions])),
+        *(
+            (
+                f"Difficulty: {name}",
+                "as the data set says",
+                _binned([p.difficulty.get(name, math.nan) for p in predictions]),
+            )
+            for name in names
+        ),
+    ]
+    return [
+        {"title": title, "about": about, "labels": [label for label, _ in groups], "metrics": _means(groups, scores)}
+        for title, about, groups in charts
+        if len(groups) > 1
+    ]
+
+
+def curve_panels(curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict[str, Any]]:
+    """Learning curves; those of one quantity share a panel, as `train/loss` and `val/loss` do."""
+    panels: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, points in curves.items():
+        finite = [(step, value) for step, value in sorted(points) if math.isfinite(value)]
+        stride = math.ceil(len(finite) / _MOST_POINTS) or 1
+        # Counted from the end, so that the last point is kept.
+        thin = finite[::-1][::stride][::-1]
+        if thin:
+            panels[name.rpartition("/")[2]].append({"name": name, "points": [[s, number(v)] for s, v in thin]})
+    return [{"title": title, "lines": lines} for title, lines in panels.items()]
+
+
+def wording(predictions: Sequence[Prediction], scores: Scores) -> dict[str, Any]:
+    """How varied the captions are, beside the first reference of each pair, and the commonest of them."""
+    words = tokenized(predictions)
+    columns = [words.hypotheses, [each[0] for each in words.references]]
+    table = [
+        ("different captions", "count", [len(set(column)) for column in columns]),
+        ("different words", "count", [len({word for text in column for word in text.split()}) for column in columns]),
+        ("distinct-1", "share", [number(distinct(column, 1).value) for column in columns]),
+        ("distinct-2", "share", [number(distinct(column, 2).value) for column in columns]),
+        ("words a caption", "mean", [number(fmean(len(text.split()) for text in column)) for column in columns]),
+    ]
+    main = main_metric(scores)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, text in enumerate(words.hypotheses):
+        rows[text].append(row)
+    frequent = [
+        {
+            "text": predictions[at[0]].hypothesis,
+            "count": len(at),
+            "mean": _spread(scores.per_example[main], at) if main else None,
+        }
+        for at in sorted(rows.values(), key=len, reverse=True)[:8]
+    ]
+    return {"table": table, "frequent": frequent}
+
+
+def _outcome(prediction: Prediction, right: float) -> str:
+    changed, kind = prediction.changed, change_type(prediction)
+    if changed is None and kind:
+        changed = kind != "none"
+    if right == 1:
+        return "right"
+    if changed is not None and claims_change(prediction.hypothesis) != changed:
+        return "miss" if changed else "false alarm"
+    if right == 0:
+        return "wrong"
+    return "right" if changed is False else "not judged"
+
+
+def change_type(prediction: Prediction) -> str | None:
+    """The kind of change, from the label or else from the scene's facts."""
+    return prediction.change_type or (prediction.truth or {}).get("change_type")
+
+
+def _by_type(predictions: Sequence[Prediction]) -> list[Group]:
+    types = [change_type(p) for p in predictions]
+    counts = Counter(each for each in types if each)
+    shown = sorted((each for each, _ in counts.most_common(_MOST_TYPES)), key=lambda each: (each == "none", each))
+    groups = [(kind, [row for row, each in enumerate(types) if each == kind]) for kind in shown]
+    if rest := [row for row, each in enumerate(types) if each and each not in shown]:
+        groups.append((f"{len(counts) - len(shown)} other types", rest))
+    return groups
+
+
+def _binned(values: Sequence[float]) -> list[Group]:
+    """Pairs in up to five bins of about equally many, by a number that each has or lacks (NaN)."""
+    known = np.array([(row, value) for row, value in enumerate(values) if math.isfinite(value)]).reshape(-1, 2)
+    if not len(known):
+        return []
+    bins = min(_BINS, max(2, len(known) // 10))
+    edges = np.unique(np.quantile(known[:, 1], np.linspace(0, 1, bins + 1)[1:-1]))
+    which = np.searchsorted(edges, known[:, 1], side="left")
+    groups = []
+    for at in np.unique(which):
+        part = known[which == at]
+        low, high = (f"{end:.3g}" for end in (part[:, 1].min(), part[:, 1].max()))
+        groups.append((low if low == high else f"{low} to {high}", part[:, 0].astype(int).tolist()))
+    return groups
+
+
+def _means(groups: Sequence[Group], scores: Scores) -> dict[str, list[Any]]:
+    return {name: [_spread(values, rows) for _, rows in groups] for name, values in scores.per_example.items()}
+
+
+def _spread(values: Sequence[float], rows: Sequence[int]) -> list[float | None] | None:
+    """Mean, 95 % interval and number of the judged pairs among some rows; None if there is none.
+
+    The normal interval, since a bootstrap of every bar of every metric takes minutes; shares have Wilson's.
+    """
+    judged = np.array([values[row] for row in rows], float)
+    judged = judged[~np.isnan(judged)]
+    if not len(judged):
+        return None
+    mean, low, high = float(judged.mean()), None, None
+    if _is_share(judged):
+        low, high = _wilson(judged)
+    elif len(judged) > 1:
+        half = NormalDist().inv_cdf(0.975) * float(judged.std(ddof=1)) / math.sqrt(len(judged))
+        low, high = max(mean - half, 0.0), mean + half
+    return [number(mean), number(low), number(high), len(judged)]
+
+
+def _is_share(judged: NDArray[np.float64]) -> bool:
+    return bool(np.isin(judged, (0.0, 1.0)).all())
+
+
+def _wilson(judged: NDArray[np.float64]) -> tuple[float, float]:
+    """Wilson's interval of a share; a bootstrap would be sure of 0 % and of 100 %."""
+    total, share, z = len(judged), float(judged.mean()), NormalDist().inv_cdf(0.975)
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z * math.sqrt((share * (1 - share) + z * z / (4 * total)) / total) / (1 + z * z / total)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
