@@ -2,24 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from idc_eval.rating.commands import agreement_command, rate_command
 from idc_eval.targets import Target, predictions_file, recorded_protocol
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from idc_eval.compare import Difference
-    from idc_eval.score import Scores
-    from idc_eval.seeds import Aggregate
 
 
 class UserError(click.ClickException):
     """A mistake of the person who typed the command: one line on stderr, exit code 2."""
 
     exit_code = 2
+
+
+def _names(given: tuple[str, ...]) -> list[str]:
+    return [name.strip() for part in given for name in part.split(",")]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,8 +39,15 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else; values 0..1 (CIDEr 0..10).")
 @click.option("--ceiling", is_flag=True, help="Also score one reference of each pair against its other references.")
 @click.option("--by-type", is_flag=True, help="Also show accuracies and rates by change type (JSON always has them).")
+@click.option("--by-difficulty", is_flag=True, help="And for each fifth of the pairs by what makes them hard.")
 def score_command(
-    file: Path, metrics: tuple[str, ...], protocol: str, as_json: bool, ceiling: bool, by_type: bool
+    file: Path,
+    metrics: tuple[str, ...],
+    protocol: str,
+    as_json: bool,
+    ceiling: bool,
+    by_type: bool,
+    by_difficulty: bool,
 ) -> None:
     """Score FILE, a predictions file: one JSON object per line.
 
@@ -65,8 +69,9 @@ def score_command(
     from idc_eval.metrics import FAST_METRICS
     from idc_eval.prediction import read_predictions
     from idc_eval.score import reference_ceiling, score
+    from idc_eval.tables import print_scores
 
-    names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
+    names = _names(metrics) or list(FAST_METRICS)
     try:
         with Meteor() as meteor:
             file = predictions_file(file)
@@ -79,7 +84,7 @@ def score_command(
         report = scores.summary() | ({"ceiling": best.summary()} if best else {})
         click.echo(json.dumps(report, indent=2))
     else:
-        _print_tables(scores, best, by_type)
+        print_scores(scores, best, by_type=by_type, by_difficulty=by_difficulty)
 
 
 @main.command("compare")
@@ -114,8 +119,9 @@ def compare_command(
     from idc_eval.metrics import FAST_METRICS
     from idc_eval.prediction import read_predictions
     from idc_eval.protocols import same_protocol
+    from idc_eval.tables import print_differences
 
-    names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
+    names = _names(metrics) or list(FAST_METRICS)
     try:
         if not protocol:
             protocol, theirs = (recorded_protocol(target) for target in (first, second))
@@ -130,7 +136,7 @@ def compare_command(
         names = {"first": str(first), "second": str(second), "protocol": protocol}
         click.echo(json.dumps({**names, "draws": draws, "metrics": rows}, indent=2))
     else:
-        _print_differences(found, f"{second} against {first}, protocol {protocol}")
+        print_differences(found, f"{second} against {first}, protocol {protocol}")
 
 
 @main.command("seeds")
@@ -152,8 +158,9 @@ def seeds_command(runs: tuple[Path, ...], metrics: tuple[str, ...], protocol: st
     from idc_eval.prediction import read_predictions
     from idc_eval.score import score
     from idc_eval.seeds import aggregate
+    from idc_eval.tables import print_aggregates
 
-    names = [name.strip() for part in metrics for name in part.split(",")] or list(FAST_METRICS)
+    names = _names(metrics) or list(FAST_METRICS)
     try:
         with Meteor() as meteor:
             scores = [
@@ -172,24 +179,7 @@ def seeds_command(runs: tuple[Path, ...], metrics: tuple[str, ...], protocol: st
         rows = [asdict(each) for each in found]
         click.echo(json.dumps({"runs": [*map(str, runs)], "protocol": scores[0].protocol, "metrics": rows}, indent=2))
     else:
-        _print_aggregates(found, scores)
-
-
-def _print_aggregates(found: "list[Aggregate]", scores: "list[Scores]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{len(scores)} runs, {scores[0].n:,} pairs, protocol {scores[0].protocol}, values x 100"
-    table = Table(title=title)
-    for heading in ("metric", "mean", "deviation", "95 % interval", "lowest", "highest"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for each in found:
-        spread = ("-", "-")
-        if each.deviation is not None and each.low is not None and each.high is not None:
-            spread = (f"{100 * each.deviation:.1f}", f"{100 * each.low:.1f} to {100 * each.high:.1f}")
-        ends = (f"{100 * min(each.values):.1f}", f"{100 * max(each.values):.1f}")
-        table.add_row(each.metric, f"{100 * each.mean:.1f}", *spread, *ends)
-    Console().print(table)
+        print_aggregates(found, scores)
 
 
 @main.command("report")
@@ -214,7 +204,7 @@ def report_command(
     """  # noqa: D301 - click reads the \b
     from idc_eval.report import report_folder
 
-    names = [name.strip() for part in metrics for name in part.split(",")]
+    names = _names(metrics)
     try:
         page, problems = report_folder(target, out=out, metrics=names, protocol=protocol, gallery=num, title=title)
     except (ValueError, OSError) as error:
@@ -227,83 +217,10 @@ def report_command(
 @main.command("protocols")
 def protocols_command() -> None:
     """List the protocols: what is scored, and how."""
-    from rich.console import Console
-    from rich.table import Table
+    from idc_eval.tables import print_protocols
 
-    from idc_eval.protocols import PROTOCOLS
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("protocol", "what is scored", "published pairs"):
-        table.add_column(heading, justify="right" if "pairs" in heading else "left")
-    for protocol in PROTOCOLS.values():
-        table.add_row(protocol.name, protocol.about, f"{protocol.published:,}" if protocol.published else "")
-    Console().print(table)
+    print_protocols()
 
 
-def _print_differences(found: "list[Difference]", title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from idc_eval.metrics import METRICS
-
-    pairs = max((each.pairs for each in found), default=0)
-    table = Table(title=f"{title}: {pairs:,} pairs, values x 100")
-    for heading in ("metric", "first", "second", "difference", "95 % interval", "p", "pairs needed", ""):
-        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
-    for each in found:
-        sign = -1 if METRICS[each.metric].lower_is_better else 1
-        sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
-        table.add_row(
-            each.metric if each.pairs == pairs else f"{each.metric} ({each.pairs:,} pairs)",
-            f"{100 * each.first:.1f}",
-            f"{100 * each.second:.1f}",
-            f"{100 * each.value:+.1f}",
-            f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
-            f"{each.p:.4f}",
-            "-" if each.needed is None else f"{each.needed:,}",
-            sure,
-        )
-    Console().print(table)
-
-
-def _print_tables(scores: "Scores", ceiling: "Scores | None", by_type: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title=f"{scores.n} examples, protocol {scores.protocol}, values x 100")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("examples", justify="right")
-    if ceiling:
-        table.add_column("one reference against the others", justify="right")
-        table.add_column("examples", justify="right")
-    for name, value in scores.values.items():
-        row = [name, f"{100 * value:.1f}", str(scores.counts[name])]
-        if ceiling and name in ceiling.values:
-            row += [f"{100 * ceiling.values[name]:.1f}", str(ceiling.counts[name])]
-        table.add_row(*row)
-    console.print(table)
-    for reason in dict.fromkeys(scores.skipped.values()):
-        names = ", ".join(name for name, why in scores.skipped.items() if why == reason)
-        console.print(f"skipped {names}: {reason}", highlight=False)
-    if by_type:
-        console.print(_type_table(scores) if scores.by_type else "by type: no example carries `change_type` or `truth`")
-    if scores.details["note"]:
-        console.print(f"note: {scores.details['note']}", style="yellow", highlight=False)
-    versions = ", ".join(f"{library} {number}" for library, number in scores.versions.items())
-    console.print(f"{scores.tokenizer}; {versions}", style="dim", highlight=False)
-
-
-def _type_table(scores: "Scores") -> "Table":
-    from rich.table import Table
-
-    names = list(dict.fromkeys(name for row in scores.by_type.values() for name in row if name != "n"))
-    table = Table("type", title="By change type, values x 100")
-    for name in ("examples", *names):
-        words = name.split("_")  # a long heading wraps between its words
-        table.add_column(" ".join(words), justify="right", min_width=max(map(len, words)))
-    for change_type, row in scores.by_type.items():
-        values = [f"{100 * row[name]:.1f}" if name in row else "-" for name in names]
-        table.add_row(change_type, str(int(row["n"])), *values)
-    return table
+main.add_command(rate_command)
+main.add_command(agreement_command)

@@ -14,6 +14,7 @@ from idc_eval.captions import tokenized
 from idc_eval.changed import claims_change
 from idc_eval.compare import interval
 from idc_eval.diagnostics import distinct
+from idc_eval.groups import Group, binned
 from idc_eval.metrics import DIAGNOSTICS, METRICS
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores
@@ -51,11 +52,8 @@ EXPLAINED = {
 
 _OVER_CORPUS = ("bleu-", "meteor")  # counts are added up before they are divided, so the value is no mean over pairs
 _DRAWS = 2_000
-_BINS = 5
 _MOST_TYPES = 16
 _MOST_POINTS = 300
-
-Group = tuple[str, list[int]]
 
 
 def main_metric(scores: Scores) -> str | None:
@@ -112,13 +110,13 @@ def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[s
     names = sorted({name for p in predictions for name in p.difficulty})
     charts = [
         ("Change type", "", _by_type(predictions)),
-        ("Reference length", "words, mean of a pair's references", _binned(lengths)),
-        ("Confidence", "mean probability of a word of the caption", _binned([confidence(p) for p in predictions])),
+        ("Reference length", "words, mean of a pair's references", binned(lengths)),
+        ("Confidence", "mean probability of a word of the caption", binned([confidence(p) for p in predictions])),
         *(
             (
                 f"Difficulty: {name}",
                 "as the data set says",
-                _binned([p.difficulty.get(name, math.nan) for p in predictions]),
+                binned([p.difficulty.get(name, math.nan) for p in predictions]),
             )
             for name in names
         ),
@@ -194,22 +192,6 @@ def _by_type(predictions: Sequence[Prediction]) -> list[Group]:
     groups = [(kind, [row for row, each in enumerate(types) if each == kind]) for kind in shown]
     if rest := [row for row, each in enumerate(types) if each and each not in shown]:
         groups.append((f"{len(counts) - len(shown)} other types", rest))
-    return groups
-
-
-def _binned(values: Sequence[float]) -> list[Group]:
-    """Pairs in up to five bins of about equally many, by a number that each has or lacks (NaN)."""
-    known = np.array([(row, value) for row, value in enumerate(values) if math.isfinite(value)]).reshape(-1, 2)
-    if not len(known):
-        return []
-    bins = min(_BINS, max(2, len(known) // 10))
-    edges = np.unique(np.quantile(known[:, 1], np.linspace(0, 1, bins + 1)[1:-1]))
-    which = np.searchsorted(edges, known[:, 1], side="left")
-    groups = []
-    for at in np.unique(which):
-        part = known[which == at]
-        low, high = (f"{end:.3g}" for end in (part[:, 1].min(), part[:, 1].max()))
-        groups.append((low if low == high else f"{low} to {high}", part[:, 0].astype(int).tolist()))
     return groups
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from idc_eval.groups import Group, binned
 from idc_eval.measured import Measured, average
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import FAST_METRICS, METRICS, Evaluation, metric_names
@@ -27,6 +28,7 @@ class Scores:
         n: How many examples were scored.
         by_type: Change type to its number of examples `n` and the accuracies and rates over these alone; under a
             protocol that goes by type also the caption metrics, with IDF of their own.
+        by_difficulty: What makes pairs hard to a table like that, one row for each fifth of the pairs by that number.
         per_example: Metric name to its value for each prediction that was given, in their order: NaN where it was not
             judged or is not in the protocol's subset (see `Measured`). Without the metrics that single examples have
             no value of.
@@ -41,6 +43,7 @@ class Scores:
     skipped: dict[str, str]
     n: int
     by_type: dict[str, dict[str, float]]
+    by_difficulty: dict[str, dict[str, dict[str, float]]]
     per_example: dict[str, list[float]]
     protocol: str
     details: dict[str, Any]
@@ -106,6 +109,10 @@ def score(
         skipped=skipped,
         n=len(scored),
         by_type=by_type,
+        by_difficulty={
+            name: _rows(binned([p.difficulty.get(name, math.nan) for p in scored]), judged)
+            for name in sorted({name for p in scored for name in p.difficulty})
+        },
         per_example={
             name: _spread(result.per_example, rows, len(predictions))
             for name, result in measured.items()
@@ -183,12 +190,17 @@ def _type(prediction: Prediction) -> str | None:
 
 def _by_type(predictions: Sequence[Prediction], judged: dict[str, Measured]) -> dict[str, dict[str, float]]:
     types = [_type(p) for p in predictions]
+    kinds = sorted({each for each in types if each})
+    return _rows([(kind, [row for row, each in enumerate(types) if each == kind]) for kind in kinds], judged)
+
+
+def _rows(groups: Sequence[Group], judged: dict[str, Measured]) -> dict[str, dict[str, float]]:
+    """For each group its number of examples, and the means of what judges them."""
     table: dict[str, dict[str, float]] = {}
-    for change_type in sorted({each for each in types if each}):
-        rows = [row for row, each in enumerate(types) if each == change_type]
-        table[change_type] = {"n": len(rows)}
+    for label, rows in groups:
+        table[label] = {"n": len(rows)}
         for name, result in judged.items():
             part = average([result.per_example[row] for row in rows])
             if part.count:
-                table[change_type][name] = part.value
+                table[label][name] = part.value
     return table

@@ -1,0 +1,103 @@
+"""What `idc-eval` prints."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from idc_eval.compare import Difference
+from idc_eval.metrics import METRICS
+from idc_eval.protocols import PROTOCOLS
+from idc_eval.score import Scores
+from idc_eval.seeds import Aggregate
+
+
+def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_difficulty: bool) -> None:
+    """Print the table of scores, what was skipped, and what it was computed by."""
+    console = Console()
+    table = Table(title=f"{scores.n} examples, protocol {scores.protocol}, values x 100")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("examples", justify="right")
+    if ceiling:
+        table.add_column("one reference against the others", justify="right")
+        table.add_column("examples", justify="right")
+    for name, value in scores.values.items():
+        row = [name, f"{100 * value:.1f}", str(scores.counts[name])]
+        if ceiling and name in ceiling.values:
+            row += [f"{100 * ceiling.values[name]:.1f}", str(ceiling.counts[name])]
+        table.add_row(*row)
+    console.print(table)
+    for reason in dict.fromkeys(scores.skipped.values()):
+        names = ", ".join(name for name, why in scores.skipped.items() if why == reason)
+        console.print(f"skipped {names}: {reason}", highlight=False)
+    if by_type:
+        missing = "by type: no example carries `change_type` or `truth`"
+        console.print(_groups("change type", scores.by_type) if scores.by_type else missing)
+    if by_difficulty and not scores.by_difficulty:
+        console.print("by difficulty: no example carries `difficulty`")
+    for name, rows in scores.by_difficulty.items() if by_difficulty else ():
+        console.print(_groups(name, rows))
+    if scores.details["note"]:
+        console.print(f"note: {scores.details['note']}", style="yellow", highlight=False)
+    versions = ", ".join(f"{library} {number}" for library, number in scores.versions.items())
+    console.print(f"{scores.tokenizer}; {versions}", style="dim", highlight=False)
+
+
+def print_differences(found: Sequence[Difference], title: str) -> None:
+    """Print what two systems differ in."""
+    pairs = max((each.pairs for each in found), default=0)
+    table = Table(title=f"{title}: {pairs:,} pairs, values x 100")
+    for heading in ("metric", "first", "second", "difference", "95 % interval", "p", "pairs needed", ""):
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+    for each in found:
+        sign = -1 if METRICS[each.metric].lower_is_better else 1
+        sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
+        table.add_row(
+            each.metric if each.pairs == pairs else f"{each.metric} ({each.pairs:,} pairs)",
+            f"{100 * each.first:.1f}",
+            f"{100 * each.second:.1f}",
+            f"{100 * each.value:+.1f}",
+            f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            f"{each.p:.4f}",
+            "-" if each.needed is None else f"{each.needed:,}",
+            sure,
+        )
+    Console().print(table)
+
+
+def print_aggregates(found: Sequence[Aggregate], scores: Sequence[Scores]) -> None:
+    """Print each metric over several seeds."""
+    title = f"{len(scores)} runs, {scores[0].n:,} pairs, protocol {scores[0].protocol}, values x 100"
+    table = Table(title=title)
+    for heading in ("metric", "mean", "deviation", "95 % interval", "lowest", "highest"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for each in found:
+        spread = ("-", "-")
+        if each.deviation is not None and each.low is not None and each.high is not None:
+            spread = (f"{100 * each.deviation:.1f}", f"{100 * each.low:.1f} to {100 * each.high:.1f}")
+        ends = (f"{100 * min(each.values):.1f}", f"{100 * max(each.values):.1f}")
+        table.add_row(each.metric, f"{100 * each.mean:.1f}", *spread, *ends)
+    Console().print(table)
+
+
+def print_protocols() -> None:
+    """Print every protocol in one line."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("protocol", "what is scored", "published pairs"):
+        table.add_column(heading, justify="right" if "pairs" in heading else "left")
+    for protocol in PROTOCOLS.values():
+        table.add_row(protocol.name, protocol.about, f"{protocol.published:,}" if protocol.published else "")
+    Console().print(table)
+
+
+def _groups(by: str, groups: Mapping[str, Mapping[str, float]]) -> Table:
+    """A column for each group: there are fewer of them than metrics."""
+    table = Table(title=f"By {by.replace('_', ' ')}, values x 100")
+    table.add_column("metric", no_wrap=True)
+    for group in groups:
+        table.add_column(group, justify="right")
+    table.add_row("examples", *(f"{int(row['n']):,}" for row in groups.values()))
+    for name in dict.fromkeys(name for row in groups.values() for name in row if name != "n"):
+        table.add_row(name, *(f"{100 * row[name]:.1f}" if name in row else "-" for row in groups.values()))
+    return table
