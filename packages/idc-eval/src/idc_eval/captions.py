@@ -1,11 +1,19 @@
-"""BLEU, ROUGE-L and CIDEr of tokenised captions, computed by pycocoevalcap."""
+"""BLEU, ROUGE-L and CIDEr of tokenised captions: the values of pycocoevalcap, at a fraction of its time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from idc_eval.measured import Measured
+import numpy as np
+
+from idc_eval.cider import Cider
+from idc_eval.measured import Measured, average
+from idc_eval.ngrams import ORDERS, Floats, NGrams
 from idc_eval.prediction import Prediction
 from idc_eval.ptb import tokenize
+
+_TINY, _SMALL = 1e-15, 1e-9  # pycocoevalcap's, against division by zero in BLEU
+_BETA = 1.2  # of ROUGE-L: how much more recall counts than precision
 
 
 @dataclass(frozen=True)
@@ -14,10 +22,6 @@ class Captions:
 
     hypotheses: list[str]
     references: list[list[str]]
-
-    def as_coco(self) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-        """References and hypotheses as pycocoevalcap takes them."""
-        return dict(enumerate(self.references)), {k: [caption] for k, caption in enumerate(self.hypotheses)}
 
 
 def tokenized(predictions: Sequence[Prediction]) -> Captions:
@@ -36,10 +40,38 @@ def bleu(captions: Captions) -> list[Measured]:
     Source: Papineni et al., "BLEU", ACL 2002. Example values are smoothed by 1e-15 / 1e-9, so they are never quite 0
     or 1.
     """
-    from pycocoevalcap.bleu.bleu import Bleu
+    sums = bleu_sums(captions)
+    corpus, each = bleu_values(sums.sum(0)), bleu_values(sums)
+    return [Measured(float(corpus[order]), each[:, order].tolist()) for order in range(ORDERS)]
 
-    values, per_example = Bleu(4).compute_score(*captions.as_coco(), verbose=0)
-    return [Measured(float(value), list(map(float, each))) for value, each in zip(values, per_example, strict=True)]
+
+def bleu_sums(captions: Captions) -> Floats:
+    """What BLEU adds up over examples, `n 10`.
+
+    Columns: for each order how many n-grams the hypothesis has, and how many of them are right; the words of the
+    hypothesis; the words of the reference that is closest to it in length, of the shorter one if two are.
+    """
+    sizes = [len(each) for each in captions.references]
+    hypothesis = np.repeat(np.arange(len(sizes)), sizes)  # of each reference
+    own, theirs = NGrams().count(captions.hypotheses, list(chain.from_iterable(captions.references)))
+    rows, shared = theirs.rows_in(own, hypothesis)
+    allowed = np.zeros_like(own.times)
+    np.maximum.at(allowed, rows[shared], theirs.times[shared])
+    said = np.maximum(own.lengths[:, None] - np.arange(ORDERS), 0)
+    right = own.sums(np.minimum(own.times, allowed))
+    apart = np.abs(theirs.lengths - own.lengths[hypothesis])
+    # Sorted by example, then by how far apart the lengths are, then by length: the first of each example is closest.
+    order = np.lexsort((theirs.lengths, apart, hypothesis))
+    closest = theirs.lengths[order[np.cumsum([0, *sizes[:-1]])]]
+    return np.column_stack([said, right, own.lengths, closest]).astype(float)
+
+
+def bleu_values(sums: Floats) -> Floats:
+    """BLEU-1 to BLEU-4, `... 4`, of such sums, `... 10`."""
+    precisions = (sums[..., ORDERS : 2 * ORDERS] + _TINY) / (sums[..., :ORDERS] + _SMALL)
+    ratio = (sums[..., -2] + _TINY) / (sums[..., -1] + _SMALL)
+    brevity = np.exp(np.minimum(1 - 1 / ratio, 0))
+    return precisions.cumprod(-1) ** (1 / np.arange(1, ORDERS + 1)) * brevity[..., None]
 
 
 def rouge_l(captions: Captions) -> Measured:
@@ -47,13 +79,10 @@ def rouge_l(captions: Captions) -> Measured:
 
     Source: Lin, "ROUGE", 2004. Best precision and best recall may come from different references.
     """
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    value, per_example = Rouge().compute_score(*captions.as_coco())
-    return Measured(float(value), list(map(float, per_example)))
+    return average([_rouge_l(*both) for both in zip(captions.hypotheses, captions.references, strict=True)])
 
 
-def cider(captions: Captions) -> Measured:
+def cider(captions: Captions, idf: Sequence[Sequence[str]] | None = None) -> Measured:
     """CIDEr-D, 0..10; 10 only where all references of an example are one sentence and the hypothesis repeats it.
 
     Words weigh by how few examples' references hold them, so a value depends on the set that is scored: compare
@@ -61,8 +90,42 @@ def cider(captions: Captions) -> Measured:
     hence a single example always scores 0.
 
     Source: Vedantam et al., "CIDEr", CVPR 2015 (the D variant, called CIDEr by pycocoevalcap and the field).
-    """
-    from pycocoevalcap.cider.cider import Cider
 
-    value, per_example = Cider().compute_score(*captions.as_coco())
-    return Measured(float(value), list(map(float, per_example)))
+    Args:
+        captions: What to score.
+        idf: Other references to weigh words by, for each of their examples a list of tokenised ones, such as those of
+            a whole test set where only a part is scored; by default those of `captions`.
+    """
+    weighed = Cider(captions.references if idf is None else idf)
+    return average(weighed.score(captions.hypotheses, captions.references).tolist())
+
+
+def _rouge_l(hypothesis: str, references: Sequence[str]) -> float:
+    words = hypothesis.split(" ")  # an empty caption is one empty word, as with pycocoevalcap
+    where: dict[str, int] = {}
+    for place, word in enumerate(words):
+        where[word] = where.get(word, 0) | 1 << place
+    precision = recall = 0.0
+    for reference in references:
+        others = reference.split(" ")
+        common = _common_subsequence(where, len(words), others)
+        precision, recall = max(precision, common / len(words)), max(recall, common / len(others))
+    return (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision) if precision else 0.0
+
+
+def _common_subsequence(where: dict[str, int], length: int, words: Sequence[str]) -> int:
+    """Length of the longest common subsequence, by one addition of big integers for each word.
+
+    Source: Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004.
+
+    Args:
+        where: The one caption: each of its words with its places as bits.
+        length: How many places there are.
+        words: The other caption.
+    """
+    full = (1 << length) - 1
+    open_places = full
+    for word in words:
+        matches = open_places & where.get(word, 0)
+        open_places = (open_places + matches) | (open_places - matches)
+    return length - (open_places & full).bit_count()
