@@ -39,7 +39,7 @@ _VOCABULARY_PAIRS = 5_000
 """How many pairs of an endless reader the vocabulary is made from."""
 
 _GALLERY = 200
-"""How many pairs of the test split keep their images, for the report."""
+"""How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
 
 
 @dataclass(frozen=True)
@@ -213,25 +213,26 @@ def _log_files(
         "train/loss": [(int(step), value) for step, value in progress.losses],
         f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
     }
+    # The same pairs in every run, and drawn at random: people rate them, and the worst and the best, which the report
+    # adds, would mislead.
+    sample = sorted(random.Random(0).sample(range(len(predictions)), min(_GALLERY, len(predictions))))
+    write_predictions(folder / "predictions.jsonl", pictures.keep_images(folder, data.test, predictions, sample))
     rows, _ = choose(predictions, scores, _GALLERY)
-    predictions = pictures.keep_images(folder, data.test, predictions, rows)
-    write_predictions(folder / "predictions.jsonl", predictions)
+    with tempfile.TemporaryDirectory() as name:
+        write_report(
+            folder / "report.html",
+            pictures.keep_images(Path(name), data.test, predictions, sorted({*rows, *sample})),
+            scores,
+            folder=name,
+            title=spec.name,
+            ceiling=ceiling,
+            curves=curves,
+            spec=spec.completed(),
+            gallery=_GALLERY,
+        )
     (folder / "spec.json").write_text(json.dumps(spec.completed(), indent=2))
     (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
     (folder / "curves.json").write_text(json.dumps(curves))
-    report = folder / "report.html"
-    completed = spec.completed()
-    write_report(
-        report,
-        predictions,
-        scores,
-        folder=folder,
-        title=spec.name,
-        ceiling=ceiling,
-        curves=curves,
-        spec=completed,
-        gallery=_GALLERY,
-    )
     right = [
         None if math.isnan(value) else value
         for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))

@@ -1,0 +1,95 @@
+"""What people said of captions, in MLflow: beside the scores of the runs that wrote them, judgement by judgement."""
+
+import re
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from idc_eval.rating.export import Assessment, assessments, summary
+from idc_eval.rating.store import Ratings
+
+from idc_run.track import MlflowTracker, connect
+
+EXPERIMENT = "human rating"
+
+
+def record(path: Path) -> str:
+    """Log a study: a run with its numbers and the file of ratings, a trace with people's feedback for each caption.
+
+    The numbers of a system also go to the run that wrote its predictions, if MLflow has it. Logged again, a study is a
+    new run; the traces of the old one stay with it.
+
+    Args:
+        path: The file of ratings.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        ValueError: Nobody has answered anything yet.
+    """
+    with Ratings(path) as study:
+        settings, files = study.settings, study.files
+        captions = {name: {p.id: p for p in study.predictions(name)} for name in settings.systems}
+    numbers, judged = summary(path), assessments(path)
+    mlflow = connect()
+    tracker = MlflowTracker(EXPERIMENT)
+    params = {"mode": settings.mode, "num": settings.num, "seed": settings.seed, "systems": ", ".join(captions)}
+    run = tracker.begin(path.stem, params, {"idc.kind": "rating"}, {})
+    try:
+        tracker.metrics(numbers, 0)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            # Not by copying the file: its last answers may lie in a journal beside it.
+            with closing(sqlite3.connect(path)) as given, closing(sqlite3.connect(copy)) as kept:
+                given.backup(kept)
+            tracker.artifact(copy)
+        mlflow.log_table(_columns(judged), "assessments.json")
+        traces = _traces(mlflow, judged, captions)
+    except BaseException:
+        tracker.end("FAILED")
+        raise
+    tracker.end()
+    told = [name for name, file in files.items() if _beside_its_scores(mlflow, path, name, file)]
+    own = f", and the runs of {', '.join(told)}" if told else ""
+    return f"MLflow has it: run {run} of the experiment {EXPERIMENT!r} with {traces:,} traces{own}"
+
+
+def _columns(judged: list[Assessment]) -> dict[str, list[Any]]:
+    rows = [asdict(each) for each in judged]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _traces(mlflow: Any, judged: list[Assessment], captions: dict[str, dict[str, Any]]) -> int:
+    """A trace for each caption, with what people say as feedback; how many there are."""
+    from mlflow.entities import AssessmentSource
+
+    traces: dict[tuple[str, str], str] = {}
+    for system, pair in dict.fromkeys((each.system, each.item) for each in judged):
+        said = captions[system][pair]
+        with mlflow.start_span(name=f"{system}: {pair}") as span:
+            span.set_inputs({"pair": pair, "references": said.references})
+            span.set_outputs({"caption": said.hypothesis})
+        traces[system, pair] = span.trace_id
+    mlflow.flush_trace_async_logging()  # feedback needs a trace that has arrived
+    for each in judged:
+        source = AssessmentSource(source_type="HUMAN", source_id=each.rater)
+        trace = traces[each.system, each.item]
+        mlflow.log_feedback(trace_id=trace, name=each.question, value=each.value, source=source)
+    return len(traces)
+
+
+def _beside_its_scores(mlflow: Any, path: Path, system: str, file: str) -> bool:
+    """Tell the run that wrote the predictions what people said of them."""
+    for run in re.findall(r"[0-9a-f]{32}", file):
+        try:
+            mlflow.get_run(run)
+        except mlflow.exceptions.MlflowException:
+            continue
+        for name, value in summary(path, system).items():
+            mlflow.MlflowClient().log_metric(run, name, value)
+        return True
+    return False
