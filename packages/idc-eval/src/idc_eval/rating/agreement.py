@@ -1,0 +1,245 @@
+"""What came out of a study: how far raters agree, which system is better, and which metric says what people say.
+
+Pairs of images are the unit that is drawn: an interval is about other pairs, with the same raters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+
+import numpy as np
+from scipy.stats import binomtest
+
+from idc_eval.compare import interval
+from idc_eval.rating.judged import Answer, Rater, means, read_answers
+from idc_eval.rating.measures import Alpha, Correlation, alpha, correlation, holm, sign_flips
+from idc_eval.rating.store import Ratings
+from idc_eval.score import score
+
+METRICS = ("bleu-4", "rouge-l", "cider", "statement_accuracy")
+"""Held against people by default; those that the predictions cannot give are left out."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What people say of a system; `low` and `high` are the 95 % bootstrap interval, None for one pair."""
+
+    question: str
+    system: str
+    value: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Second system minus first, over the pairs where both were judged; `p_holm` allows for several contrasts."""
+
+    question: str
+    first: str
+    second: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Who is preferred.
+
+    Attributes:
+        first: A system.
+        second: The other one.
+        wins: The part of answers for the first, for neither, and for the second: the mean over pairs.
+        low: Of the 95 % interval of the first and the second part.
+        high: Likewise.
+        pairs: How many more raters prefer the first, as many on both sides, how many the second.
+        p: Of a sign test over pairs.
+        same: The part of all pairs that both say the same of, and that were not asked.
+        left: How often the sentence on the left was chosen, of `decided` choices.
+        decided: Choices for one of both.
+    """
+
+    first: str
+    second: str
+    wins: tuple[float, float, float]
+    low: tuple[float | None, float | None]
+    high: tuple[float | None, float | None]
+    pairs: tuple[int, int, int]
+    p: float
+    same: float
+    left: int
+    decided: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The outcome of a study.
+
+    Attributes:
+        raters: All, also those whose answers do not count.
+        judgements: How many answers count.
+        alphas: By question.
+        means: Of each system on each question, under `scale`.
+        contrasts: Of each two systems, under `scale`.
+        preference: Under `prefer`.
+        correlations: By question and metric.
+        notes: What could not be computed, and why.
+    """
+
+    raters: list[Rater]
+    judgements: int
+    alphas: dict[str, Alpha]
+    means: list[Mean]
+    contrasts: list[Contrast]
+    preference: Preference | None
+    correlations: dict[str, dict[str, Correlation]]
+    notes: list[str]
+
+
+def agreement(
+    ratings: Ratings,
+    metrics: Sequence[str] = METRICS,
+    *,
+    passing: float = 0.5,
+    keep_all: bool = False,
+    draws: int = 1_000,
+    seed: int = 0,
+) -> Agreement:
+    """Evaluate a study.
+
+    Args:
+        ratings: The study.
+        metrics: To hold against people, see `idc_eval.score`; none is fine.
+        passing: The part of attention checks that a rater must pass.
+        keep_all: Count raters who did not, too.
+        draws: Of each bootstrap.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: Nobody has answered, or no answer counts, or a metric is unknown.
+    """
+    raters, answers = read_answers(ratings, passing=passing, keep_all=keep_all)
+    by_question = {name: [a for a in answers if a.question == name] for name in ratings.questions}
+    by_question = {name: given for name, given in by_question.items() if given}
+    alphas = {
+        name: alpha(_by_item(given), ratings.questions[name].level, draws=draws, seed=seed)
+        for name, given in by_question.items()
+    }
+    notes = [f"alpha of {name}: {found.note}" for name, found in alphas.items() if found.note]
+    prefer = ratings.settings.mode == "prefer"
+    names = list(ratings.settings.systems)
+    found_means, contrasts, preference = [], [], None
+    if prefer:
+        preference = _preference(names, answers, ratings.same)
+    else:
+        for question, given in by_question.items():
+            found_means += [found for name in names if (found := _mean(question, name, given))]
+            contrasts += _contrasts(question, names, given, seed)
+    correlations, missing = _correlations(ratings, by_question, metrics, draws, seed)
+    return Agreement(raters, len(answers), alphas, found_means, contrasts, preference, correlations, [*notes, *missing])
+
+
+def _by_item(answers: Sequence[Answer]) -> list[list[int]]:
+    items: dict[str, list[int]] = {}
+    for answer in answers:
+        items.setdefault(answer.item, []).append(answer.value)
+    return list(items.values())
+
+
+def _of_system(system: str, answers: Sequence[Answer]) -> dict[str, float]:
+    """The mean over raters for each pair; a system has one caption for each."""
+    own = [answer for answer in answers if system in answer.systems]
+    pairs = {answer.item: answer.pair for answer in own}
+    return {pairs[item]: value for item, value in means(own).items()}
+
+
+def _mean(question: str, system: str, answers: Sequence[Answer]) -> Mean | None:
+    values = list(_of_system(system, answers).values())
+    if not values:
+        return None
+    return Mean(question, system, fmean(values), *_interval(values), len(values))
+
+
+def _contrasts(question: str, systems: Sequence[str], answers: Sequence[Answer], seed: int) -> list[Contrast]:
+    by_system = {system: _of_system(system, answers) for system in systems}
+    found = []
+    for first, second in combinations(systems, 2):
+        shared = sorted(by_system[first].keys() & by_system[second].keys())
+        if shared:
+            found.append((first, second, [by_system[second][pair] - by_system[first][pair] for pair in shared]))
+    ps = [sign_flips(differences, seed=seed) for *_, differences in found]
+    return [
+        Contrast(question, first, second, fmean(differences), *_interval(differences), p, adjusted, len(differences))
+        for (first, second, differences), p, adjusted in zip(found, ps, holm(ps), strict=True)
+    ]
+
+
+def _preference(systems: Sequence[str], answers: Sequence[Answer], same: float) -> Preference:
+    """Each pair is one item here, so pairs and items are the same."""
+    items = _by_item(answers)
+    parts = np.array([[given.count(value) / len(given) for value in (-1, 0, 1)] for given in items])
+    signs = [int(np.sign(sum(given))) for given in items]
+    won, tied, lost = (signs.count(sign) for sign in (-1, 0, 1))
+    (low, high), (other_low, other_high) = (_interval(list(parts[:, side])) for side in (0, 2))
+    decided = [answer.left for answer in answers if answer.left is not None]
+    first, neither, second = map(float, parts.mean(0))
+    return Preference(
+        *systems,
+        wins=(first, neither, second),
+        low=(low, other_low),
+        high=(high, other_high),
+        pairs=(won, tied, lost),
+        p=float(binomtest(won, won + lost).pvalue) if won + lost else 1.0,
+        same=same,
+        left=sum(decided),
+        decided=len(decided),
+    )
+
+
+def _correlations(
+    ratings: Ratings, by_question: dict[str, list[Answer]], metrics: Sequence[str], draws: int, seed: int
+) -> tuple[dict[str, dict[str, Correlation]], list[str]]:
+    """Each metric against people, and what cannot be said."""
+    if not metrics:
+        return {}, []
+    values: dict[str, dict[str, dict[str, float]]] = {}  # metric, system, pair
+    notes: dict[str, None] = {}
+    for system in ratings.settings.systems:
+        predictions = ratings.predictions(system)
+        scores = score(predictions, metrics)
+        for name, why in scores.skipped.items():
+            notes[f"{name}: {why}"] = None
+        for name in scores.values.keys() - scores.per_example.keys():
+            notes[f"{name}: single captions have no value"] = None
+        for name, each in scores.per_example.items():
+            values.setdefault(name, {})[system] = dict(zip([p.id for p in predictions], each, strict=True))
+    found: dict[str, dict[str, Correlation]] = {}
+    for question, answers in by_question.items():
+        people = means(answers)
+        items = {answer.item: answer for answer in answers}
+        for name, by_system in values.items():
+            if len(by_system) < len(ratings.settings.systems):
+                continue
+            judged = [_metric_of(items[item], by_system, ratings.settings.mode == "prefer") for item in people]
+            pairs = [items[item].pair for item in people]
+            result = correlation(judged, list(people.values()), pairs, draws=draws, seed=seed)
+            if result.note:
+                notes[f"{name} and {question}: {result.note}"] = None
+            found.setdefault(question, {})[name] = result
+    return found, list(notes)
+
+
+def _metric_of(answer: Answer, by_system: dict[str, dict[str, float]], prefer: bool) -> float:
+    """The metric of a caption; of a choice, by how much it prefers the second system."""
+    first, *others = (by_system[system][answer.pair] for system in answer.systems)
+    return others[0] - first if prefer else first
+
+
+def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    return interval(values) if len(values) > 1 else (None, None)

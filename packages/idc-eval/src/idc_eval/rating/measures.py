@@ -1,0 +1,158 @@
+"""What the answers of several people amount to: agreement, significance, and rank correlation.
+
+Sources: Krippendorff, "Content Analysis", 4th ed., 2019 (alpha); Efron and Tibshirani, "An Introduction to the
+Bootstrap", 1993; Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989; Holm, "A simple sequentially
+rejective multiple test procedure", Scandinavian Journal of Statistics, 1979.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import krippendorff
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau, rankdata, spearmanr
+
+_AT_ONCE = 1_000  # draws
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """Krippendorff's alpha: 1 is full agreement, 0 what chance gives.
+
+    Attributes:
+        value: None where it does not exist.
+        low: Of the 95 % bootstrap interval over items; None if too few items were judged twice.
+        high: Its other end.
+        items: How many were judged by two raters or more.
+        note: Why there is no value.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    items: int
+    note: str = ""
+
+
+def alpha(
+    answers: Sequence[Sequence[int]], level: Literal["ordinal", "nominal"], *, draws: int = 1_000, seed: int = 0
+) -> Alpha:
+    """Agreement of raters.
+
+    Args:
+        answers: For each item, what each of its raters said.
+        level: Of measurement: `ordinal` for scales, `nominal` for choices.
+        draws: Of the bootstrap.
+        seed: Of the draws.
+    """
+    shared = [given for given in answers if len(given) > 1]
+    if not shared:
+        return Alpha(None, None, None, 0, "no item was judged by two raters")
+    values = sorted({value for given in shared for value in given})
+    if len(values) < 2:
+        note = f"every answer is {values[0]}: where nothing varies, alpha does not exist"
+        return Alpha(None, None, None, len(shared), note)
+    counts = np.array([[list(given).count(value) for value in values] for given in shared])
+
+    def measured(rows: NDArray[np.int64]) -> float:
+        return float(krippendorff.alpha(value_counts=rows, value_domain=values, level_of_measurement=level))
+
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(draws if len(shared) > 1 else 0):
+        rows = counts[rng.integers(0, len(shared), len(shared))]
+        if (rows.sum(0) > 0).sum() > 1:
+            drawn.append(measured(rows))
+    low, high = _quantiles(drawn, draws)
+    return Alpha(measured(counts), low, high, len(shared))
+
+
+def sign_flips(differences: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> float:
+    """The p-value, two-sided, of a paired randomisation test: the mean difference, against random signs."""
+    given = np.asarray(differences, float)
+    rng = np.random.default_rng(seed)
+    as_large = 0
+    for start in range(0, draws, _AT_ONCE):
+        signs = rng.choice([-1.0, 1.0], size=(min(_AT_ONCE, draws - start), len(given)))
+        as_large += int((np.abs(signs @ given) >= abs(given.sum()) - 1e-9).sum())
+    # One is added on both sides: what was observed is one of the ways that chance could have it.
+    return (1 + as_large) / (1 + draws)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """P-values of several tests, made larger so that the risk of any false alarm stays what one test has."""
+    adjusted, largest = [0.0] * len(ps), 0.0
+    for rank, at in enumerate(sorted(range(len(ps)), key=lambda at: ps[at])):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[at]))
+        adjusted[at] = largest
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How well the order by a metric is the order by people.
+
+    Attributes:
+        spearman: Rank correlation; None where one side does not vary.
+        low: Of its 95 % bootstrap interval over pairs of images.
+        high: Its other end.
+        p: Of no correlation, as if the items were independent.
+        kendall: Tau-b.
+        kendall_p: As `p`.
+        items: How many have both.
+        note: Why there is no value.
+    """
+
+    spearman: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    kendall: float | None
+    kendall_p: float | None
+    items: int
+    note: str = ""
+
+
+def correlation(
+    metric: Sequence[float], people: Sequence[float], pairs: Sequence[str], *, draws: int = 1_000, seed: int = 0
+) -> Correlation:
+    """Correlate a metric with people, item by item; items that the metric does not judge (NaN) are left out.
+
+    Args:
+        metric: Its value for each item.
+        people: Their mean for each item.
+        pairs: The images of each item: captions of the same images are drawn together.
+        draws: Of the bootstrap.
+        seed: Of the draws.
+    """
+    kept = [row for row, value in enumerate(metric) if not math.isnan(value)]
+    x, y = (np.array([side[row] for row in kept], float) for side in (metric, people))
+    nothing = (None, None, None, None, None, None, len(kept))
+    if len(kept) < 3:
+        return Correlation(*nothing, "fewer than three items have both")
+    if np.ptp(x) < 1e-12 or np.ptp(y) < 1e-12:
+        return Correlation(*nothing, f"{'the metric' if np.ptp(x) < 1e-12 else 'what people say'} does not vary")
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(kept):
+        places.setdefault(pairs[row], []).append(place)
+    groups = [np.array(group) for group in places.values()]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(draws):
+        rows = np.concatenate([groups[at] for at in rng.integers(0, len(groups), len(groups))])
+        if np.ptp(x[rows]) > 1e-12 and np.ptp(y[rows]) > 1e-12:
+            drawn.append(float(np.corrcoef(rankdata(x[rows]), rankdata(y[rows]))[0, 1]))
+    low, high = _quantiles(drawn, draws)
+    (rho, p), (tau, tau_p) = (np.asarray(tuple(test(x, y)), float).tolist() for test in (spearmanr, kendalltau))
+    return Correlation(rho, low, high, p, tau, tau_p, len(kept))
+
+
+def _quantiles(drawn: Sequence[float], draws: int) -> tuple[float | None, float | None]:
+    """The 95 % interval; none where most draws had no value."""
+    if len(drawn) <= draws / 2:
+        return None, None
+    low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
+    return low, high

@@ -1,0 +1,82 @@
+"""The page that raters see: one HTML file that holds all it needs, and nothing that tells whose a caption is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from idc_eval.prediction import explain
+from idc_eval.rating.store import Judgement, Ratings
+from idc_eval.rating.systems import digest
+
+MAX_IMPORT = 20_000_000
+"""Bytes of a file of answers; a thousand items take one hundredth of it."""
+
+_PAGE = Path(__file__).parent / "page.html"
+
+
+class Answers(BaseModel):
+    """The file that the self-contained page saves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    judgements: list[Judgement]
+
+
+def rating_page(ratings: Ratings, *, served: bool) -> str:
+    """Make the page.
+
+    Args:
+        ratings: The study.
+        served: The page sends each answer to the server that it came from; otherwise it keeps them in the browser and
+            saves them as a file.
+    """
+    study, images = ratings.settings.study, ratings.images()
+    # The ids and the order of pairs may tell what changed, so the page has neither.
+    pairs = sorted(images, key=lambda pair: digest([study, pair]))
+    place = {pair: at for at, pair in enumerate(pairs)}
+    data: dict[str, Any] = {
+        "study": study,
+        "served": served,
+        "questions": [
+            {
+                "name": question.name,
+                "text": question.text,
+                "answers": [[*answer] for answer in question.answers.items()],
+            }
+            for question in ratings.questions.values()
+        ],
+        "images": [images[pair] for pair in pairs],
+        "items": [
+            {"id": item.id, "images": place[item.pair], "captions": item.captions} for item in ratings.items.values()
+        ],
+    }
+    # A caption must not end the script that it stands in.
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    return _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text)
+
+
+def import_answers(ratings: Ratings, file: Path) -> int:
+    """Take answers from a file that the self-contained page saved; the same file a second time adds nothing.
+
+    Returns:
+        How many answers are new.
+
+    Raises:
+        ValueError: It is no such file, or one of another study; nothing of it is stored.
+        OSError: It cannot be read.
+    """
+    if file.stat().st_size > MAX_IMPORT:
+        raise ValueError(f"{file} has {file.stat().st_size:,} bytes, expected at most {MAX_IMPORT:,}")
+    try:
+        answers = Answers.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{file} is no file that the rating page saved: {explain(error)}") from error
+    if answers.study != ratings.settings.study:
+        raise ValueError(f"{file} is of another study than {ratings.path}")
+    try:
+        return ratings.add(answers.judgements)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
