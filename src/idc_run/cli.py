@@ -40,19 +40,28 @@ def run(spec: Path, overrides: tuple[str, ...], check: bool, resume: bool) -> No
       idc-run experiments/transformer_concat.yaml --resume     # after it was stopped or killed
       torchrun --nproc-per-node 2 -m idc_run experiments/transformer_concat.yaml
 
+    With a `sweep:` section it is a search: the same command, typed again or on other terminals, joins it.
+
     experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
     `mlflow ui` compares them.
     """
     with _one_line_errors():
-        from idc_run.spec import load_spec
+        from idc_run.spec import load_values, make_spec
 
-        loaded = load_spec(spec, overrides)
+        values = load_values(spec, overrides)
+        loaded = make_spec(values, str(spec))
         from idc_run import experiment
         from idc_run.console import Console
 
         console = Console(quiet=os.environ.get("RANK", "0") != "0")
         if check:
             experiment.check(loaded, console)
+        elif loaded.sweep:
+            from idc_run import sweep, sweep_end
+
+            opened = sweep.open_sweep(values)
+            sweep.work(opened, console)
+            sweep_end.finish(opened, console)
         else:
             experiment.run(loaded, console, resume=resume)
 

@@ -36,6 +36,14 @@ class Console:
         )
         self._task: Any = None
 
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._out.print(text, highlight=False)
+
+    def show(self, table: Table) -> None:
+        """Print a table."""
+        self._out.print(table)
+
     def checked(self, spec: "Spec", data: "Data", model: "Captioner", loss: float) -> None:
         """Say that a spec would run."""
         self._describe(spec, data, model)
@@ -76,8 +84,10 @@ class Console:
         self._bar.remove_task(task)
 
     def close(self) -> None:
-        """Stop the bar."""
+        """Stop the bar and take it away; another run may follow."""
         self._bar.stop()
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
 
     def finished(
         self,

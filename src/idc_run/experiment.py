@@ -5,7 +5,7 @@ import math
 import os
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -54,11 +54,35 @@ class Data:
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment found."""
+    """What an experiment found: its run, the best checkpoint with its validation score, and the test scores."""
 
     run_id: str
     checkpoint: Path
+    best: float
     test: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The part that a run has in a sweep.
+
+    Attributes:
+        tags: Of the run, among them the parent's id.
+        begun: Told the id of the run.
+        epoch: Told of every epoch; may raise to end the run.
+        test: Whether to test and register it; else it ends with the validation.
+        last: A checkpoint of the same trial to go on from, left by a process that was killed.
+    """
+
+    tags: dict[str, str]
+    begun: Callable[[str], None]
+    epoch: Callable[[Progress, dict[str, float]], None]
+    test: bool
+    last: Path | None = None
+
+
+class Pruned(Exception):
+    """The sweep ends a trial that promises little."""
 
 
 def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
@@ -86,13 +110,14 @@ def check(spec: Spec, console: Console) -> None:
     console.checked(spec, data, model, model.loss(batch)["loss"].item())
 
 
-def run(spec: Spec, console: Console, *, resume: bool = False) -> Result | None:
+def run(spec: Spec, console: Console, *, resume: bool = False, trial: Trial | None = None) -> Result | None:
     """Do what the spec says; only the first of several processes scores, tracks and registers.
 
     Args:
         spec: The experiment.
         console: Where progress and results are shown.
         resume: Go on with the newest unfinished run of the same spec.
+        trial: The sweep that it is part of.
 
     Returns:
         What was found; None on all processes but the first.
@@ -102,10 +127,11 @@ def run(spec: Spec, console: Console, *, resume: bool = False) -> Result | None:
     """
     device = _prepare(spec)
     with together(device):
-        return _run(spec, console, device, _unfinished(spec) if resume else None)
+        last = trial.last if trial else (_unfinished(spec) if resume else None)
+        return _run(spec, console, device, last, trial)
 
 
-def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) -> Result | None:
+def _run(spec: Spec, console: Console, device: torch.device, last: Path | None, trial: Trial | None) -> Result | None:
     checkpoint = load_checkpoint(last) if last else None
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
     epoch_steps = batches_per_epoch(data.train, spec.data, world=world())
@@ -115,13 +141,20 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
     run_id = tracker.begin(
         spec.name,
         flatten(spec.completed()),
-        {"spec": spec.fingerprint(), "protocol": spec.eval.protocol, **source(spec.completed()["data"]["dataset"])},
+        {
+            "spec": spec.fingerprint(),
+            "protocol": spec.eval.protocol,
+            **source(spec.completed()["data"]["dataset"]),
+            **(trial.tags if trial else {}),
+        },
         _datasets(spec, data),
         checkpoint.progress["run_id"] if checkpoint else "",
     )
-    folder = last.parent if last else _folder(spec) / run_id
+    folder = last.parent if last else folder_of(spec) / run_id
     if first:
         folder.mkdir(parents=True, exist_ok=True)
+    if trial:
+        trial.begun(run_id)
     try:
         console.begin(spec, data, model, epoch_steps, checkpoint)
         progress = fit(
@@ -132,13 +165,19 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None) 
             device=device,
             folder=folder,
             validate=lambda: _validate(spec, data, model, device),
-            watcher=_Watcher(tracker, console),
+            watcher=_Watcher(tracker, console, trial),
             resume=checkpoint,
             run_id=run_id,
         )
-        result = _finish(spec, data, device, folder, tracker, console, progress) if first else None
+        result = None
+        if first and trial and not trial.test:
+            assert progress.best is not None
+            result = Result(run_id, folder / "best.safetensors", progress.best, {})
+            (folder / "last.safetensors").unlink()
+        elif first:
+            result = _finish(spec, data, device, folder, tracker, console, progress, alone=trial is None)
     except BaseException as error:
-        tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        tracker.end("KILLED" if isinstance(error, KeyboardInterrupt | Pruned) else "FAILED")
         raise
     finally:
         console.close()
@@ -154,6 +193,8 @@ def _finish(
     tracker: Tracker,
     console: Console,
     progress: Progress,
+    *,
+    alone: bool,
 ) -> Result:
     """Test the best checkpoint once, write everything down, and register it."""
     best = folder / "best.safetensors"
@@ -177,8 +218,14 @@ def _finish(
         _, note = registry.register(best, spec.register_.model, standing, decoding)
     # From here on there is nothing to resume.
     (folder / "last.safetensors").unlink()
-    console.finished(spec, scores, ceiling.values if ceiling else {}, predictions, best, note)
-    return Result(progress.run_id, best, scores.values)
+    if alone:
+        console.finished(spec, scores, ceiling.values if ceiling else {}, predictions, best, note)
+    else:
+        console.say(
+            " ".join(f"{name} {scores.values[name]:.3f}" for name in scores.values if name in spec.eval.metrics)
+        )
+    assert progress.best is not None
+    return Result(progress.run_id, best, progress.best, scores.values)
 
 
 def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> dict[str, float]:
@@ -246,8 +293,8 @@ def _log_files(
 class _Watcher:
     """Passes what training tells to the tracker and the console."""
 
-    def __init__(self, tracker: Tracker, console: Console) -> None:
-        self._tracker, self._console = tracker, console
+    def __init__(self, tracker: Tracker, console: Console, trial: Trial | None) -> None:
+        self._tracker, self._console, self._trial = tracker, console, trial
 
     def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
         if losses:
@@ -257,6 +304,8 @@ class _Watcher:
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
         self._tracker.metrics(scores, progress.step)
         self._console.epoch(progress.epoch, scores, best=progress.best_epoch == progress.epoch)
+        if self._trial:
+            self._trial.epoch(progress, scores)
 
 
 def _prepare(spec: Spec) -> torch.device:
@@ -283,16 +332,16 @@ def _first_batch(spec: Spec, data: Data) -> Any:
     return islice(train_batches(data.train, data.tokenizer, alone, seed=spec.seed), 1)
 
 
-def _folder(spec: Spec) -> Path:
+def folder_of(spec: Spec) -> Path:
     """Where checkpoints of a spec lie, one folder per run in it."""
     return store() / "checkpoints" / f"{spec.name}-{spec.fingerprint()}"
 
 
 def _unfinished(spec: Spec) -> Path:
-    found = sorted(_folder(spec).glob("*/last.safetensors"), key=lambda path: path.stat().st_mtime)
+    found = sorted(folder_of(spec).glob("*/last.safetensors"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise ValueError(
-            f"nothing to resume: {_folder(spec)} has no unfinished run of this very spec; "
+            f"nothing to resume: {folder_of(spec)} has no unfinished run of this very spec; "
             "give the same file and the same -s as the run that stopped, or leave out --resume"
         )
     return found[-1]

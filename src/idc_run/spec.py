@@ -14,8 +14,19 @@ from idc_data.strict_yaml import apply_override, load_yaml
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.protocols import find_protocol
 from idc_models.spec import ModelSpec, complete_objectives
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import to_jsonable_python
+
+from idc_run.space import Space, cells
 
 
 class Section(BaseModel):
@@ -109,6 +120,34 @@ class RegisterSpec(Section):
     model: str = Field(default="idc", pattern=r"^[A-Za-z0-9_.-]+$")
 
 
+class SweepSpec(Section):
+    """A search over specs: many short trials that are validated, and the best one trained again and tested."""
+
+    space: Space
+    """Dotted path -> [values], {choices: [...]}, or {low, high, log, step}; with `when`, a condition."""
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """`grid` runs every combination of listed values."""
+    pruner: Literal["median", "none"] = "median"
+    """`median` stops a trial that is worse than half of the others were at the same epoch."""
+    trials: PositiveInt = 20
+    """How many; a grid has as many as it has combinations."""
+    timeout: PositiveInt | None = None
+    """Seconds after which a process begins no further trial."""
+    objectives: dict[str, Literal["maximize", "minimize"]] = {}
+    """Validation metrics and `latency` (milliseconds a pair, one at a time); by default eval.select. Several have a
+    front of best trials, and are not pruned; the first one chooses."""
+    seeds: NonNegativeInt = 3
+    """The best trial is trained again with so many seeds, tested and registered; 0: every trial is tested itself."""
+    storage: str | None = None
+    """An Optuna storage URL for many machines; by default a journal file in mlruns/."""
+
+    @model_validator(mode="after")
+    def _grid_is_finite(self) -> "SweepSpec":
+        if self.sampler == "grid":
+            list(cells(self.space))
+        return self
+
+
 class Spec(Section):
     """One experiment."""
 
@@ -122,6 +161,8 @@ class Spec(Section):
         RegisterSpec | None, BeforeValidator(lambda given: {"model": given} if isinstance(given, str) else given)
     ] = Field(default=None, alias="register")
     tracking: Literal["mlflow", "off"] = "mlflow"
+    sweep: SweepSpec | None = Field(default=None, exclude=True)
+    """What of this spec to vary; no part of a single experiment."""
 
     def completed(self) -> dict[str, Any]:
         """Gives the spec as plain values with every default written out: what MLflow and checkpoints store."""
@@ -143,6 +184,16 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
         ValueError: The file is no YAML, a key comes twice or is unknown, or a value is of the wrong kind; in one line.
         OSError: The file cannot be read.
     """
+    return make_spec(load_values(path, overrides), str(path))
+
+
+def load_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a spec's plain values and apply overrides; what they mean is checked by `make_spec`.
+
+    Raises:
+        ValueError: The file is no YAML or holds no sections, or an override is not of its form.
+        OSError: The file cannot be read.
+    """
     if not path.is_file():
         here = sorted(str(found) for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise ValueError(f"no spec at {str(path)!r}{nearest(str(path), here)}")
@@ -151,7 +202,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
         raise ValueError(f"{path}: expected sections such as name, data, model, train, eval; got {values!r}")
     for override in overrides:
         apply_override(values, override)
-    return make_spec(values, str(path))
+    return values
 
 
 def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:

@@ -54,6 +54,7 @@ class Registered:
 def tiny(tmp_path, monkeypatch):
     """The spec file `tiny.yaml`, in an otherwise empty working folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow sets it when it is told of a store
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return path

@@ -41,7 +41,7 @@ MISTAKES = {
     "selecting by a rate": (["-s", "eval.select=miss_rate"], "expected one metric that is better when higher"),
     "missing section": (["-s", "model="], "model is None: input should be"),
     "override without a value": (["-s", "train.epochs"], "override 'train.epochs': expected dotted.path=value"),
-    "override below a value": (["-s", "seed.of.order=1"], "override 'seed.of.order=1': seed is 3 and has no parts"),
+    "override below a value": (["-s", "seed.of.order=1"], "override of seed.of.order: seed is 3 and has no parts"),
     "override that is no YAML": (["-s", "train.epochs=[1"], "override 'train.epochs=[1', line 1: "),
     "nothing to resume": (["--resume"], "nothing to resume: "),
     "batch larger than the data": (["-s", "data.batch_size=17"], "make batch_size smaller"),

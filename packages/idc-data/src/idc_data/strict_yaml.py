@@ -34,15 +34,24 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         ValueError: It is not of this form, or a part of the path is a plain value.
     """
     path, found, text = override.partition("=")
-    keys = path.split(".")
-    if not found or not all(keys):
+    if not found or not all(path.split(".")):
         raise ValueError(f"override {override!r}: expected dotted.path=value, such as train.epochs=2")
+    set_value(values, path, load_yaml(text, f"override {override!r}"))
+
+
+def set_value(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set one value at a dotted path, making the sections on the way; sections that are shared are not changed.
+
+    Raises:
+        ValueError: A part of the path is a plain value.
+    """
+    keys = path.split(".")
     for depth, key in enumerate(keys[:-1]):
         below = values.get(key)
         if isinstance(below, str):  # `encoder: cnn` is short for `encoder: {name: cnn}`
             below = {"name": below}
         if below is not None and not isinstance(below, dict):
-            raise ValueError(f"override {override!r}: {'.'.join(keys[: depth + 1])} is {below!r} and has no parts")
+            raise ValueError(f"override of {path}: {'.'.join(keys[: depth + 1])} is {below!r} and has no parts")
         values[key] = dict(below or {})
         values = values[key]
-    values[keys[-1]] = load_yaml(text, f"override {override!r}")
+    values[keys[-1]] = value

@@ -1,0 +1,25 @@
+"""How long a model takes for one pair."""
+
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from idc_run.checkpoint import load_checkpoint
+
+_PAIRS = 20
+
+
+def latency(checkpoint: Path) -> float:
+    """Milliseconds for a pair, encoded, fused and captioned greedily on the CPU, one at a time: the median of 20."""
+    kept = load_checkpoint(checkpoint)
+    model = kept.build().eval()
+    size = kept.spec.data.image_size
+    pairs = torch.randint(0, 256, (_PAIRS + 2, 2, 1, 3, size, size), dtype=torch.uint8)
+    took = []
+    for before, after in pairs:
+        began = perf_counter()
+        model.generate(before, after)
+        took.append(1000 * (perf_counter() - began))
+    return median(took[2:])  # the first ones warm up
