@@ -1,4 +1,4 @@
-"""The commands `idc-run` and `idc-caption`: parse, call, print."""
+"""The commands `idc-run`, `idc-table` and `idc-caption`: parse, call, print."""
 
 import os
 import sys
@@ -64,6 +64,32 @@ def run(spec: Path, overrides: tuple[str, ...], check: bool, resume: bool) -> No
             sweep_end.finish(opened, console)
         else:
             experiment.run(loaded, console, resume=resume)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name")
+@click.option("--metric", default="", help="To order and compare by; by default the one that chose the checkpoints.")
+@click.option("--metrics", default="", help="Columns, comma-separated; by default the common ones.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/results"), show_default=True
+)
+def table(name: str, metric: str, metrics: str, out: Path) -> None:
+    r"""Turn the tested trials of the sweep NAME into a table over seeds: Markdown, CSV and a picture.
+
+    \b
+    Example:
+      idc-table fusion-by-decoder
+    """
+    with _one_line_errors():
+        from idc_run.table import markdown, read_table, write_table
+
+        found = read_table(name, metric)
+        common = ["statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider"]
+        chosen = [each.strip() for each in metrics.split(",") if each.strip()]
+        columns = chosen or [each for each in common if all(each in cell.values for cell in found.cells)]
+        page = write_table(found, out, columns)
+        click.echo(markdown(found, columns))
+        click.echo(f"{page}, and .csv and .png beside it")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -170,7 +170,8 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
         if trial.should_prune():
             raise Pruned
 
-    tags = {"sweep": sweep.study.study_name, "trial": str(trial.number)}
+    told = json.dumps({path: _short(value) for path, value in chosen.items()})
+    tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": told}
     part = Trial(
         tags | ({"mlflow.parentRunId": parent} if parent else {}),
         begun=lambda run: trial.set_user_attr("run", run),

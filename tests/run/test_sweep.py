@@ -1,5 +1,6 @@
 """Sweeps with real training, a real study and a real MLflow store; one with a real kill -9."""
 
+import math
 import os
 import signal
 import subprocess
@@ -9,11 +10,15 @@ from collections import Counter
 
 import optuna
 import pytest
+from click.testing import CliRunner
 from optuna.trial import TrialState
+from scipy.stats import ttest_ind
 
 from idc_run import sweep, sweep_end
+from idc_run.cli import table
 from idc_run.console import Console
 from idc_run.spec import load_values
+from idc_run.table import Cell, Table, against_best, half_width, read_table
 from idc_run.track import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::optuna", "ignore:::matplotlib")]
@@ -66,17 +71,39 @@ def test_a_sweep_prunes_trains_the_best_again_and_is_tracked(search):
     assert len(mlflow.search_runs(experiment_names=["plain"], output_format="list")) == 8
 
 
-def test_a_grid_is_run_whole_and_every_cell_is_tested(search):
-    opened = search(
-        "{space: {seed: [1, 2], model.fusion: [concat, difference]}, sampler: grid, seeds: 0}", "train.epochs=1"
-    )
+def test_a_grid_is_run_whole_tested_and_made_a_table(search, tmp_path):
+    section = "{space: {seed: [1, 2], model.fusion: [concat, difference]}, sampler: grid, seeds: 0}"
+    opened = search(section, "train.epochs=1", "tracking=mlflow", "eval.metrics=[rouge-l]", "eval.select=rouge-l")
     sweep.work(opened, QUIET)
     sweep_end.finish(opened, QUIET)
     trials = opened.study.get_trials()
-    assert {(t.params["seed"], t.params["model.fusion"]) for t in trials} == {
-        (s, f) for s in (1, 2) for f in ("concat", "difference")
-    }
-    assert all(t.state == TrialState.COMPLETE and "test/cider" in t.user_attrs for t in trials) and len(trials) == 4
+    cells = {(t.params["seed"], t.params["model.fusion"]): t.user_attrs["test/rouge-l"] for t in trials}
+    assert set(cells) == {(seed, fusion) for seed in (1, 2) for fusion in ("concat", "difference")}
+    assert all(t.state == TrialState.COMPLETE for t in trials) and len(trials) == 4
+
+    ended = CliRunner().invoke(table, ["tiny", "--out", str(tmp_path / "results")])
+    assert ended.exit_code == 0, ended.output
+    found = read_table("tiny")
+    by_name = {cell.name: cell for cell in found.cells}
+    assert found.runs == 4 and by_name["concat"].seeds == [1, 2]
+    for fusion, cell in by_name.items():
+        assert cell.values["rouge-l"] == pytest.approx([cells[1, fusion], cells[2, fusion]])
+        mean = 50 * (cells[1, fusion] + cells[2, fusion])
+        assert f"| {fusion} | 2 | " in ended.output and f"{mean:.1f} +- " in ended.output
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"tiny.md", "tiny.csv", "tiny.png"}
+    assert len((tmp_path / "results/tiny.csv").read_text().splitlines()) == 5
+    ended = CliRunner().invoke(table, ["nothing"])
+    assert ended.exit_code == 2 and "no tested trials of a sweep 'nothing'" in ended.stderr
+
+
+def test_the_statistics_of_a_table_by_hand():
+    # Differences of 1 and 2 over three seeds; Student's t with 2 degrees of freedom is 4.3027.
+    assert half_width([0.1, 0.2, 0.3]) == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+    rows = {"a": [0.9, 0.91, 0.92], "b": [0.5, 0.51, 0.52], "c": [0.9, 0.5, 0.92]}
+    cells = [Cell({"model.fusion": name}, [1, 2, 3], {"m": values}) for name, values in rows.items()]
+    itself, far, near = against_best(Table("s", cells, "m", "plain", 9))
+    assert math.isnan(itself) and far == pytest.approx(2 * ttest_ind(rows["a"], rows["b"], equal_var=False)[1])
+    assert far < 0.001 < near
 
 
 def test_several_objectives_have_a_front(search):
