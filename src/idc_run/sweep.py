@@ -87,6 +87,7 @@ def open_sweep(values: dict[str, Any]) -> Sweep:
     Raises:
         ValueError: The space leads to a spec that is not valid, or the storage cannot be opened.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = make_spec(values)
     assert spec.sweep is not None
     directions: list[Any] = list(objectives(spec).values())
@@ -98,7 +99,6 @@ def open_sweep(values: dict[str, Any]) -> Sweep:
     name = f"{spec.name}-{sha256(told.encode()).hexdigest()[:12]}"
     folder = store() / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with FileLock(folder / "lock"):
         study = optuna.create_study(
             study_name=name,
