@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -22,6 +23,11 @@ class Captions:
 
     hypotheses: list[str]
     references: list[list[str]]
+
+    @cached_property
+    def grams(self) -> NGrams:
+        """The n-grams of all references."""
+        return NGrams(list(chain.from_iterable(self.references)))
 
 
 def tokenized(predictions: Sequence[Prediction]) -> Captions:
@@ -53,7 +59,7 @@ def bleu_sums(captions: Captions) -> Floats:
     """
     sizes = [len(each) for each in captions.references]
     hypothesis = np.repeat(np.arange(len(sizes)), sizes)  # of each reference
-    own, theirs = NGrams().count(captions.hypotheses, list(chain.from_iterable(captions.references)))
+    (own,), theirs = captions.grams.count(captions.hypotheses), captions.grams.corpus
     rows, shared = theirs.rows_in(own, hypothesis)
     allowed = np.zeros_like(own.times)
     np.maximum.at(allowed, rows[shared], theirs.times[shared])
@@ -96,8 +102,11 @@ def cider(captions: Captions, idf: Sequence[Sequence[str]] | None = None) -> Mea
         idf: Other references to weigh words by, for each of their examples a list of tokenised ones, such as those of
             a whole test set where only a part is scored; by default those of `captions`.
     """
-    weighed = Cider(captions.references if idf is None else idf)
-    return average(weighed.score(captions.hypotheses, captions.references).tolist())
+    if idf is None:
+        values = Cider(captions.references, captions.grams).score(captions.hypotheses)
+    else:
+        values = Cider(idf).score(captions.hypotheses, captions.references)
+    return average(values.tolist())
 
 
 def _rouge_l(hypothesis: str, references: Sequence[str]) -> float:

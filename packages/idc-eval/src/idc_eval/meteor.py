@@ -4,23 +4,33 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from idc_eval.java import Java
+import numpy as np
+
+from idc_eval.java import QUICK, Java
+from idc_eval.ngrams import Floats
 from idc_eval.paraphrases import Paraphrases, words_of
 
 MAX_WORDS = 300
-"""How much of a caption METEOR reads. Its aligner takes minutes and all memory for a thousand words that repeat."""
+"""How much of a caption METEOR reads, where each sign counts as a word. Its aligner takes minutes and all memory for a
+thousand words that repeat."""
 
-_SHARE = 500  # questions that are worth one more process: it takes about as long to start as to answer them
+_SHARE = 2000  # questions that are worth one more process: it takes as long to get going as to answer them
 _KEPT = 2**17  # answers
+_PIECE = re.compile(r"[^\W_\u017f-\u03ff\u0530-\U0010ffff]+|\S")  # at least as many as METEOR takes words apart
+_UNEVEN = re.compile(r"[\r\n]|  |\|\|\|")
 _ODD = re.compile(r"[^a-z0-9 ]")
-# The compiler and the garbage collector that are done soonest; 2 GB hold even all paraphrases.
-_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx2G")
+_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
+_COLUMNS, _CHUNKS = 23, 20  # of the counts; where the chunks are
+_MATCHES = (1.0, 0.6, 0.8, 0.6)  # what a match is worth: exact, stem, synonym, paraphrase
+_NORMALISED = {" n't ": " n 't ", " 's ": " ' s "}
+"""What METEOR's normaliser makes of the commonest words with a sign in them."""
 
 
 class Meteor:
@@ -82,29 +92,38 @@ class Meteor:
             TimeoutError: No answer in time.
             ChildProcessError: A Java process ended.
         """
+        counts = self.counts(hypotheses, references)
+        return float(meteor_values(counts.sum(0))), meteor_values(counts).tolist()
+
+    def counts(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+        """What METEOR adds up over examples, `n 23`: see `meteor_values`.
+
+        Raises: As `score` does.
+        """
         questions = [
             " ||| ".join(["SCORE", *map(_plain, of_one), _plain(hypothesis)])
             for hypothesis, of_one in zip(hypotheses, references, strict=True)
         ]
-        assert questions
         with self._lock:
             try:
                 self._answer(questions)
-                java = (self._running["-lower"] or self._started("-norm", 1))[0]
-                java.send([" ||| ".join(["EVAL", *(self._known[question] for question in questions)])])
-                *per_example, corpus = map(float, java.receive(len(questions) + 1, self._timeout))
             except BaseException as error:
                 self._end()  # questions and answers may no longer be in step
                 if isinstance(error, ChildProcessError):
                     raise ChildProcessError(f"{error}; leave `meteor` out to do without") from error
                 raise
-        return corpus, per_example
+            counts = np.array([self._known[question].split() for question in questions], float)
+        # A hypothesis that is its reference is in no pieces; METEOR leaves its one chunk out of the sum.
+        whole = (_matches(counts).sum((-3, -2)) == counts[:, :2]).all(-1) & (counts[:, _CHUNKS] == 1)
+        counts[whole, _CHUNKS] = 0
+        return counts
 
     def stop(self) -> None:
         """End the processes, after a score that another thread has under way; a later score starts others."""
         with self._lock:
             self._end()
             self._paraphrases = None
+            self._told.clear()
             self._known.clear()
 
     def _end(self) -> None:
@@ -122,18 +141,22 @@ class Meteor:
             self._known.clear()
         new = [question for question in dict.fromkeys(questions) if question not in self._known]
         self._tell(words_of(new))
-        plain, other = [], []
+        plain, other = {}, {}
         for question in new:
-            (other if _ODD.search("".join(question.split(" ||| ")[1:])) else plain).append(question)
+            spelled = _normalised(question)
+            (other if spelled is None else plain)[question] = spelled or question
         asked = []
         for kind, part in (("-lower", plain), ("-norm", other)):
             processes = self._started(kind, len(part))
             for number, java in enumerate(processes):
-                share = part[number :: len(processes)]
-                java.send(share)
+                share = list(part)[number :: len(processes)]
+                java.send([part[question] for question in share])
                 asked.append((java, share))
         for java, share in asked:
-            self._known |= zip(share, java.receive(len(share), self._timeout), strict=True)
+            for question, answer in zip(share, java.receive(len(share), self._timeout), strict=True):
+                if len(answer.split()) != _COLUMNS:
+                    raise ChildProcessError(f"METEOR answers {answer!r} to {question[:200]!r}")
+                self._known[question] = answer
 
     def _tell(self, words: set[str]) -> None:
         """See to it that processes know the paraphrases of these words: they read them at their start."""
@@ -152,11 +175,37 @@ class Meteor:
         assert self._folder
         running = self._running[kind]
         wanted = min(self._limit, math.ceil(questions / _SHARE))
+        table = Path(self._folder.name, "paraphrases.gz")
         while len(running) < wanted:
-            table = str(Path(self._folder.name, "paraphrases.gz"))
-            options = [*_JAVA, "-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", kind, "-a", table]
-            running.append(Java("METEOR", options, Path(meteor.__file__).parent))
+            if not table.is_file():  # METEOR would go on without
+                raise ChildProcessError(f"METEOR's paraphrases are gone: {table}")
+            options = ["-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", kind, "-a", str(table)]
+            running.append(Java("METEOR", [*QUICK, "-Xmx2G", *options], Path(meteor.__file__).parent))
         return running[:wanted]
+
+
+def meteor_values(counts: Floats) -> Floats:
+    """METEOR 1.5 for English, of counts or of their sums.
+
+    Source: Denkowski and Lavie, "Meteor Universal", WMT 2014, with the weights of its program.
+
+    Args:
+        counts: `... 23`: words of hypothesis and reference; function words of both; for each kind of match (exact,
+            stem, synonym, paraphrase) matched content words of both and matched function words of both; chunks, 0 for
+            a hypothesis that is its reference; words in chunks of both.
+    """
+    lengths, functions = counts[..., :2], counts[..., 2:4]
+    weighed = np.einsum("...kws,k,w->...s", _matches(counts), _MATCHES, [_DELTA, 1 - _DELTA])
+    with np.errstate(divide="ignore", invalid="ignore"):  # what has no match is 0 in the end
+        precision, recall = np.moveaxis(weighed / (_DELTA * (lengths - functions) + (1 - _DELTA) * functions), -1, 0)
+        mean = 1 / ((1 - _ALPHA) / precision + _ALPHA / recall)
+        fragments = counts[..., _CHUNKS] / counts[..., _CHUNKS + 1 :].mean(-1)
+        return np.nan_to_num(np.maximum(mean * (1 - _GAMMA * fragments**_BETA), 0))
+
+
+def _matches(counts: Floats) -> Floats:
+    """Matched words, `... kind_of_match kind_of_word side`."""
+    return counts[..., 4:_CHUNKS].reshape(*counts.shape[:-1], 4, 2, 2)
 
 
 def _affordable() -> int:
@@ -166,5 +215,24 @@ def _affordable() -> int:
     return max(1, min(4, cores, memory // 2**31))
 
 
+def _normalised(question: str) -> str | None:
+    """What METEOR's normaliser would make of a question, None if that is for itself to say."""
+    rest = question.removeprefix("SCORE").replace(" ||| ", "  ") + " "
+    for word in _NORMALISED:
+        rest = rest.replace(word, "  ")
+    if _ODD.search(rest):
+        return None
+    question += " "
+    for word, made in _NORMALISED.items():
+        question = question.replace(word, made)
+    return question.removesuffix(" ")
+
+
 def _plain(caption: str) -> str:
-    return " ".join(re.split(r"[ \r\n]+", caption.replace("|||", ""))[:MAX_WORDS])
+    """A caption on one line, without METEOR's separator, and no longer than METEOR reads."""
+    if _UNEVEN.search(caption):
+        caption = re.sub(r"[ \r\n]+", " ", caption.replace("|||", ""))
+    if len(caption) > MAX_WORDS:
+        for last in islice(_PIECE.finditer(caption), MAX_WORDS - 1, MAX_WORDS):
+            return caption[: last.end()]
+    return caption

@@ -12,12 +12,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 MAX_CELLS = 16_384
 """Of a change map: 128 x 128."""
 
+MAX_CAPTION = 20_000
+"""Characters of a caption. A longer one is a file gone wrong, and some take time by the square of their length."""
+
 
 def _inside(name: str) -> str:
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
         raise ValueError("expected the name of a file beside or below the predictions file, with / between folders")
     return name
+
+
+def _short(caption: str) -> str:
+    if len(caption) > MAX_CAPTION:
+        raise ValueError(f"this has {len(caption):,} characters, expected a caption of at most {MAX_CAPTION:,}")
+    return caption
 
 
 def _rectangle(rows: list[list[float]]) -> list[list[float]]:
@@ -28,6 +37,7 @@ def _rectangle(rows: list[list[float]]) -> list[list[float]]:
     return rows
 
 
+Caption = Annotated[str, AfterValidator(_short)]
 FileName = Annotated[str, AfterValidator(_inside)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Box = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
@@ -65,8 +75,8 @@ class Prediction(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: Annotated[str, Field(min_length=1)]
-    hypothesis: str
-    references: Annotated[list[str], Field(min_length=1)]
+    hypothesis: Caption
+    references: Annotated[list[Caption], Field(min_length=1)]
     changed: bool | None = None
     change_type: str | None = None
     truth: dict[str, Any] | None = None
@@ -75,7 +85,7 @@ class Prediction(BaseModel):
     after: FileName | None = None
     change_map: Annotated[list[list[float]], AfterValidator(_rectangle)] | None = None
     regions: Regions | None = None
-    swapped: str | None = None
+    swapped: Caption | None = None
     difficulty: dict[str, float] = {}
 
 

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from idc_eval.java import QUICK
+
 TOKENIZER = "PTBTokenizer (Stanford CoreNLP 3.4.1), lower case, punctuation removed"
 """What `tokenize` does, for the record of a score."""
 
@@ -44,7 +46,7 @@ def tokenize(captions: Sequence[str]) -> list[str]:
     if not captions:
         return []
     jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
-    command = [JAVA, "-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    command = [JAVA, *QUICK, "-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     text = "\n".join(one_line(caption) for caption in captions)
     try:
         done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)

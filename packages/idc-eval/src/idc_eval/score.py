@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -166,14 +167,25 @@ def _measure(
     evaluation = Evaluation(predictions, meteor, protocol, images)
     measured: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
+    names = list(names)
+    with ThreadPoolExecutor(1) as aside:
+        if "meteor" in names:
+            # METEOR's Java works while Python computes the rest aside; both are to find the captions tokenised.
+            evaluation.captions  # noqa: B018
+        rest = aside.submit(lambda: {name: _result(name, evaluation) for name in names if name != "meteor"})
+        results = {name: _result(name, evaluation) for name in names if name == "meteor"} | rest.result()
     for name in names:
-        metric = METRICS[name]
-        result = metric.compute(evaluation) if len(predictions) >= metric.min_examples else None
+        result = results[name]
         if result is None or not result.count:
-            skipped[name] = metric.without
+            skipped[name] = METRICS[name].without
         else:
             measured[name] = result
     return measured, skipped
+
+
+def _result(name: str, evaluation: Evaluation) -> Measured | None:
+    metric = METRICS[name]
+    return metric.compute(evaluation) if len(evaluation.predictions) >= metric.min_examples else None
 
 
 def _spread(values: list[float], rows: Sequence[int], num: int) -> list[float]:
