@@ -36,7 +36,7 @@ def test_an_experiment_is_short_and_trains_two_steps(tmp_path, monkeypatch, path
     if path.stem == "generated":  # what it trains on has to be made first
         data = "data.dataset={name: scenes, train_pairs: 8, val_pairs: 4, test_pairs: 4}"
         overrides = [data, *SMALL[3:], "model.encoder.pretrained=false"]
-    # METEOR starts Java, which takes ten seconds.
+    # METEOR starts Java, and reads its paraphrases for ten seconds on a new machine.
     metrics = [metric for metric in whole.eval.metrics if metric != "meteor"]
     monkeypatch.chdir(tmp_path)
     result = experiment.run(load_spec(path, [*overrides, f"eval.metrics={metrics}"]), Console(quiet=True))

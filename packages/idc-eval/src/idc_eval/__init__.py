@@ -1,6 +1,7 @@
 """Change-captioning evaluation: captions in, scores out."""
 
 from idc_eval.changed import claims_change
+from idc_eval.cider import Cider
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import DIAGNOSTICS, FAST_METRICS, METRICS
 from idc_eval.prediction import Prediction, Regions, read_predictions, write_predictions
@@ -10,6 +11,7 @@ from idc_eval.score import Scores, reference_ceiling, score
 from idc_eval.statement import Statement, read_statement
 
 __all__ = [
+    "Cider",
     "DIAGNOSTICS",
     "FAST_METRICS",
     "METRICS",

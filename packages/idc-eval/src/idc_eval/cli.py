@@ -33,7 +33,7 @@ def main() -> None:
     metavar="NAMES",
     help="Which metrics, comma-separated: bleu (all four) or bleu-1..bleu-4, meteor, rouge-l, cider, "
     "statement_accuracy, change_type_accuracy, attribute_accuracy, false_alarm_rate, miss_rate, and the diagnostics "
-    "that the README lists. Default: all but meteor, which takes ten seconds to start.",
+    "that the README lists. Default: all but meteor, which needs Java processes, and those that need models.",
 )
 @click.option("--protocol", default="plain", show_default=True, help="What is scored and how; see `protocols`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else; values 0..1 (CIDEr 0..10).")

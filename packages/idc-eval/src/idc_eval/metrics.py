@@ -211,7 +211,7 @@ DIAGNOSTICS = tuple(METRICS)[tuple(METRICS).index("false_alarm_rate") :]
 
 SHORTHANDS = {"bleu": ("bleu-1", "bleu-2", "bleu-3", "bleu-4")}
 FAST_METRICS = tuple(name for name in METRICS if name not in ("meteor", "spice", "bertscore", "clipscore"))
-"""All but METEOR and SPICE, whose Java programs take long to start, and those that are models."""
+"""All but METEOR and SPICE, which need Java processes of 2 and 8 GB, and those that are models."""
 
 
 def metric_names(metrics: Iterable[str]) -> list[str]:

@@ -175,6 +175,8 @@ def _parse(line: str) -> Prediction:
         raise ValueError(
             f"not JSON ({error.msg} at column {error.colno}): {line[:60]!r}; expected one object"
         ) from error
+    except RecursionError as error:
+        raise ValueError(f"{line[:60]!r} has too many brackets within each other; expected one object") from error
     if not isinstance(record, dict):
         raise ValueError(f"{line[:60]!r} is no object; expected {{id, hypothesis, references, ...}}")
     try:
