@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from idc_eval import Prediction, score, write_predictions
-from idc_eval.captions import tokenized
 from idc_eval.cli import main
-from idc_eval.compare import _bleu, _difference, _mean, _means, bleu_sums, compare, interval
+from idc_eval.compare import _difference, _mean, _means, compare, interval
 
 THINGS = ["cube", "ball", "cylinder", "dog"]
 
@@ -30,12 +29,13 @@ def predictions(right, seed=0, num=200):
     return made
 
 
-def test_bleu_from_sums_is_pycocoevalcaps():
-    system = predictions(0.5)
-    values = score(system, ["bleu"]).values
-    sums = bleu_sums(tokenized(system)).sum(0)
-    for order in (1, 2, 3, 4):
-        assert float(_bleu(order)(sums)) == pytest.approx(values[f"bleu-{order}"], abs=1e-12)
+def test_metrics_that_add_up_counts_are_compared_by_their_corpus_value(meteor):
+    one, other = predictions(0.5), predictions(0.8, seed=1)
+    names = ["bleu-1", "bleu-4", "meteor"]
+    values = [score(system, names, meteor=meteor).values for system in (one, other)]
+    for found in compare(one, other, names, draws=200, meteor=meteor):
+        assert (found.first, found.second) == pytest.approx([each[found.metric] for each in values], abs=1e-12)
+        assert found.low <= found.value <= found.high and found.low > 0
 
 
 def test_a_better_system_is_better_and_equal_ones_are_not():

@@ -90,7 +90,7 @@ def score_command(
 @main.command("compare")
 @click.argument("first", type=Target())
 @click.argument("second", type=Target())
-@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; METEOR is compared by its mean.")
+@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`.")
 @click.option("--protocol", default="", help="Score both under this one; by default that of their runs.")
 @click.option("--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Of either test.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")

@@ -11,13 +11,14 @@ Evaluation", EMNLP 2004.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idc_eval.captions import Captions
-from idc_eval.meteor import Meteor
+from idc_eval.captions import bleu_sums, bleu_values
+from idc_eval.meteor import Meteor, meteor_values
 from idc_eval.metrics import FAST_METRICS, metric_names
 from idc_eval.prediction import Prediction
 from idc_eval.protocols import find_protocol
@@ -73,8 +74,7 @@ def compare(
 ) -> list[Difference]:
     """Compare two systems.
 
-    CIDEr's word weights are those of all pairs, in every draw. METEOR is compared by the mean over pairs, not by its
-    corpus value, since its counts stay in Java.
+    BLEU and METEOR are those of the corpus, in every draw. CIDEr's word weights are those of all pairs, in every draw.
 
     Args:
         first: Predictions of one system.
@@ -90,23 +90,27 @@ def compare(
     """
     second = _aligned(first, second)
     names = metric_names(metrics)
-    scores = [score(predictions, names, protocol=protocol, meteor=meteor) for predictions in (first, second)]
     rules = find_protocol(protocol)
     scored = [[predictions[row] for row in rules.chosen(predictions)] for predictions in (first, second)]
-    words = [rules.captions(predictions) for predictions in scored] if any(map(_is_bleu, names)) else []
+    words = [rules.captions(predictions) for predictions in scored] if any(map(_adds_up, names)) else []
     found = []
-    for name in names:
-        if any(name not in each.per_example for each in scores):
-            continue
-        if _is_bleu(name):
-            order = int(name[-1])
-            one, other = (bleu_sums(each) for each in words)
-            combine = _bleu(order)
-        else:
-            one, other = (_means(each.per_example[name]) for each in scores)
-            combine = _mean
-        kept = ~np.isnan(one[:, 0]) & ~np.isnan(other[:, 0])
-        found.append(_difference(name, one[kept], other[kept], combine, draws, seed))
+    with Meteor() as own:
+        running = meteor or own
+        scores = [score(predictions, names, protocol=protocol, meteor=running) for predictions in (first, second)]
+        for name in names:
+            if any(name not in each.per_example for each in scores):
+                continue
+            if name == "meteor":
+                one, other = (running.counts(each.hypotheses, each.references) for each in words)
+                combine = meteor_values
+            elif _adds_up(name):
+                one, other = map(bleu_sums, words)
+                combine = partial(_bleu, int(name[-1]))
+            else:
+                one, other = (_means(each.per_example[name]) for each in scores)
+                combine = _mean
+            kept = ~np.isnan(one[:, 0]) & ~np.isnan(other[:, 0])
+            found.append(_difference(name, one[kept], other[kept], combine, draws, seed))
     return found
 
 
@@ -119,32 +123,8 @@ def interval(per_example: Sequence[float], *, draws: int = 10_000, seed: int = 0
     return low, high
 
 
-def bleu_sums(words: Captions) -> Sums:
-    """What BLEU adds up over pairs: n-grams found and correct of each order, and both lengths; `n 10`.
-
-    Counted by pycocoevalcap, with the closest reference length.
-    """
-    from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
-
-    rows = []
-    for hypothesis, references in zip(words.hypotheses, words.references, strict=True):
-        lengths, counts = cook_refs(references)
-        cooked = cook_test(hypothesis, (lengths, counts))
-        closest = min((abs(length - cooked["testlen"]), length) for length in cooked["reflen"])[1]
-        rows.append([*cooked["guess"], *cooked["correct"], cooked["testlen"], closest])
-    return np.array(rows, float).reshape(len(rows), 10)
-
-
-def _bleu(order: int) -> Combine:
-    tiny, small = 1e-15, 1e-9  # pycocoevalcap's
-
-    def combine(sums: Sums) -> NDArray[np.float64]:
-        precisions = (sums[..., 4 : 4 + order] + tiny) / (sums[..., :order] + small)
-        ratio = (sums[..., 8] + tiny) / (sums[..., 9] + small)
-        brevity = np.where(ratio < 1, np.exp(1 - 1 / np.maximum(ratio, tiny)), 1.0)
-        return np.exp(np.log(precisions).mean(-1)) * brevity
-
-    return combine
+def _bleu(order: int, sums: Sums) -> NDArray[np.float64]:
+    return bleu_values(sums)[..., order - 1]
 
 
 def _mean(sums: Sums) -> NDArray[np.float64]:
@@ -203,8 +183,9 @@ def _needed(difference: float, deviation: float, pairs: int) -> int | None:
     return math.ceil(pairs * (z * deviation / difference) ** 2)
 
 
-def _is_bleu(name: str) -> bool:
-    return name.startswith("bleu-")
+def _adds_up(name: str) -> bool:
+    """Whether a metric adds up counts over pairs before it divides, and is no mean of values."""
+    return name.startswith("bleu-") or name == "meteor"
 
 
 def _aligned(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction]:
