@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from idc_eval.rating.commands import agreement_command, rate_command
-from idc_eval.targets import Target, predictions_file, recorded_protocol
+from idc_eval.targets import Target, predictions_file, recorded_protocol, shown
 
 
 class UserError(click.ClickException):
@@ -136,7 +136,7 @@ def compare_command(
         names = {"first": str(first), "second": str(second), "protocol": protocol}
         click.echo(json.dumps({**names, "draws": draws, "metrics": rows}, indent=2))
     else:
-        print_differences(found, f"{second} against {first}, protocol {protocol}")
+        print_differences(found, f"{shown(second)} against {shown(first)}, protocol {protocol}")
 
 
 @main.command("seeds")

@@ -50,6 +50,11 @@ def predictions_file(target: Path) -> Path:
     return target / PREDICTIONS if target.is_dir() else target
 
 
+def shown(target: Path) -> str:
+    """A target in few words: a run by its id."""
+    return target.parent.name if target.name == "artifacts" else str(target)
+
+
 def recorded_protocol(target: Path) -> str:
     """What the scores in a folder were computed under; `plain` where nothing says so, and for a bare file.
 
