@@ -98,6 +98,12 @@ def generate(spec: Path, overrides: tuple[str, ...], dry_run: bool) -> None:
     if counts:
         pairs = ", ".join(f"{count} pairs in {split}" for split, count in counts.items())
         click.echo(f"{loaded.out}: {pairs}\nlook at it: idc-data show {loaded.out}")
+        missing = [split for split in ("val", "test") if getattr(loaded.split, split) and not counts.get(split)]
+        if missing:
+            click.echo(
+                f"nothing in {' and '.join(missing)}: the pairs hang together by shared images, or are too few; widen "
+                "the window (pair.low, pair.high), lower pair.per_image, or give more images"
+            )
         click.echo(_track(loaded.tracking, loaded.out))
 
 
