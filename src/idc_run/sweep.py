@@ -139,7 +139,7 @@ def work(sweep: Sweep, console: Console) -> None:
                 sweep.study.tell(trial, state=TrialState.FAIL)  # another machine was faster
             elif trial is not None:
                 _do(sweep, trial, worker, parent, console)
-            elif late or not any(t.state == TrialState.RUNNING for t in _trials(sweep)):
+            elif not any(t.state == TrialState.RUNNING for t in _trials(sweep)):
                 break
             else:
                 time.sleep(_POLL)
@@ -181,7 +181,8 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
     )
     try:
         spec = make_spec(with_values(sweep.values, chosen), f"trial {trial.number}")
-        part = _going_on(part, spec, trial)
+        if set(names) <= {sweep.spec.eval.select, LATENCY}:  # a checkpoint knows the history of no other metric
+            part = _going_on(part, spec, trial)
         result = experiment.run(spec, console, trial=part)
         assert result is not None
         values = [

@@ -26,11 +26,11 @@ def finish(sweep: Sweep, console: Console) -> None:
     """
     with sweep.lock("finish"):
         best = best_trial(sweep)
-        if not sweep.study.user_attrs.get("finished"):
+        if sweep.study.user_attrs.get("finished") != best.number:
             for number in range(sweep.search.seeds):
                 _train_again(sweep, best, number, console)
             _write_down(sweep)
-            sweep.study.set_user_attr("finished", True)
+            sweep.study.set_user_attr("finished", best.number)
         _print(sweep, best, console)
 
 
@@ -49,14 +49,14 @@ def best_trial(sweep: Sweep) -> FrozenTrial:
 
 
 def _train_again(sweep: Sweep, best: FrozenTrial, number: int, console: Console) -> None:
-    study, key = sweep.study, f"seed {number}"
+    study, key = sweep.study, _key(best, number)
     known: dict[str, Any] = study.user_attrs.get(key, {})
     if "test" in known:
         return
     values = with_values(sweep.values, sweep.chosen(best))
     spec = make_spec({**values, "seed": make_spec(values).seed + number})
     last = experiment.folder_of(spec) / known["run"] / "last.safetensors" if "run" in known else None
-    tags = {"sweep": study.study_name, "trial": f"best, {key}"}
+    tags = {"sweep": study.study_name, "trial": key}
     if parent := study.user_attrs.get("run"):
         tags["mlflow.parentRunId"] = parent
     part = Trial(
@@ -72,9 +72,15 @@ def _train_again(sweep: Sweep, best: FrozenTrial, number: int, console: Console)
     study.set_user_attr(key, {"run": result.run_id, "val": result.best, "test": result.test})
 
 
+def _key(best: FrozenTrial, number: int) -> str:
+    # With its number: after a timeout the sweep may go on, and find another best trial.
+    return f"best {best.number}, seed {number}"
+
+
 def seeds(sweep: Sweep) -> list[dict[str, float]]:
     """The test scores of the best trial, one entry for each seed."""
-    found = (sweep.study.user_attrs.get(f"seed {number}", {}) for number in range(sweep.search.seeds))
+    best = best_trial(sweep)
+    found = (sweep.study.user_attrs.get(_key(best, number), {}) for number in range(sweep.search.seeds))
     return [each["test"] for each in found if "test" in each]
 
 

@@ -88,25 +88,16 @@ def rouge_l(captions: Captions) -> Measured:
     return average([_rouge_l(*both) for both in zip(captions.hypotheses, captions.references, strict=True)])
 
 
-def cider(captions: Captions, idf: Sequence[Sequence[str]] | None = None) -> Measured:
+def cider(captions: Captions) -> Measured:
     """CIDEr-D, 0..10; 10 only where all references of an example are one sentence and the hypothesis repeats it.
 
     Words weigh by how few examples' references hold them, so a value depends on the set that is scored: compare
     values of one set only, and never average over batches. An n-gram in every example's references weighs nothing,
-    hence a single example always scores 0.
+    hence a single example always scores 0. `Cider` weighs by the words of another corpus.
 
     Source: Vedantam et al., "CIDEr", CVPR 2015 (the D variant, called CIDEr by pycocoevalcap and the field).
-
-    Args:
-        captions: What to score.
-        idf: Other references to weigh words by, for each of their examples a list of tokenised ones, such as those of
-            a whole test set where only a part is scored; by default those of `captions`.
     """
-    if idf is None:
-        values = Cider(captions.references, captions.grams).score(captions.hypotheses)
-    else:
-        values = Cider(idf).score(captions.hypotheses, captions.references)
-    return average(values.tolist())
+    return average(Cider(captions.references, captions.grams).score(captions.hypotheses).tolist())
 
 
 def _rouge_l(hypothesis: str, references: Sequence[str]) -> float:

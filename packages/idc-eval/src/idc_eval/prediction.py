@@ -2,12 +2,13 @@
 
 import difflib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from idc_eval.whole import write_whole
 
 MAX_CELLS = 16_384
 """Of a change map: 128 x 128."""
@@ -138,17 +139,7 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
         path: The file; its folder must exist.
         predictions: What to write, one line each.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            for prediction in predictions:
-                file.write(prediction.model_dump_json(exclude_none=True, exclude_defaults=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(Path(path), (p.model_dump_json(exclude_none=True, exclude_defaults=True) + "\n" for p in predictions))
 
 
 def explain(error: ValidationError, known: Iterable[str] = ()) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from idc_eval.report_data import bar_charts, curve_panels, main_metric, metric_r
 from idc_eval.report_gallery import Images, choose, shown_pair
 from idc_eval.score import Scores, reference_ceiling, score
 from idc_eval.targets import predictions_file
+from idc_eval.whole import write_whole
 
 _PAGE = Path(__file__).parent / "report.html"
 _Curves = TypeAdapter(dict[str, list[tuple[int, float]]])
@@ -141,7 +141,7 @@ def write_report(
     }
     # A caption must not end the script that it stands in; ASCII alone keeps U+2028 and lone surrogates out.
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    _write_whole(Path(path), _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text))
+    write_whole(Path(path), _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text))
     return data["problems"]
 
 
@@ -182,15 +182,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise ValueError(f"{path}: expected one JSON object")
     return record
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

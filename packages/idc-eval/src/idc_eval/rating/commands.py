@@ -67,8 +67,9 @@ def rate_command(
                 click.echo(f"{file}: {import_answers(ratings, file):,} new answers")
             if html:
                 from idc_eval.rating.page import rating_page
+                from idc_eval.whole import write_whole
 
-                html.write_text(rating_page(ratings, served=False), encoding="utf-8")
+                write_whole(html, rating_page(ratings, served=False))
                 click.echo(f"{html}: {html.stat().st_size / 1e6:.1f} MB, to send out")
             if not html and not imports:
                 _serve(ratings, host, port)
