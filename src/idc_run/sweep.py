@@ -151,7 +151,8 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
     trial.set_user_attr("worker", worker)
     trial.set_user_attr("host", socket.gethostname())
     trial.set_user_attr("alive", time.time())
-    console.say(f"trial {trial.number}: " + (", ".join(f"{k} {_short(v)}" for k, v in chosen.items()) or "as it is"))
+    labels = {path: _short(label) for path, label in trial.params.items()}
+    console.say(f"trial {trial.number}: " + (", ".join(" ".join(each) for each in labels.items()) or "as it is"))
     names, seen = list(sweep.objectives), {"reported": 0}
     at_best: dict[str, float] = {}
 
@@ -170,8 +171,7 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
         if trial.should_prune():
             raise Pruned
 
-    told = json.dumps({path: _short(value) for path, value in chosen.items()})
-    tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": told}
+    tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": json.dumps(labels)}
     part = Trial(
         tags | ({"mlflow.parentRunId": parent} if parent else {}),
         begun=lambda run: trial.set_user_attr("run", run),
@@ -289,6 +289,4 @@ def _unconditional(node: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, dict) and "name" in value:
-        return str(value["name"])
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

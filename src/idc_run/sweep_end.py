@@ -146,8 +146,7 @@ def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
     if next(iter(sweep.objectives.values())) == "maximize":
         complete.reverse()
     for trial in complete[:10]:
-        chosen = sweep.chosen(trial)
-        words = [str(chosen.get(path, "")) for path in sweep.search.space]
+        words = [str(trial.params.get(path, "")) for path in sweep.search.space]
         table.add_row(str(trial.number), *words, *(f"{value:.4f}" for value in trial.values))
     console.show(table)
     console.say(
