@@ -4,7 +4,7 @@ import json
 import socket
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,7 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
 
     tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": json.dumps(labels)}
     part = Trial(
+        sweep.spec.name,
         tags | ({"mlflow.parentRunId": parent} if parent else {}),
         begun=lambda run: trial.set_user_attr("run", run),
         epoch=epoch,
@@ -210,7 +211,7 @@ def _going_on(part: Trial, spec: Spec, trial: optuna.Trial) -> Trial:
     last = experiment.folder_of(spec) / run / "last.safetensors" if run else None
     if last is None or not last.is_file():
         return part
-    return Trial(part.tags, part.begun, part.epoch, part.test, last)
+    return replace(part, last=last)
 
 
 def _rescue(sweep: Sweep) -> None:
@@ -250,7 +251,7 @@ def _parent(sweep: Sweep) -> str:
     with sweep.lock():
         if "run" not in sweep.study.user_attrs:
             client = connect().MlflowClient()
-            experiment_id = MlflowTracker(sweep.spec.eval.protocol).experiment
+            experiment_id = MlflowTracker(sweep.spec.name, f"test/{sweep.spec.eval.select}").experiment
             run = client.create_run(experiment_id, run_name=f"sweep: {sweep.spec.name}")
             client.set_tag(run.info.run_id, "sweep", sweep.study.study_name)
             for name, value in flatten(sweep.search.model_dump(mode="json")).items():

@@ -60,6 +60,7 @@ def _train_again(sweep: Sweep, best: FrozenTrial, number: int, console: Console)
     if parent := study.user_attrs.get("run"):
         tags["mlflow.parentRunId"] = parent
     part = Trial(
+        sweep.spec.name,
         tags,
         begun=lambda run: study.set_user_attr(key, {"run": run}),
         epoch=lambda progress, scores: None,

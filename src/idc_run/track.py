@@ -1,11 +1,15 @@
-"""Tracking behind four verbs: begin, metrics, artifact, end. MLflow is one tracker; the null tracker needs none."""
+"""Tracking behind five verbs: begin, metrics, artifact, json, end. MLflow is one tracker; the null one needs none."""
 
+import json
 import logging
 import os
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 STORE = "mlruns"
 
@@ -36,6 +40,10 @@ class Tracker(Protocol):
         """Keep a file with the run."""
         ...
 
+    def json(self, documents: Mapping[str, Any]) -> None:
+        """Keep plain values with the run, each in a file NAME.json."""
+        ...
+
     def end(self, status: str = "FINISHED") -> None:
         """Close the run: `FINISHED`, `FAILED` or `KILLED`."""
         ...
@@ -61,6 +69,9 @@ class NullTracker:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Do nothing."""
 
+    def json(self, documents: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
     def end(self, status: str = "FINISHED") -> None:
         """Do nothing."""
 
@@ -70,9 +81,10 @@ class MlflowTracker:
 
     Args:
         experiment: MLflow's experiment, made when missing; runs whose scores compare belong in one.
+        key_metric: What its charts show first.
     """
 
-    def __init__(self, experiment: str) -> None:
+    def __init__(self, experiment: str, key_metric: str = "") -> None:
         mlflow = connect()
         found = mlflow.get_experiment_by_name(experiment)
         if found:
@@ -81,6 +93,9 @@ class MlflowTracker:
             # A server decides for itself where artifacts go.
             artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == _embedded() else None
             self.experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
+            if key_metric:
+                key = "mlflow.experiment.primaryMetric.name"
+                mlflow.MlflowClient().set_experiment_tag(self.experiment, key, key_metric)
         self._mlflow = mlflow
 
     def begin(
@@ -96,7 +111,10 @@ class MlflowTracker:
         from mlflow.data.meta_dataset import MetaDataset
 
         run = self._mlflow.start_run(
-            run_id=run_id or None, experiment_id=None if run_id else self.experiment, run_name=None if run_id else name
+            run_id=run_id or None,
+            experiment_id=None if run_id else self.experiment,
+            run_name=None if run_id else name,
+            log_system_metrics=True,
         )
         if not run_id:
             self._mlflow.log_params(dict(params))
@@ -113,6 +131,11 @@ class MlflowTracker:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Log a file."""
         self._mlflow.log_artifact(str(path), folder or None)
+
+    def json(self, documents: Mapping[str, Any]) -> None:
+        """Log plain values."""
+        for name, value in documents.items():
+            self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
 
     def end(self, status: str = "FINISHED") -> None:
         """End the run."""
@@ -138,8 +161,24 @@ def connect() -> Any:
     if not given:
         store().mkdir(exist_ok=True)
         _link(store())
+    elif given.startswith(("http://", "https://")):
+        _reach(given)
     mlflow.set_tracking_uri(given or _embedded())
     return mlflow
+
+
+@cache
+def _reach(server: str) -> None:
+    """Find out in seconds that a server is not there, where MLflow would try for minutes."""
+    try:
+        urlopen(f"{server.rstrip('/')}/health", timeout=20).close()
+    except HTTPError:
+        pass  # it wants a login, which MLflow has from its own variables
+    except OSError as error:
+        raise ValueError(
+            f"no MLflow server answers at MLFLOW_TRACKING_URI={server!r} ({error}); start it, or unset the variable to "
+            "write to mlruns/"
+        ) from error
 
 
 def _embedded() -> str:
