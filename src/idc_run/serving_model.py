@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from idc_models.inference import PairCaptioner
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image, ImageOps
-
-from idc_run.captioning import PairCaptioner
 
 MAX_PIXELS = 4096 * 4096
 MAX_PAIRS = 64
