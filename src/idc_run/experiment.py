@@ -235,8 +235,7 @@ def _finish(
         standing = registry.Standing(
             f"val/{spec.eval.select}", spec.eval.protocol, _identity(spec, data.val), progress.best
         )
-        decoding = {"beam": spec.eval.beam, "max_length": data.tokenizer.max_length - 1}
-        _, note = registry.register(best, spec.register_.model, standing, decoding)
+        _, note = registry.register(best, spec.register_.model, standing)
     # From here on there is nothing to resume.
     (folder / "last.safetensors").unlink()
     if alone:

@@ -7,7 +7,7 @@ served.
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 from idc_models.captioner import Captioner
 from idc_models.contract import Fused
 from idc_models.decoding import generate
-from idc_models.images import MAX_PIXELS, load_image, squeeze
+from idc_models.images import load_image, squeeze
 from idc_models.probability import total_probability
 from idc_models.spec import ModelSpec, build_captioner
 from idc_models.vocabulary import Vocabulary
@@ -154,31 +154,25 @@ class PairCaptioner:
             OSError: a file cannot be opened.
         """
         decoding = Decoding(beam, max_length, num_captions, sample, temperature, seed, change_map)
-        return self.write([self.prepare(before, after, align=align) for before, after in pairs], decoding)
+        prepared = [self.prepare(before, after, align=align) for before, after in pairs]
+        return [
+            each if each.change_map is None else replace(each, change_map=enlarge(each.change_map, pair.shape))
+            for each, pair in zip(self.write(prepared, decoding), prepared, strict=True)
+        ]
 
-    def prepare(
-        self,
-        before: Image,
-        after: Image,
-        *,
-        align: bool = False,
-        max_pixels: int = MAX_PIXELS,
-        formats: tuple[str, ...] | None = None,
-    ) -> Pair:
+    def prepare(self, before: Image, after: Image, *, align: bool = False) -> Pair:
         """Reads two images and brings them to the size that the model sees.
 
         Args:
             before: the earlier image.
             after: the later image.
             align: register after onto before first, by features that both show.
-            max_pixels: limit on width x height of each.
-            formats: as `load_image` takes them.
 
         Raises:
             ValueError: one is no image or too large.
             OSError: a file cannot be opened.
         """
-        first, second = (load_image(image, max_pixels=max_pixels, formats=formats) for image in (before, after))
+        first, second = load_image(before), load_image(after)
         note = None
         if align:
             from idc_models.align import align as register  # needs OpenCV
@@ -189,7 +183,7 @@ class PairCaptioner:
         return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)
 
     def write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
-        """Captions pairs in one batch.
+        """Captions pairs in one batch; change maps are those of the model's grid, a byte for each cell.
 
         Raises:
             ValueError: a setting is out of range.
@@ -202,13 +196,14 @@ class PairCaptioner:
             fused = self._model.fuse(before, after)
             tokens, log_probs = self._decode(fused, decoding)
             said = self._changed(fused)
-            maps = self._model.locate(fused, tokens[:, 0]) if decoding.change_map else None
+            seen = self._model.locate(fused, tokens[:, 0]) if decoding.change_map else None
+        maps = None if seen is None else (seen * 255).round().byte().cpu().numpy()
         return [
             self._caption(
                 tokens[row].tolist(),
                 log_probs[row].tolist(),
                 None if said is None else said[row],
-                None if maps is None else _enlarge(maps[row], pair.shape),
+                None if maps is None else maps[row],
                 pair.note,
             )
             for row, pair in enumerate(pairs)
@@ -266,6 +261,11 @@ class PairCaptioner:
         return Caption(best, log_prob, changed, tuple(Alternative(*other) for other in others), change_map, note)
 
 
+def enlarge(change_map: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Brings a change map from the model's grid to the height and width of an image."""
+    return F.interpolate(torch.from_numpy(change_map)[None, None], shape, mode="bilinear")[0, 0].numpy()
+
+
 def _read(path: Path) -> tuple[Captioner, Vocabulary, dict[str, str]]:
     if not path.is_file():
         raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
@@ -284,9 +284,3 @@ def _read(path: Path) -> tuple[Captioner, Vocabulary, dict[str, str]]:
     model = build_captioner(spec, vocabulary, {"caption": 1.0}, pretrained=False)
     model.load_state_dict(weights)
     return model.eval(), vocabulary, metadata
-
-
-def _enlarge(change_map: Tensor, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """A map of few cells at the size of before."""
-    cells = (change_map * 255).round().to(torch.uint8)
-    return F.interpolate(cells[None, None], shape, mode="bilinear")[0, 0].cpu().numpy()
