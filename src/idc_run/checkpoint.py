@@ -29,6 +29,7 @@ class Checkpoint:
         weights: The model's `state_dict`.
         progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
         training: Tensors that only training needs: the optimizer's moments. Empty in a model for use.
+        unchanged: Captions of validation pairs that did not change: the probability of a change is 1 - theirs.
     """
 
     spec: Spec
@@ -36,6 +37,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     progress: dict[str, Any]
     training: dict[str, Tensor]
+    unchanged: tuple[str, ...] = ()
 
     def build(self, device: torch.device | str = "cpu") -> Captioner:
         """Build the model and load its weights; every key has to match."""
@@ -57,6 +59,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "spec": json.dumps(checkpoint.spec.completed()),
         "tokenizer": checkpoint.tokenizer.to_json(),
         "progress": json.dumps(checkpoint.progress),
+        "unchanged": json.dumps(checkpoint.unchanged),
     }
     unfinished = path.with_name(f".{path.name}.tmp")  # one name: the next write goes over what a kill left
     try:
@@ -95,6 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         weights=_under("model/", tensors),
         progress=json.loads(metadata["progress"]),
         training=_under("training/", tensors),
+        unchanged=tuple(json.loads(metadata.get("unchanged", "[]"))),  # files of before have none
     )
 
 

@@ -119,7 +119,8 @@ def caption(model: str, before: Path, after: Path, beam: int | None, max_length:
       idc-caption models:/idc@champion before.png after.png
     """
     with _one_line_errors():
-        from idc_run.captioning import PairCaptioner
+        from idc_models.inference import PairCaptioner
+
         from idc_run.registry import checkpoint_of
 
         captioner = PairCaptioner(checkpoint_of(model))

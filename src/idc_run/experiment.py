@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -32,15 +33,19 @@ from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
 _VOCABULARY_PAIRS = 5_000
 """How many pairs of an endless reader the vocabulary is made from."""
 
+_UNCHANGED, _UNCHANGED_PAIRS = 32, 500
+"""How many no-change sentences a checkpoint keeps, and how many validation pairs are read for them."""
+
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits and the tokenizer made from the first."""
+    """The three splits, the tokenizer made from the first, and what the second says of pairs that did not change."""
 
     train: Reader
     val: Reader
     test: Reader
     tokenizer: Tokenizer
+    unchanged: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,22 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
             else (reference for index in range(len(train)) for reference in train[index].references)
         )
         tokenizer = Tokenizer.train(said, max_length=spec.data.max_length, min_frequency=spec.data.min_frequency)
-    return Data(train, val, test, tokenizer)
+    return Data(train, val, test, tokenizer, _unchanged(val, tokenizer))
+
+
+def _unchanged(val: Reader, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The commonest references of pairs that did not change, as the model would spell them."""
+    pairs = range(min(len(val), _UNCHANGED_PAIRS))
+    render = getattr(val, "examples", None)
+    examples = render(pairs) if render else (val[index] for index in pairs)
+    counts = Counter(
+        tokenizer.decode(ids)
+        for example in examples
+        if not example.changed
+        for ids in map(tokenizer.encode, example.references)
+        if tokenizer.unk_id not in ids
+    )
+    return tuple(sorted(counts, key=lambda said: (-counts[said], said))[:_UNCHANGED])
 
 
 def check(spec: Spec, console: Console) -> None:
@@ -182,6 +202,7 @@ def _run(
             watcher=_Watcher(tracker, console, trial),
             resume=checkpoint,
             run_id=run_id,
+            unchanged=data.unchanged,
         )
         result, best = None, folder / "best.safetensors"
         if first:
@@ -229,8 +250,7 @@ def _finish(
         standing = registry.Standing(
             f"val/{spec.eval.select}", spec.eval.protocol, _identity(spec, data.val), progress.best
         )
-        decoding = {"beam": spec.eval.beam, "max_length": data.tokenizer.max_length - 1}
-        _, note = registry.register(best, spec.register_.model, standing, decoding)
+        _, note = registry.register(best, spec.register_.model, standing)
     # From here on there is nothing to resume.
     (folder / "last.safetensors").unlink()
     if alone:

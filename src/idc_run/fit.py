@@ -68,6 +68,7 @@ def fit(
     watcher: Watcher,
     resume: Checkpoint | None = None,
     run_id: str = "",
+    unchanged: tuple[str, ...] = (),
 ) -> Progress:
     """Train the model and leave the best and the last checkpoint in `folder`.
 
@@ -82,6 +83,7 @@ def fit(
         watcher: Told of steps and epochs; on the first process only.
         resume: A `last.safetensors` to go on from.
         run_id: Kept in the checkpoints.
+        unchanged: Likewise.
 
     Returns:
         How far it went.
@@ -100,7 +102,8 @@ def fit(
     def save(name: str, training: bool) -> None:
         progress.schedule = schedule.state()
         state = training_state(optimizer) if training else {}
-        save_checkpoint(folder / name, Checkpoint(spec, tokenizer, model.state_dict(), vars(progress), state))
+        weights = model.state_dict()
+        save_checkpoint(folder / name, Checkpoint(spec, tokenizer, weights, vars(progress), state, unchanged))
 
     batches = train_batches(
         reader,

@@ -2,15 +2,17 @@
 
 import base64
 import io
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 import idc_run
+from idc_run.checkpoint import load_checkpoint
+from idc_run.packing import pack, requirements
 from idc_run.track import connect
 
 ALIAS = "champion"
@@ -30,28 +32,33 @@ class Standing:
         return {"metric": self.metric, "protocol": self.protocol, "data": self.data, "score": repr(self.value)}
 
 
-def register(checkpoint: Path, model: str, standing: Standing, params: dict[str, int]) -> tuple[str, str]:
+def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str]:
     """Log the checkpoint with the active run, register it, and let `champion` point to it if it is better.
 
     Args:
         checkpoint: A safetensors file.
         model: Name in the registry.
         standing: Its validation score and what that is comparable with.
-        params: What a request may set, and its defaults.
 
     Returns:
         The new version, and one sentence on what became of the champion.
     """
     mlflow = connect()
-    logged = mlflow.pyfunc.log_model(
-        name="captioner",
-        python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
-        artifacts={"checkpoint": str(checkpoint)},
-        signature=_signature(params),
-        input_example=_example(params),
-        registered_model_name=model,
-        pip_requirements=[f"{name}=={version(name)}" for name in ("idc-run", "mlflow", "torch", "timm", "pillow")],
-    )
+    held = load_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory() as name:
+        code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
+        pins, every_pin = requirements(pack(held.spec.model, code), "mlflow", "pandas")
+        constraints.write_text("\n".join(every_pin))
+        logged = mlflow.pyfunc.log_model(
+            name="captioner",
+            python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
+            artifacts={"checkpoint": str(checkpoint)},
+            code_paths=[str(path) for path in sorted(code.iterdir())],
+            signature=_signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
+            input_example=_example(),
+            registered_model_name=model,
+            pip_requirements=[*pins, f"-c {constraints}"],
+        )
     number = str(logged.registered_model_version)
     client = mlflow.MlflowClient()
     for key, value in standing.tags().items():
@@ -105,23 +112,44 @@ def _move(client: Any, model: str, number: str, old: str | int | None) -> None:
         client.set_model_version_tag(model, old, f"{ALIAS}.until", now)
 
 
-def _example(params: dict[str, int]) -> tuple[Any, dict[str, int]]:
+def _example() -> tuple[Any, dict[str, int]]:
     """A request of one pair of tiny images, kept with the model for whoever wants to try it."""
     import pandas as pd
 
     picture = io.BytesIO()
     Image.new("RGB", (16, 16), "gray").save(picture, "PNG")
     text = base64.b64encode(picture.getvalue()).decode()
-    return pd.DataFrame({"before": [text], "after": [text]}), params
+    return pd.DataFrame({"before": [text], "after": [text]}), {"beam": 3, "num_captions": 3}
 
 
-def _signature(params: dict[str, int]) -> Any:
+def _signature(*, beam: int, max_length: int) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
 
-    text = DataType.string
+    text, whole, number, switch = DataType.string, DataType.long, DataType.double, DataType.boolean
+    other = Object([Property("caption", text), Property("log_prob", number)])
+    settings = {
+        "beam": (whole, beam),
+        "max_length": (whole, max_length),
+        "num_captions": (whole, 1),
+        "sample": (switch, False),
+        "temperature": (number, 1.0),
+        "seed": (whole, 0),
+        "change_map": (switch, False),
+        "align": (switch, False),
+    }
     return ModelSignature(
         inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),
-        outputs=Schema([ColSpec(text, "caption"), ColSpec(DataType.double, "log_prob")]),
-        params=ParamSchema([ParamSpec(name, DataType.long, default) for name, default in params.items()]),
+        outputs=Schema(
+            [
+                ColSpec(text, "caption"),
+                ColSpec(number, "log_prob"),
+                ColSpec(number, "changed", required=False),
+                ColSpec(Array(other), "alternatives"),
+                ColSpec(text, "change_map", required=False),
+                ColSpec(text, "note", required=False),
+            ]
+        ),
+        params=ParamSchema([ParamSpec(name, kind, default) for name, (kind, default) in settings.items()]),
     )

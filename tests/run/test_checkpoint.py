@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 from idc_data.tokenizer import Tokenizer
+from idc_models.inference import PairCaptioner
 from idc_models.spec import build_captioner
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from idc_run.captioning import PairCaptioner
 from idc_run.checkpoint import Checkpoint, load_checkpoint, restore_training, save_checkpoint, training_state
 from idc_run.optim import build_optimizer
 from idc_run.spec import OptimizerSpec

@@ -15,12 +15,15 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from idc_data.readers import open_reader
+from idc_models.inference import PairCaptioner
 from PIL import Image
 
-from idc_run.captioning import PairCaptioner
+from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import caption
+from idc_run.predict import predict
 from idc_run.track import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
@@ -38,6 +41,18 @@ def expected(registered, pairs):
     """Gives what the model says of the pairs, by decoding settings."""
     captioner = PairCaptioner(registered.result.checkpoint)
     return lambda **decoding: captioner.caption(pairs, **decoding)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_the_captions_are_those_of_the_predictions(registered, beam):
+    path = registered.result.checkpoint
+    checkpoint = load_checkpoint(path)
+    spec, reader = checkpoint.spec, open_reader({"name": "scenes", "test_pairs": 12}, "test", image_size=48)
+    decoding = spec.eval.model_copy(update={"beam": beam})
+    predictions = predict(checkpoint.build(), reader, checkpoint.tokenizer, spec.data, decoding, torch.device("cpu"))
+    captions = PairCaptioner(path).caption([(each.before, each.after) for each in reader], beam=beam)
+    assert [each.caption for each in captions] == [each.hypothesis for each in predictions]
+    assert [each.log_prob for each in captions] == pytest.approx([each.log_prob for each in predictions], abs=1e-5)
 
 
 @pytest.fixture(scope="module")

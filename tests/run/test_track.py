@@ -184,9 +184,7 @@ def test_the_champion_moves_only_for_a_better_score_on_the_same_terms(registered
     def champion_after(**standing):
         tracker = MlflowTracker("champions")
         tracker.begin("contender", {}, {}, {})
-        version, note = registry.register(
-            registered.result.checkpoint, "idc", Standing(**standing), {"beam": 1, "max_length": 20}
-        )
+        version, note = registry.register(registered.result.checkpoint, "idc", Standing(**standing))
         tracker.end()
         return version, str(client.get_model_version_by_alias("idc", "champion").version), note
 

@@ -107,11 +107,16 @@ class Captioner(nn.Module):
             top_k=top_k,
             generator=generator,
         )
-        return replace(written, change_map=self._locate(fused, written.tokens)) if locate else written
+        return replace(written, change_map=self.locate(fused, written.tokens)) if locate else written
 
     @torch.no_grad()
-    def _locate(self, fused: Fused, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b gh gw"] | None:
-        """Where the change is: 1 in the cell that says so most."""
+    def locate(self, fused: Fused, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b gh gw"] | None:
+        """Says where it sees the change that captions speak of: 1 in the cell that says so most, None if nothing does.
+
+        Args:
+            fused: the pairs.
+            tokens: their captions, as `Generated` has them.
+        """
         change_map = fused.change_map
         if change_map is None:
             vocab = self.decoder.vocab

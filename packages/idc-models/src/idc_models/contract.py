@@ -143,6 +143,8 @@ class Generated:
     """Natural log-probability of each caption: the sum over its tokens, eos included."""
     alternatives: Int[Tensor, "b k l"] | None = None
     """All hypotheses of the beam, best first; None without a beam."""
+    alternative_log_probs: Float[Tensor, "b k"] | None = None
+    """Natural log-probability of each of them."""
     change_map: Float[Tensor, "b gh gw"] | None = None
     """Where the model sees the change, 1 at the largest of each pair; None unless asked for, or nothing says so."""
 

@@ -19,6 +19,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int = 0,
     generator: torch.Generator | None = None,
+    draws: Float[Tensor, "b n"] | None = None,
 ) -> Generated:
     """Writes the caption of each memory.
 
@@ -36,6 +37,7 @@ def generate(
         temperature: of the draw; below 1 it is bolder.
         top_k: draw from the k likeliest tokens only; 0 draws from all.
         generator: source of the draw's randomness.
+        draws: in its place, a number from 0 to below 1 for every token; a caption is then the same in any batch.
 
     Raises:
         ValueError: an argument is out of range, or sampling is asked for with a beam.
@@ -54,14 +56,15 @@ def generate(
     totals = torch.full((batch, beam), -torch.inf, device=device)
     totals[:, 0] = 0.0  # all hypotheses begin alike: only the first may be continued
 
-    for _ in range(limit):
+    for position in range(limit):
         logits, state = decoder.step(state, token.flatten())
         log_probs = logits.float().log_softmax(1).view(batch, beam, -1)
         log_probs = log_probs.index_fill(2, never, -torch.inf).masked_fill(finished[..., None], -torch.inf)
         log_probs[..., vocab.pad_id].masked_fill_(finished, 0.0)  # after eos comes padding, at no cost
         continued = totals[..., None] + log_probs
         if sample:
-            choice = _draw(log_probs[:, 0], temperature, top_k, generator)
+            luck = torch.rand(batch, generator=generator, device=device) if draws is None else draws[:, position]
+            choice = _draw(log_probs[:, 0], temperature, top_k, luck)
         else:
             ended = lengths + (~finished).long()
             choice = (continued / ended[..., None] ** length_penalty).flatten(1).topk(beam, dim=1).indices
@@ -75,15 +78,17 @@ def generate(
             break
         if beam > 1:
             state = decoder.reorder(state, (source + offsets).flatten())
-    return Generated(tokens[:, 0], totals[:, 0], tokens if beam > 1 else None)
+    beams = (tokens, totals) if beam > 1 else (None, None)
+    return Generated(tokens[:, 0], totals[:, 0], *beams)
 
 
-def _draw(log_probs: Tensor, temperature: float, top_k: int, generator: torch.Generator | None) -> Tensor:
-    """Draws one token per row, `b 1`."""
+def _draw(log_probs: Tensor, temperature: float, top_k: int, luck: Tensor) -> Tensor:
+    """Draws one token per row, `b 1`: the one whose share of the distribution holds the row's number."""
     if top_k:
         least = log_probs.topk(min(top_k, log_probs.shape[1]), dim=1).values[:, -1:]
         log_probs = log_probs.masked_fill(log_probs < least, -torch.inf)
-    return torch.multinomial((log_probs / temperature).softmax(1), 1, generator=generator)
+    shares = (log_probs.double() / temperature).softmax(1).cumsum(1)
+    return (shares <= luck[:, None] * shares[:, -1:]).sum(1, keepdim=True)
 
 
 def _check(limit: int, beam: int, size: int, sample: bool, temperature: float, top_k: int) -> None:

@@ -1,0 +1,286 @@
+"""A trained model at work: before and after in, a caption with its probabilities out.
+
+All it needs is a checkpoint that idc-run wrote: the data, training and tracking packages are not there where a model is
+served.
+"""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from idc_models.align import align as register
+from idc_models.align import unlike
+from idc_models.captioner import Captioner
+from idc_models.contract import Fused
+from idc_models.decoding import generate
+from idc_models.images import load_image, squeeze
+from idc_models.probability import total_probability
+from idc_models.spec import ModelSpec, build_captioner
+from idc_models.vocabulary import Vocabulary
+
+FORMAT = "idc-checkpoint/1"
+
+Image = Path | bytes | NDArray[np.uint8]
+"""A file, the contents of a file, or RGB pixels `h w 3`."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another caption of a pair, and its natural log-probability, the end token included."""
+
+    caption: str
+    log_prob: float
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What the model says of a pair.
+
+    Attributes:
+        caption: the sentence.
+        log_prob: its natural log-probability, the end token included.
+        changed: probability that anything changed: 1 - the sum of the probabilities of the no-change sentences that the
+            model learnt; None if its data had none.
+        alternatives: other captions, best first, none twice.
+        change_map: where the model looks, `h w` as before has them, 255 where it looks most.
+        note: what to know about the pair, such as that it is too unlike to compare.
+    """
+
+    caption: str
+    log_prob: float
+    changed: float | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    change_map: NDArray[np.uint8] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How captions are written, and what is told beside them; pairs with equal ones may share a batch.
+
+    Attributes:
+        beam: hypotheses kept while decoding; None is what the model was tested with.
+        max_length: most tokens of a caption; None is what the model learnt.
+        num_captions: how many captions in all; the beam is widened to at least that many.
+        sample: draw captions instead of searching for them, the beam then says nothing.
+        temperature: of the draw.
+        seed: of the draw; a pair is drawn the same captions in any company.
+        change_map: tell where the model looks.
+    """
+
+    beam: int | None = None
+    max_length: int | None = None
+    num_captions: int = 1
+    sample: bool = False
+    temperature: float = 1.0
+    seed: int = 0
+    change_map: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("beam", self.beam), ("max_length", self.max_length), ("num_captions", self.num_captions)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value!r}; expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair as the model takes it, the height and width that before had, and a note on the two."""
+
+    before: UInt8[Tensor, "3 h w"]
+    after: UInt8[Tensor, "3 h w"]
+    shape: tuple[int, int]
+    note: str | None
+
+
+class PairCaptioner:
+    """Captions pairs with a checkpoint; safe to call from several threads, one at a time inside.
+
+    Args:
+        checkpoint: a safetensors file that idc-run wrote.
+        device: where to run.
+
+    Raises:
+        ValueError: it is no checkpoint, or a plugin that it was trained with is not installed.
+    """
+
+    def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._model, self._vocabulary, metadata = _read(checkpoint)
+        self._model.to(self._device)
+        spec = json.loads(metadata["spec"])
+        self._image_size: int = spec["data"]["image_size"]
+        self._beam: int = spec["eval"]["beam"]
+        self._length_penalty: float = spec["eval"]["length_penalty"]
+        # Checkpoints of before had none.
+        self._unchanged = [self._vocabulary.encode(said) for said in json.loads(metadata.get("unchanged", "[]"))]
+        self._lock = threading.Lock()
+
+    def caption(
+        self,
+        pairs: Sequence[tuple[Image, Image]],
+        *,
+        beam: int | None = None,
+        max_length: int | None = None,
+        num_captions: int = 1,
+        sample: bool = False,
+        temperature: float = 1.0,
+        seed: int = 0,
+        change_map: bool = False,
+        align: bool = False,
+    ) -> list[Caption]:
+        """Captions pairs in one batch; the arguments are those of `Decoding` and of `prepare`.
+
+        Args:
+            pairs: before and after images, of any size.
+            beam: hypotheses kept while decoding; by default what the model was tested with.
+            max_length: most tokens of a caption.
+            num_captions: how many captions in all.
+            sample: draw captions instead of searching for them.
+            temperature: of the draw.
+            seed: of the draw.
+            change_map: tell where the model looks.
+            align: register after onto before first.
+
+        Raises:
+            ValueError: a file is no image or too large, or an argument is out of range.
+            OSError: a file cannot be opened.
+        """
+        decoding = Decoding(beam, max_length, num_captions, sample, temperature, seed, change_map)
+        prepared = [self.prepare(before, after, align=align) for before, after in pairs]
+        return [
+            each if each.change_map is None else replace(each, change_map=enlarge(each.change_map, pair.shape))
+            for each, pair in zip(self.write(prepared, decoding), prepared, strict=True)
+        ]
+
+    def prepare(self, before: Image, after: Image, *, align: bool = False) -> Pair:
+        """Reads two images and brings them to the size that the model sees.
+
+        Args:
+            before: the earlier image.
+            after: the later image.
+            align: register after onto before first, by features that both show.
+
+        Raises:
+            ValueError: one is no image or too large; or OpenCV, which aligns, is not installed.
+            OSError: a file cannot be opened.
+        """
+        first, second = load_image(before), load_image(after)
+        height, width = first.shape[:2]
+        note = unlike(first, second)
+        if align and not note:
+            aligned = register(first, second)
+            second, note = aligned.after, aligned.note
+        return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)
+
+    def write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
+        """Captions pairs in one batch; change maps are those of the model's grid, a byte for each cell.
+
+        Raises:
+            ValueError: a setting is out of range.
+        """
+        if not pairs:
+            return []
+        before = torch.stack([pair.before for pair in pairs]).to(self._device)
+        after = torch.stack([pair.after for pair in pairs]).to(self._device)
+        with self._lock, torch.inference_mode():
+            fused = self._model.fuse(before, after)
+            tokens, log_probs = self._decode(fused, decoding)
+            said = self._changed(fused)
+            seen = self._model.locate(fused, tokens[:, 0]) if decoding.change_map else None
+        maps = None if seen is None else (seen * 255).round().byte().cpu().numpy()
+        return [
+            self._caption(
+                tokens[row].tolist(),
+                log_probs[row].tolist(),
+                None if said is None else said[row],
+                None if maps is None else maps[row],
+                pair.note,
+            )
+            for row, pair in enumerate(pairs)
+        ]
+
+    def _decode(self, fused: Fused, decoding: Decoding) -> tuple[Tensor, Tensor]:
+        """Captions as token ids `b k l` and their log-probabilities `b k`, the best first."""
+        decoder, num = self._model.decoder, decoding.num_captions
+        if decoding.sample:
+            length = decoding.max_length or self._vocabulary.max_length
+            luck = torch.rand(num, length, generator=torch.Generator().manual_seed(decoding.seed))
+            drawn = generate(
+                decoder,
+                fused.memory.repeat_interleave(num, dim=0),
+                max_length=decoding.max_length,
+                sample=True,
+                temperature=decoding.temperature,
+                draws=luck.repeat(len(fused.memory), 1).to(self._device),
+            )
+            log_probs, order = drawn.log_probs.unflatten(0, (-1, num)).sort(dim=1, descending=True, stable=True)
+            tokens = drawn.tokens.unflatten(0, (-1, num))
+            return tokens.gather(1, order[..., None].expand_as(tokens)), log_probs
+        # A tiny vocabulary has not as many beginnings.
+        beam = min(max(self._beam if decoding.beam is None else decoding.beam, num), self._vocabulary.size - 2)
+        written = generate(
+            decoder,
+            fused.memory,
+            beam=beam,
+            max_length=decoding.max_length,
+            length_penalty=self._length_penalty,
+        )
+        if written.alternatives is None or written.alternative_log_probs is None:
+            return written.tokens[:, None], written.log_probs[:, None]
+        return written.alternatives[:, :num], written.alternative_log_probs[:, :num]
+
+    def _changed(self, fused: Fused) -> list[float] | None:
+        if not self._unchanged:
+            return None
+        unchanged = total_probability(self._model.decoder, fused.memory, self._unchanged)
+        return (1 - unchanged).clamp(0, 1).tolist()
+
+    def _caption(
+        self,
+        tokens: list[list[int]],
+        log_probs: list[float],
+        changed: float | None,
+        change_map: NDArray[np.uint8] | None,
+        note: str | None,
+    ) -> Caption:
+        # Different tokens may spell one caption, and a draw may come twice; the best of them is the first.
+        texts: dict[str, float] = {}
+        for row, log_prob in zip(tokens, log_probs, strict=True):
+            texts.setdefault(self._vocabulary.decode(row), log_prob)
+        (best, log_prob), *others = texts.items()
+        return Caption(best, log_prob, changed, tuple(Alternative(*other) for other in others), change_map, note)
+
+
+def enlarge(change_map: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Brings a change map from the model's grid to the height and width of an image."""
+    return F.interpolate(torch.from_numpy(change_map)[None, None], shape, mode="bilinear")[0, 0].numpy()
+
+
+def _read(path: Path) -> tuple[Captioner, Vocabulary, dict[str, str]]:
+    if not path.is_file():
+        raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            # What only training needs stays behind: the optimizer's moments, and objectives with their parameters.
+            names = [name.removeprefix("model/") for name in file.keys() if name.startswith("model/")]  # noqa: SIM118
+            weights = {name: file.get_tensor(f"model/{name}") for name in names if not name.startswith("objectives.")}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}, as idc-run writes it")
+    vocabulary = Vocabulary.from_json(metadata["tokenizer"])
+    spec = ModelSpec.model_validate(json.loads(metadata["spec"])["model"])
+    model = build_captioner(spec, vocabulary, {"caption": 1.0}, pretrained=False)
+    model.load_state_dict(weights)
+    return model.eval(), vocabulary, metadata

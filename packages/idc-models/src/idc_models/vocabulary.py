@@ -1,0 +1,65 @@
+"""The vocabulary of a trained model, read from its tokenizer's JSON without the library that wrote it."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Whole words by number; a TokenSpace.
+
+    Attributes:
+        words: every token, the special ones first.
+        max_length: most tokens of a caption, bos and eos included.
+    """
+
+    words: tuple[str, ...]
+    max_length: int
+    pad_id: int = 0
+    bos_id: int = 1
+    eos_id: int = 2
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, the special ones included."""
+        return len(self.words)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        """Reads a word-level tokenizer of the `tokenizers` library.
+
+        Raises:
+            ValueError: it is none, or its special tokens are not those of this project.
+        """
+        try:
+            plain = json.loads(text)
+            numbers, max_length = plain["model"]["vocab"], plain["truncation"]["max_length"]
+            words = tuple(sorted(numbers, key=numbers.__getitem__))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"not the JSON of a word-level tokenizer ({type(error).__name__}: {error})") from error
+        if words[: len(_SPECIALS)] != _SPECIALS or sorted(numbers.values()) != list(range(len(words))):
+            raise ValueError(f"the tokenizer's first words are {words[:4]}, expected {', '.join(_SPECIALS)}")
+        return cls(words, max_length)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Spells the caption of token ids, up to the first end; special tokens are left out."""
+        ids = list(ids)
+        if self.eos_id in ids:
+            ids = ids[: ids.index(self.eos_id)]
+        return re.sub(r" ([.,;:!?])", r"\1", " ".join(self.words[number] for number in ids if number >= len(_SPECIALS)))
+
+    def encode(self, caption: str) -> list[int]:
+        """Gives the ids of a caption that `decode` spelt, with its end.
+
+        Raises:
+            ValueError: a word is unknown.
+        """
+        numbers = {word: number for number, word in enumerate(self.words)}
+        words = re.sub(r"([.,;:!?])", r" \1", caption).split()
+        if unknown := [word for word in words if word not in numbers]:
+            raise ValueError(f"the vocabulary lacks {unknown} of {caption!r}")
+        return [*(numbers[word] for word in words), self.eos_id]

@@ -1,0 +1,121 @@
+"""What a registered model carries along: the code it runs on, and the versions of everything else.
+
+idc-models and the distributions of plugins need not be on any package index, so the model holds their files, metadata
+included: put on the path, as MLflow does with a model's code, they are found by their entry points as if installed.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points, packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+from idc_models.spec import ModelSpec
+from packaging.requirements import Requirement
+
+_METADATA = ("METADATA", "WHEEL", "entry_points.txt")
+"""What is kept of an installation's records; others say on which machine and how it was installed."""
+
+_MODELS = "idc-models"
+_EXTRAS = {_MODELS: ("align",)}
+"""Optional parts that a served model uses if they are there."""
+
+
+def pack(spec: ModelSpec, folder: Path) -> list[str]:
+    """Copy the code that a model of this spec runs on into a folder that can stand on Python's path.
+
+    Args:
+        spec: The model.
+        folder: Gets packages, modules and metadata.
+
+    Returns:
+        The distributions that were copied; modules of none are copied too, and are not among them.
+    """
+    carried = {_MODELS}
+    for kind, part in spec:
+        module = part.name.partition(":")[0]
+        if module != part.name:
+            top = module.partition(".")[0]
+            owners = packages_distributions().get(top, [])
+            carried |= set(owners)
+            if not owners:
+                _copy_module(top, folder)
+        for entry in entry_points(group=f"idc.{kind}s", name=part.name):
+            if entry.dist:
+                carried.add(entry.dist.name)
+    for name in sorted(carried):
+        _copy_distribution(distribution(name), folder)
+    return sorted(carried)
+
+
+def requirements(carried: Iterable[str], *others: str) -> tuple[list[str], list[str]]:
+    """Pin what distributions need, in the versions that are installed here.
+
+    Args:
+        carried: Distributions whose code the model holds; they are not listed themselves.
+        *others: More distributions that it needs.
+
+    Returns:
+        Pins of what they need directly, and constraints: pins of everything that those need in turn.
+    """
+    carried = set(carried)
+    direct = {need for name in carried for need in _needs(name, _EXTRAS.get(name, ()))} - carried
+    direct |= set(others)
+    found, waiting = set(), set(direct)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting |= _needs(name) - found - carried
+    return [_pin(name) for name in sorted(direct)], [_pin(name) for name in sorted(found)]
+
+
+def _copy_distribution(found: Distribution, folder: Path) -> None:
+    for file in found.files or ():
+        metadata = file.parts[0].endswith(".dist-info")
+        kept = file.name in _METADATA if metadata else file.suffix not in (".pth", ".pyc") and ".." not in file.parts
+        if kept and (source := Path(str(file.locate()))).is_file():
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        # Its files lie elsewhere, in packages that its entry points name.
+        for top in sorted({entry.module.partition(".")[0] for entry in found.entry_points}):
+            _copy_module(top, folder)
+
+
+def _copy_module(top: str, folder: Path) -> None:
+    found = find_spec(top)
+    if found is None or not (found.submodule_search_locations or found.origin):
+        raise ValueError(f"the code of {top!r} cannot be found, but the model needs it where it is served")
+    if found.submodule_search_locations:
+        for location in found.submodule_search_locations:
+            ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+            shutil.copytree(location, folder / top, ignore=ignored, dirs_exist_ok=True)
+    elif found.origin:
+        shutil.copyfile(found.origin, folder / Path(found.origin).name)
+
+
+def _needs(name: str, extras: tuple[str, ...] = ()) -> set[str]:
+    """The installed distributions that one asks for."""
+    listed = [Requirement(line) for line in distribution(name).requires or ()]
+    wanted = {
+        each.name.lower().replace("_", "-")
+        for each in listed
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+    }
+    return {need for need in wanted if _installed(need)}
+
+
+def _installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _pin(name: str) -> str:
+    # What follows a plus says how it was built (+cpu, +cu130), which package indexes do not know.
+    return f"{name}=={distribution(name).version.partition('+')[0]}"
