@@ -1,14 +1,5 @@
 """A real MLflow server elsewhere: runs, artifacts and models go through it, and nothing is written beside it."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
-
 import pytest
 from click.testing import CliRunner
 
@@ -18,47 +9,23 @@ pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 
 
 @pytest.mark.slow
-def test_a_run_on_a_server_is_tracked_registered_repeated_and_used(registered, tmp_path, monkeypatch):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_a_run_on_a_server_is_tracked_registered_repeated_and_used(registered, serving, tmp_path, monkeypatch):
     home, here = tmp_path / "server", tmp_path / "here"
     home.mkdir()
     here.mkdir()
-    address = f"http://127.0.0.1:{port}"
-    words = (
-        f"--backend-store-uri sqlite:///{home}/db --artifacts-destination {home}/artifacts --port {port} --workers 1"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words.split()],
-            cwd=home,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while not healthy(address):
-            assert server.poll() is None and time.monotonic() < deadline, (home / "log").read_text()
-            time.sleep(0.2)
+    kept = home / "artifacts"
+    command = f"server --backend-store-uri sqlite:///{home}/db --artifacts-destination {kept} --workers 1"
+    with serving(command, home) as server:
         monkeypatch.chdir(here)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
         used(run, registered.spec_file, "-s", "tracking=mlflow", "-s", "register=far")
         assert {path.name for path in here.iterdir()} == {"mlruns"}
         assert {path.name for path in (here / "mlruns").iterdir()} == {"checkpoints"}
-        kept = home / "artifacts"
         assert list(kept.rglob("report.html")) and list(kept.rglob("*.safetensors"))
         images = [next(kept.rglob(f"*-{side}.webp")) for side in ("before", "after")]
         assert used(caption, "models:/far@champion", *images).stdout
         run_id = next((here / "mlruns" / "checkpoints").glob("*/*")).name
         assert used(run, "--from-run", run_id, "--check").stdout.count(": the same") == 5
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
 
 
 def test_a_server_that_is_not_there_is_one_line_in_seconds(registered, tmp_path, monkeypatch):
@@ -74,11 +41,3 @@ def used(command, *words):
     done = CliRunner().invoke(command, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     return done
-
-
-def healthy(address):
-    try:
-        with urlopen(f"{address}/health", timeout=5) as reply:
-            return reply.status == 200
-    except URLError:
-        return False

@@ -3,15 +3,7 @@
 import base64
 import io
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -56,52 +48,9 @@ def test_the_captions_are_those_of_the_predictions(registered, beam):
 
 
 @pytest.fixture(scope="module")
-def post(registered):
-    """A served model: gives a function from a request to the status and the reply."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    log = registered.folder.parent / "serve.log"
-    command = f"-m mlflow models serve -m models:/idc@champion --env-manager local -p {port}"
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [sys.executable, *command.split()],
-            cwd=registered.folder,
-            env=environment,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while not healthy(address):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield lambda body: answer(f"{address}/invocations", body)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
-
-
-def healthy(address):
-    try:
-        with urlopen(f"{address}/health", timeout=5) as reply:
-            return reply.status == 200
-    except URLError:
-        return False
-
-
-def answer(address, body):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    try:
-        with urlopen(Request(address, data, {"Content-Type": "application/json"}), timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+def post(served):
+    """Gives a function from a request to the status and the reply of a served model."""
+    return served.post
 
 
 def coded(image, kind="PNG"):
