@@ -11,7 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from filelock import FileLock
+
 STORE = "mlruns"
+_KEY_METRIC = "mlflow.experiment.primaryMetric.name"
+"""The tag of an experiment by which the UI knows what its charts are to show first."""
 
 
 @runtime_checkable
@@ -87,15 +91,18 @@ class MlflowTracker:
     def __init__(self, experiment: str, key_metric: str = "") -> None:
         mlflow = connect()
         found = mlflow.get_experiment_by_name(experiment)
-        if found:
-            self.experiment = found.experiment_id
-        else:
+        if found is None:
             # A server decides for itself where artifacts go.
             artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == _embedded() else None
-            self.experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
-            if key_metric:
-                key = "mlflow.experiment.primaryMetric.name"
-                mlflow.MlflowClient().set_experiment_tag(self.experiment, key, key_metric)
+            try:
+                mlflow.create_experiment(experiment, artifact_location=artifacts)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                    raise
+            found = mlflow.get_experiment_by_name(experiment)
+        self.experiment = found.experiment_id
+        if key_metric and _KEY_METRIC not in found.tags:
+            mlflow.MlflowClient().set_experiment_tag(self.experiment, _KEY_METRIC, key_metric)
         self._mlflow = mlflow
 
     def begin(
@@ -164,7 +171,18 @@ def connect() -> Any:
     elif given.startswith(("http://", "https://")):
         _reach(given)
     mlflow.set_tracking_uri(given or _embedded())
+    if not given:
+        _set_up(_embedded())
     return mlflow
+
+
+@cache
+def _set_up(database: str) -> None:
+    """Let one process at a time make the tables of a new database, or bring an old one up to date."""
+    import mlflow
+
+    with FileLock(store() / ".lock"):
+        mlflow.MlflowClient(database).search_experiments(max_results=1)
 
 
 @cache

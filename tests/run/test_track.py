@@ -40,7 +40,7 @@ def mlflow(registered, monkeypatch):
 def test_the_store_lies_in_mlruns(registered):
     mlruns, link = registered.folder / "mlruns", registered.folder / "mlflow.db"
     assert {path.name for path in registered.folder.iterdir()} == {"tiny.yaml", "mlruns", "mlflow.db"}
-    assert {path.name for path in mlruns.iterdir()} == {"mlflow.db", "artifacts", "checkpoints"}
+    assert {path.name for path in mlruns.iterdir()} == {".lock", "mlflow.db", "artifacts", "checkpoints"}
     assert link.is_symlink() and link.resolve() == (mlruns / "mlflow.db").resolve()
     assert [path.name for path in registered.result.checkpoint.parent.iterdir()] == ["best.safetensors"]
 
@@ -52,6 +52,20 @@ def test_the_store_is_that_of_the_nearest_folder_upwards(tmp_path, monkeypatch):
     assert store() == tmp_path / "mlruns"
     (tmp_path / "mlruns").rmdir()
     assert store() == tmp_path / "deep" / "er" / "mlruns"
+
+
+@pytest.mark.slow
+def test_processes_that_begin_at_once_share_a_new_store(tmp_path):
+    begin = "from idc_run.track import MlflowTracker; print(MlflowTracker('new', 'test/x').experiment)"
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", begin], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    told = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0] and len(set(told)) == 1
 
 
 def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
