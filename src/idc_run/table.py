@@ -219,7 +219,8 @@ def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
     page.write_text(
         f"# {name}\n\n{table.runs} runs, each tested once, protocol {table.protocol}, values x 100: mean over seeds +- "
         "half of the 95 % interval (Student's t). p: Welch's t-test over seeds against the first line, corrected by "
-        f"Holm; below, if several things were varied, the paired t-test of each, not corrected.\n\n{markdown(table, metrics)}\n![Every run]({name}.png)\n",
+        "Holm; below, if several things were varied, the paired t-test of each, not corrected.\n\n"
+        f"{markdown(table, metrics)}\n![Every run]({name}.png)\n",
         encoding="utf-8",
     )
     (folder / f"{name}.csv").write_text(csv(table), encoding="utf-8")
