@@ -64,6 +64,7 @@ class Trial:
 
     Attributes:
         family: MLflow's experiment, in which it is compared with the others.
+        name: Of the run there.
         tags: Of the run, among them the parent's id.
         begun: Told the id of the run.
         epoch: Told of every epoch; may raise to end the run.
@@ -72,6 +73,7 @@ class Trial:
     """
 
     family: str
+    name: str
     tags: dict[str, str]
     begun: Callable[[str], None]
     epoch: Callable[[Progress, dict[str, float]], None]
@@ -176,7 +178,7 @@ def _run(
     tracker: Tracker = MlflowTracker(family, f"test/{spec.eval.select}") if tracked else NullTracker()
     came_from = _origin(spec, data, device)
     run_id = tracker.begin(
-        spec.name,
+        trial.name if trial else spec.name,
         flatten(spec.completed()),
         provenance.tags(spec, came_from) | source(spec.completed()["data"]["dataset"]) | dict(tags),
         _datasets(spec, data),

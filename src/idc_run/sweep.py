@@ -174,6 +174,7 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
     tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": json.dumps(labels)}
     part = Trial(
         sweep.spec.name,
+        ", ".join(f"seed {label}" if path == "seed" else label for path, label in labels.items()) or sweep.spec.name,
         tags | ({"mlflow.parentRunId": parent} if parent else {}),
         begun=lambda run: trial.set_user_attr("run", run),
         epoch=epoch,

@@ -61,6 +61,7 @@ def _train_again(sweep: Sweep, best: FrozenTrial, number: int, console: Console)
         tags["mlflow.parentRunId"] = parent
     part = Trial(
         sweep.spec.name,
+        f"best: seed {spec.seed}",
         tags,
         begun=lambda run: study.set_user_attr(key, {"run": run}),
         epoch=lambda progress, scores: None,

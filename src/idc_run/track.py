@@ -14,8 +14,8 @@ from urllib.request import urlopen
 from filelock import FileLock
 
 STORE = "mlruns"
-_KEY_METRIC = "mlflow.experiment.primaryMetric.name"
-"""The tag of an experiment by which the UI knows what its charts are to show first."""
+_KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
+"""Tags of an experiment by which the UI knows what its charts show first, and that it holds models, not prompts."""
 
 
 @runtime_checkable
@@ -101,8 +101,9 @@ class MlflowTracker:
                     raise
             found = mlflow.get_experiment_by_name(experiment)
         self.experiment = found.experiment_id
-        if key_metric and _KEY_METRIC not in found.tags:
-            mlflow.MlflowClient().set_experiment_tag(self.experiment, _KEY_METRIC, key_metric)
+        wanted = {_KIND: "custom_model_development"} | ({_KEY_METRIC: key_metric} if key_metric else {})
+        for tag in wanted.keys() - found.tags.keys():
+            mlflow.MlflowClient().set_experiment_tag(self.experiment, tag, wanted[tag])
         self._mlflow = mlflow
 
     def begin(
