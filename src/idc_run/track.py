@@ -127,6 +127,17 @@ def store() -> Path:
 
 def connect() -> Any:
     """Give the mlflow module, pointed at the embedded store unless MLFLOW_TRACKING_URI says otherwise."""
+    mlflow = quiet_mlflow()
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if not given:
+        store().mkdir(exist_ok=True)
+        _link(store())
+    mlflow.set_tracking_uri(given or _embedded())
+    return mlflow
+
+
+def quiet_mlflow() -> Any:
+    """Give the mlflow module, which else talks of itself, to people and to its makers."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -134,11 +145,6 @@ def connect() -> Any:
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if not given:
-        store().mkdir(exist_ok=True)
-        _link(store())
-    mlflow.set_tracking_uri(given or _embedded())
     return mlflow
 
 
