@@ -99,7 +99,7 @@ def test_the_probability_of_captions_is_the_sum_over_them(plugin):
 
     expected = torch.stack([probability(caption) for caption in captions]).sum(0)
     torch.testing.assert_close(total_probability(decoder, memory, captions, negligible=0.0), expected)
-    assert (total_probability(decoder, memory, captions, negligible=0.9) == 0).sum() <= 3
+    assert (total_probability(decoder, memory, captions, negligible=1.0) == 0).all()
     assert total_probability(decoder, memory, []).tolist() == [0, 0, 0]
 
 
@@ -107,7 +107,7 @@ def test_changed_is_what_the_no_change_sentences_leave(captioner, pairs):
     every = captioner.caption(pairs, num_captions=9, max_length=4)
     for each in every:
         said = {each.caption: each.log_prob} | {other.caption: other.log_prob for other in each.alternatives}
-        assert 0 < each.changed < 1 - sum(math.exp(said.get(sentence, -math.inf)) for sentence in SAID[2:]) + 1e-6
+        assert 0 < each.changed < 1 - sum(math.exp(said.get(sentence, -math.inf)) for sentence in SAID[2:]) + 0.01
 
 
 def test_a_model_that_learnt_no_such_sentence_does_not_say_whether_anything_changed(checkpoint, pairs, tmp_path):

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from idc_models.align import align as register
+from idc_models.align import unlike
 from idc_models.captioner import Captioner
 from idc_models.contract import Fused
 from idc_models.decoding import generate
@@ -169,17 +171,15 @@ class PairCaptioner:
             align: register after onto before first, by features that both show.
 
         Raises:
-            ValueError: one is no image or too large.
+            ValueError: one is no image or too large; or OpenCV, which aligns, is not installed.
             OSError: a file cannot be opened.
         """
         first, second = load_image(before), load_image(after)
-        note = None
-        if align:
-            from idc_models.align import align as register  # needs OpenCV
-
+        height, width = first.shape[:2]
+        note = unlike(first, second)
+        if align and not note:
             aligned = register(first, second)
             second, note = aligned.after, aligned.note
-        height, width = first.shape[:2]
         return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)
 
     def write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
