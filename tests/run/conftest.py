@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,3 +84,19 @@ def registered(tmp_path_factory):
         yield Registered(folder, spec_file, result)
         # MLflow leaves its address there for child processes.
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def app_address(registered):
+    """The page of the registered model, as a user starts it."""
+    command = [Path(sys.executable).with_name("idc-app"), registered.result.checkpoint, "--port", "0"]
+    with (registered.folder / "app.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=registered.folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            address = server.stdout.readline().partition("  ")[0]
+            assert address.startswith("http://127.0.0.1:"), (registered.folder / "app.log").read_text()
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
+            server.stdout.close()
