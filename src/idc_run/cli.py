@@ -1,4 +1,4 @@
-"""The commands `idc-run`, `idc-table` and `idc-caption`: parse, call, print."""
+"""The commands `idc-run` and `idc-table`: parse, call, print."""
 
 import os
 import sys
@@ -100,34 +100,3 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
         page = write_table(found, out, columns)
         click.echo(markdown(found, columns))
         click.echo(f"{page}, and .csv and .png beside it")
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("model")
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@click.option("--beam", type=click.IntRange(1, 10), help="Hypotheses kept; by default what the model was tested with.")
-@click.option("--max-length", type=click.IntRange(1, 200), help="Most tokens of the caption.")
-@click.option("--json", "as_json", is_flag=True, help="Print caption and log-probability as JSON.")
-def caption(model: str, before: Path, after: Path, beam: int | None, max_length: int | None, as_json: bool) -> None:
-    r"""Say what changed between the images BEFORE and AFTER.
-
-    MODEL is a registered model (models:/idc@champion) or a checkpoint file that idc-run wrote.
-
-    \b
-    Example:
-      idc-caption models:/idc@champion before.png after.png
-    """
-    with _one_line_errors():
-        from idc_models.inference import PairCaptioner
-
-        from idc_run.registry import checkpoint_of
-
-        captioner = PairCaptioner(checkpoint_of(model))
-        said = captioner.caption([(before, after)], beam=beam, max_length=max_length)[0]
-        if as_json:
-            import json
-
-            click.echo(json.dumps({"caption": said.caption, "log_prob": said.log_prob}))
-        else:
-            click.echo(said.caption)

@@ -15,7 +15,7 @@ from PIL import Image
 import idc_run
 from idc_run.checkpoint import load_checkpoint
 from idc_run.packing import pack, requirements
-from idc_run.track import connect
+from idc_run.track import connect, quiet_mlflow
 
 ALIAS = "champion"
 
@@ -90,6 +90,26 @@ def checkpoint_of(model: str) -> Path:
     except MlflowException as error:
         raise ValueError(f"no registered model {model!r} ({error.message}); train one with idc-run first") from error
     return next(Path(folder).glob("artifacts/*.safetensors"))
+
+
+def scoring_model(checkpoint: Path) -> Any:
+    """Load a checkpoint as MLflow's server loads a registered one; nothing is registered.
+
+    Raises:
+        ValueError: It is no checkpoint.
+    """
+    mlflow = quiet_mlflow()
+    held = load_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory() as name:
+        mlflow.pyfunc.save_model(
+            f"{name}/model",
+            python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
+            artifacts={"checkpoint": str(checkpoint)},
+            signature=_signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
+            input_example=_example(),
+            pip_requirements=[],  # it runs here
+        )
+        return mlflow.pyfunc.load_model(f"{name}/model")
 
 
 def _crown(client: Any, model: str, number: str, standing: Standing) -> str:

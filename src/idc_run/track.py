@@ -101,7 +101,7 @@ class MlflowTracker:
                     raise
             found = mlflow.get_experiment_by_name(experiment)
         self.experiment = found.experiment_id
-        wanted = {_KIND: "custom_model_development"} | ({_KEY_METRIC: key_metric} if key_metric else {})
+        wanted = {_KIND: "custom_model_development", _KEY_METRIC: key_metric} if key_metric else {}
         for tag in wanted.keys() - found.tags.keys():
             mlflow.MlflowClient().set_experiment_tag(self.experiment, tag, wanted[tag])
         self._mlflow = mlflow
@@ -158,13 +158,7 @@ def store() -> Path:
 
 def connect() -> Any:
     """Give the mlflow module, pointed at the embedded store unless MLFLOW_TRACKING_URI says otherwise."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    mlflow = quiet_mlflow()
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not given:
         store().mkdir(exist_ok=True)
@@ -174,6 +168,18 @@ def connect() -> Any:
     mlflow.set_tracking_uri(given or _embedded())
     if not given:
         _set_up(_embedded())
+    return mlflow
+
+
+def quiet_mlflow() -> Any:
+    """Give the mlflow module, which else talks of itself, to people and to its makers."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     return mlflow
 
 

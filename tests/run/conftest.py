@@ -160,3 +160,19 @@ def served(registered):
     """The registered model, served."""
     with _serving("models serve -m models:/idc@champion --env-manager local", registered.folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def app_address(registered):
+    """The page of the registered model, as a user starts it."""
+    command = [Path(sys.executable).with_name("idc-app"), registered.result.checkpoint, "--port", "0"]
+    with (registered.folder / "app.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=registered.folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            address = server.stdout.readline().partition("  ")[0]
+            assert address.startswith("http://127.0.0.1:"), (registered.folder / "app.log").read_text()
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
+            server.stdout.close()

@@ -1,4 +1,4 @@
-"""The registered model behind `mlflow models serve`, as a user starts it, and `idc-caption` beside it."""
+"""The registered model behind `mlflow models serve`, as a user starts it."""
 
 import base64
 import io
@@ -6,18 +6,14 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from idc_data.readers import open_reader
 from idc_models.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
-from idc_run.cli import caption
 from idc_run.predict import predict
-from idc_run.track import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
@@ -202,55 +198,3 @@ def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs,
     status, reply = post(split([[coded(before), coded(after)] for before, after in pairs]))
     assert status == 200
     agrees(reply["predictions"], expected())
-
-
-@pytest.fixture
-def files(tmp_path, pairs):
-    for side, image in zip(("before", "after"), pairs[0], strict=True):
-        Image.fromarray(image).save(tmp_path / f"{side}.png")
-    (tmp_path / "notes.txt").write_text("nothing has changed")
-    Image.fromarray(np.zeros((9, 700, 3), np.uint8)).save(tmp_path / "wide.png")
-    return tmp_path
-
-
-@pytest.mark.parametrize("name", ["models:/idc@champion", "best.safetensors"])
-def test_idc_caption_says_what_the_model_says(registered, files, expected, monkeypatch, name):
-    monkeypatch.chdir(registered.folder)
-    connect()
-    model = str(registered.result.checkpoint) if name == "best.safetensors" else name
-    before, after = str(files / "before.png"), str(files / "after.png")
-    ended = CliRunner().invoke(caption, [model, before, after])
-    assert (ended.exit_code, ended.stdout) == (0, f"{expected()[0].caption}\n"), ended.output
-    ended = CliRunner().invoke(caption, [model, before, after, "--beam", "3", "--max-length", "6", "--json"])
-    said, wanted = json.loads(ended.stdout), expected(beam=3, max_length=6)[0]
-    assert said["caption"] == wanted.caption and said["log_prob"] == pytest.approx(wanted.log_prob, abs=1e-5)
-
-
-def test_idc_caption_takes_images_of_any_size(registered, files):
-    ended = CliRunner().invoke(
-        caption, [str(registered.result.checkpoint), str(files / "before.png"), str(files / "wide.png")]
-    )
-    assert ended.exit_code == 0 and ended.stdout.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["MODEL", "gone.png", "after.png"], "gone.png"),
-        (["MODEL", "before.png", "notes.txt"], "'notes.txt' is damaged or no image"),
-        (["gone.safetensors", "before.png", "after.png"], "no checkpoint at 'gone.safetensors'"),
-        (["before.png", "before.png", "after.png"], "before.png is no readable safetensors file"),
-        (["models:/idc@loser", "before.png", "after.png"], "no registered model 'models:/idc@loser'"),
-        (["models:/nobody/1", "before.png", "after.png"], "no registered model 'models:/nobody/1'"),
-        (["models:/idc", "before.png", "after.png"], "no registered model 'models:/idc'"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(registered, files, monkeypatch, arguments, message):
-    monkeypatch.chdir(registered.folder)
-    connect()
-    monkeypatch.chdir(files)
-    model = str(registered.result.checkpoint)
-    ended = CliRunner().invoke(caption, [model if argument == "MODEL" else argument for argument in arguments])
-    assert (ended.exit_code, ended.stdout) == (2, ""), ended.output
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: ") and message in line
