@@ -3,6 +3,8 @@
 import base64
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,27 +45,32 @@ def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str
         The new version, and one sentence on what became of the champion.
     """
     mlflow = connect()
-    held = load_checkpoint(checkpoint)
-    with tempfile.TemporaryDirectory() as name:
-        code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
-        pins, every_pin = requirements(pack(held.spec.model, code), "mlflow", "pandas")
-        constraints.write_text("\n".join(every_pin))
-        logged = mlflow.pyfunc.log_model(
-            name="captioner",
-            python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
-            artifacts={"checkpoint": str(checkpoint)},
-            code_paths=[str(path) for path in sorted(code.iterdir())],
-            signature=_signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
-            input_example=_example(),
-            registered_model_name=model,
-            pip_requirements=[*pins, f"-c {constraints}"],
-        )
+    with packaged(checkpoint) as package:
+        logged = mlflow.pyfunc.log_model(name="captioner", registered_model_name=model, **package)
     number = str(logged.registered_model_version)
     client = mlflow.MlflowClient()
     for key, value in standing.tags().items():
         client.set_model_version_tag(model, number, key, value)
     client.set_model_version_tag(model, number, "source_run", logged.run_id)
     return number, _crown(client, model, number, standing)
+
+
+@contextmanager
+def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """Give what MLflow is told of a model, to log or to save it: from code, with all that it needs to be served."""
+    held = load_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory() as name:
+        code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
+        pins, every_pin = requirements(pack(held.spec.model, code), "mlflow", "pandas")
+        constraints.write_text("\n".join(every_pin))
+        yield {
+            "python_model": str(Path(idc_run.__file__).with_name("serving_model.py")),
+            "artifacts": {"checkpoint": str(checkpoint)},
+            "code_paths": [str(path) for path in sorted(code.iterdir())],
+            "signature": _signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
+            "input_example": _example(),
+            "pip_requirements": [*pins, f"-c {constraints}"],
+        }
 
 
 def checkpoint_of(model: str) -> Path:

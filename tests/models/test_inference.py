@@ -99,7 +99,7 @@ def test_the_probability_of_captions_is_the_sum_over_them(plugin):
 
     expected = torch.stack([probability(caption) for caption in captions]).sum(0)
     torch.testing.assert_close(total_probability(decoder, memory, captions, negligible=0.0), expected)
-    assert (total_probability(decoder, memory, captions, negligible=1.0) == 0).all()
+    assert (total_probability(decoder, memory, captions[:4], negligible=1.0) == 0).all()
     assert total_probability(decoder, memory, []).tolist() == [0, 0, 0]
 
 

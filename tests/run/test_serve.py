@@ -4,11 +4,13 @@ import base64
 import io
 import json
 import os
+import random
 import re
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -128,47 +130,140 @@ def test_the_server_says_what_the_model_says(post, pairs, expected, decoding):
 def test_every_form_of_request_gets_the_same_answer(post, pairs, expected):
     records = [{"before": coded(before), "after": f"data:image/png;base64,{coded(after)}"} for before, after in pairs]
     columns = {side: [record[side] for record in records] for side in ("before", "after")}
-    for body in ({"dataframe_records": records}, {"inputs": records}, {"inputs": columns}):
+    forms = {"dataframe_records": records}, {"inputs": records}, {"inputs": columns}, {"instances": records}
+    for body in forms:
         status, reply = post(body)
         assert status == 200
         agrees(reply["predictions"], expected())
+    status, reply = post({"inputs": records[0], "params": {"beam": None}})
+    assert status == 200
+    agrees(reply["predictions"], expected()[:1])
 
 
 @pytest.mark.slow
-def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs, expected):
+def test_an_answer_has_every_key_and_what_was_asked_for(post, pairs, expected):
+    turned = Image.new("RGB", (30, 20)).getexif()
+    turned[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(pairs[0][0][:20, :30]).save(file, "JPEG", exif=turned)
+    sideways = base64.b64encode(file.getvalue()).decode()
+    rows = [[coded(pairs[0][0], "WEBP"), coded(pairs[0][1])], [sideways, coded(pairs[1][1])]]
+    status, reply = post(split(rows, num_captions=4, change_map=True, align=True))
+    assert status == 200
+    for answered, shape in zip(reply["predictions"], [(48, 48), (30, 20)], strict=True):
+        assert answered.keys() == {"caption", "log_prob", "changed", "alternatives", "change_map", "note"}
+        said = [answered, *answered["alternatives"]]
+        assert len({each["caption"] for each in said}) == len(said) <= 4
+        assert [each["log_prob"] for each in said] == sorted((each["log_prob"] for each in said), reverse=True)
+        assert 0 <= answered["changed"] <= 1
+        assert answered["change_map"].startswith("data:image/png;base64,")
+        with Image.open(io.BytesIO(base64.b64decode(answered["change_map"].partition(",")[2]))) as change_map:
+            assert (change_map.mode, change_map.size) == ("L", shape[::-1])
+    status, reply = post(split(rows[:1]))
+    (answered,) = reply["predictions"]
+    assert (answered["alternatives"], answered["change_map"], answered["note"]) == ([], None, None)
+
+
+@pytest.mark.slow
+def test_the_same_draw_in_any_company(post, pairs):
+    rows = [[coded(before), coded(after)] for before, after in pairs]
+    drawing = {"sample": True, "num_captions": 3, "temperature": 2, "seed": 5}
+    _, together = post(split(rows, **drawing))
+    alone = [post(split([row], **drawing))[1]["predictions"][0] for row in rows]
+    for one, other in zip(together["predictions"], alone, strict=True):
+        assert texts(one) == texts(other)
+    _, others = post(split(rows, **drawing | {"seed": 6}))
+    assert list(map(texts, others["predictions"])) != list(map(texts, together["predictions"]))
+
+
+def texts(answered):
+    return [each["caption"] for each in (answered, *answered["alternatives"])]
+
+
+@pytest.mark.slow
+def test_everyone_in_a_crowd_gets_their_own_answer(post, pairs, expected):
+    rows = [[coded(before), coded(after)] for before, after in pairs]
+    asked = [(row, beam) for row in range(len(rows)) for beam in (1, 2)] * 8
+    with ThreadPoolExecutor(len(asked)) as pool:
+        replies = list(pool.map(lambda one: post(split([rows[one[0]]], beam=one[1])), asked))
+    for (row, beam), (status, reply) in zip(asked, replies, strict=True):
+        assert status == 200
+        agrees(reply["predictions"], expected(beam=beam)[row : row + 1])
+
+
+@pytest.mark.slow
+def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs, expected, tmp_path):
     good = coded(pairs[0][0])
     text = base64.b64encode(b"Nothing has changed.\n" * 9).decode()
     half = base64.b64encode(base64.b64decode(good)[:-300]).decode()
-    huge = coded(Image.new("L", (5000, 5000)))
+    huge = coded(Image.new("L", (6000, 6000)))
     assert len(huge) < 100_000
+    (tmp_path / "secret.png").write_bytes(base64.b64decode(good))
+    no_image = "the image is damaged or no image"
     faults = {
         "truncated base64": (split([[good, good[:-3]]]), "row 0, 'after': not base64"),
-        "half an image": (split([[half, good]]), "row 0, 'before': not a whole PNG, JPEG or WebP image"),
-        "a text file": (split([[good, good], [good, text]]), "row 1, 'after': not a whole PNG, JPEG or WebP image"),
-        "no image at all": (split([["", good]]), "row 0, 'before': not a whole PNG, JPEG or WebP image (0 bytes)"),
-        "a GIF": (split([[good, coded(pairs[0][0], "GIF")]]), "not a whole PNG, JPEG or WebP image"),
-        "too many pixels": (split([[huge, good]]), "row 0, 'before': 5000 x 5000 pixels; expected at most 16777216"),
-        "null": (split([[good, None]]), "row 0, 'after': expected the image's bytes as base64 text"),
-        "a number": (split([[good, 5]]), "after"),
+        "half an image": (split([[half, good]]), f"row 0, 'before': {no_image}"),
+        "a text file": (
+            split([[good, good], [good, text]]),
+            f"row 1, 'after': {no_image} (189 bytes); expected a whole",
+        ),
+        "no image at all": (split([["", good]]), f"row 0, 'before': {no_image} (0 bytes)"),
+        "a GIF": (split([[good, coded(pairs[0][0], "GIF")]]), f"row 0, 'after': {no_image}"),
+        "too many pixels": (split([[huge, good]]), "row 0, 'before': the image has 6000 x 6000 pixels, more than the"),
+        "null": (split([[good, None]]), "row 0, 'after': expected the image file's bytes as base64 text"),
+        "a number": (split([[good, 5]]), "row 0, 'after': expected the image file's bytes as base64 text, got int"),
+        "a list": (
+            split([[[good], good]]),
+            "row 0, 'before': expected the image file's bytes as base64 text, got list",
+        ),
+        "a file of the server": (split([[str(tmp_path / "secret.png"), good]]), "row 0, 'before': not base64"),
+        "an address of one": (split([[(tmp_path / "secret.png").as_uri(), good]]), "row 0, 'before': not base64"),
+        "an address elsewhere": (split([[good, "http://127.0.0.1/a.png"]]), "row 0, 'after': not base64"),
+        "a row too short": (split([[good, good], [good]]), "row 1, 'after': expected the image file's bytes"),
         "a column too few": (split([[good]], ["before"]), "after"),
         "wrong columns": (split([[good, good]], ["before", "later"]), "after"),
-        "beam out of range": (split([[good, good]], beam=99), "beam is 99"),
-        "no length": (split([[good, good]], max_length=0), "max_length is 0"),
-        "a beam of the wrong type": (split([[good, good]], beam="many"), "beam"),
+        "a column twice": (split([[good, good]], ["before", "before"]), "DataFrame"),
+        "columns of two lengths": ({"inputs": {"before": [good, good], "after": [good]}}, "the same length"),
+        "texts in place of pairs": ({"instances": [good, good]}, "missing inputs ['before', 'after']"),
+        "beam out of range": (split([[good, good]], beam=99), "beam is 99; expected 1 to 10"),
+        "no length": (split([[good, good]], max_length=0), "max_length is 0; expected 1 to 200"),
+        "no captions": (split([[good, good]], num_captions=0), "num_captions is 0; expected 1 to 10"),
+        "frozen": (split([[good, good]], temperature=0), "temperature is 0.0; expected 0.05 to 10"),
+        "no temperature": (split([[good, good]], temperature=float("nan")), "temperature is nan; expected 0.05 to 10"),
+        "a negative seed": (split([[good, good]], seed=-1), "seed is -1; expected 0 to"),
+        "a beam of the wrong type": (split([[good, good]], beam="many"), 'beam is "many"; expected a whole number'),
+        "an unknown setting": (split([[good, good]], beams=2), "unknown parameter 'beams'; did you mean 'beam'?"),
         "too many pairs": (split([[good, good]] * 65), "the request has 65 pairs; expected 1 to 64"),
         "no pairs": (split([]), "expected 1 to 64"),
         "no known form": ({"pairs": [[good, good]]}, "dataframe_split"),
+        "no JSON": (b"before and after", "the request is not valid JSON: Expecting value"),
+        "a nest": (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "more than 900 commas and brackets"),
+        "a long number": (b'{"inputs": ' + b"1" * 5000 + b"}", "not valid JSON: Exceeds the limit"),
     }
     for name, (body, message) in faults.items():
         status, reply = post(body)
         assert 400 <= status < 500, f"{name}: {status} {reply}"
-        # MLflow puts a table of the shortened input before what is wrong with it.
-        said = json.loads(reply)["message"].rpartition("Error: ")[2]
-        assert message in said and "\n" not in said, f"{name}: {reply}"
-        # Addresses of MLflow's pages are no paths of the server's.
-        assert not re.search(r"Traceback|stack_trace|\.py\b|/[a-z]+/", re.sub(r"https://\S+", "", reply)), reply
-    status, reply = post(b"before and after")
-    assert status == 400 and "Ensure that input is a valid JSON" in reply and "stack_trace" not in reply
+        answered = json.loads(reply)
+        assert answered.keys() == {"error_code", "message"}, f"{name}: {reply}"
+        assert message in answered["message"] and "\n" not in answered["message"], f"{name}: {reply}"
+        assert not re.search(r"Traceback|\.py\b|/[a-z]+/", reply), f"{name}: {reply}"
+    status, reply = post(split([[coded(before), coded(after)] for before, after in pairs]))
+    assert status == 200
+    agrees(reply["predictions"], expected())
+
+
+@pytest.mark.slow
+def test_requests_with_holes_and_noise_are_answered_or_refused(post, pairs, expected):
+    rng = random.Random(0)
+    whole = json.dumps(split([[coded(side) for side in pairs[0]]], beam=2, temperature=1.5)).encode()
+    for _ in range(150):
+        body = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            start = rng.choice((rng.randrange(80), rng.randrange(len(body)), len(body) - rng.randrange(80)))
+            stop = start + rng.choice((0, 1, 2, 9, 1000))
+            body[start:stop] = rng.choice((b"", rng.randbytes(3), b"null", b'"', b"]", b"1e999", b"{", body[:50]))
+        status, reply = post(bytes(body))
+        assert status == 200 or (status == 400 and json.loads(reply).keys() == {"error_code", "message"}), reply
     status, reply = post(split([[coded(before), coded(after)] for before, after in pairs]))
     assert status == 200
     agrees(reply["predictions"], expected())

@@ -1,0 +1,194 @@
+"""Serving under load: the registered model against a naive one, on the same checkpoint and pairs in one run.
+
+`uv run benchmarks/serving.py` has 32 clients ask for captions for two minutes, one pair a request, each client as
+soon as it has its answer; first of the naive model, then of the registered one, both behind `mlflow models serve` as
+it is. The naive model does the same work for every request by itself. Every answer is compared with the captions that
+the checkpoint gives without a server. CPU is what the server's processes took for one pair: on a machine that does
+other things too, that tells more than the pairs a second.
+"""
+
+import argparse
+import base64
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from idc_data.readers import open_reader
+from idc_models.inference import PairCaptioner
+from PIL import Image
+
+from idc_run.checkpoint import load_checkpoint
+from idc_run.registry import checkpoint_of, packaged
+
+NAIVE = """
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from idc_models.inference import PairCaptioner
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+from PIL import Image
+
+
+class Naive(PythonModel):
+    def load_context(self, context):
+        self.captioner = PairCaptioner(Path(context.artifacts["checkpoint"]))
+
+    def predict(self, context, model_input, params=None):
+        return [self.answer(*row) for row in zip(model_input["before"], model_input["after"])]
+
+    def answer(self, *texts):
+        pair = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")) for text in texts]
+        (said,) = self.captioner.caption([pair])
+        return {"caption": said.caption, "log_prob": said.log_prob, "changed": said.changed}
+
+
+set_model(Naive())
+"""
+
+
+@contextmanager
+def served(model: Path, workers: int) -> Iterator[tuple[int, int]]:
+    """`mlflow models serve` of a folder; gives the port and the id of its first process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = f"-m mlflow models serve -m {model} --env-manager local -p {port} -w {workers}"
+    log = model.with_suffix(".log").open("w")
+    environment = {**os.environ, "PATH": path}
+    server = subprocess.Popen(
+        [sys.executable, *command.split()], env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        while not healthy(port):
+            if server.poll() is not None:
+                raise SystemExit(Path(log.name).read_text())
+            time.sleep(0.2)
+        yield port, server.pid
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def healthy(port: int) -> bool:
+    """Whether the server takes requests."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+def cpu(server: int) -> float:
+    """Seconds of CPU that the processes of a server took, which are one session (Linux)."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == server:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def load(port: int, requests: list[tuple[bytes, str]], clients: int, seconds: float) -> tuple[list[float], int]:
+    """Let clients ask, one request after the other; gives the seconds of every answer, and how many were wrong."""
+    times: list[float] = []
+    wrong = 0
+    ends = time.perf_counter() + seconds
+
+    def client(number: int) -> None:
+        nonlocal wrong
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        while (begun := time.perf_counter()) < ends:
+            body, caption = requests[number % len(requests)]
+            number += clients
+            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+            times.append(time.perf_counter() - begun)
+            wrong += answer.status != 200 or json.loads(content)["predictions"][0]["caption"] != caption
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return times, wrong
+
+
+def requests_of(checkpoint: Path, num: int) -> list[tuple[bytes, str]]:
+    """Requests of one pair, and the captions that the checkpoint gives."""
+    data = load_checkpoint(checkpoint).spec.data
+    reader = open_reader({"name": "scenes", "test_pairs": num}, "test", image_size=data.image_size)
+    pairs = [(example.before, example.after) for example in reader]
+    captions = PairCaptioner(checkpoint).caption(pairs)
+    bodies = [json.dumps({"inputs": {"before": coded(before), "after": coded(after)}}) for before, after in pairs]
+    return [(body.encode(), said.caption) for body, said in zip(bodies, captions, strict=True)]
+
+
+def coded(image: np.ndarray) -> str:
+    """A PNG in base64."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def main() -> None:
+    """Time both and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="models:/idc@champion", help="registered model or checkpoint")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the registered model's server")
+    arguments = parser.parse_args()
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    found = checkpoint_of(arguments.model)
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {arguments.clients} clients, {arguments.seconds:g} s"
+    )
+    print(f"{'':12}{'pairs/s':>9}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'CPU ms/pair':>13}{'wrong':>7}")
+    rates = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint = shutil.copy(found, folder / "best.safetensors")
+        requests = requests_of(checkpoint, 256)
+        (folder / "naive.py").write_text(NAIVE)
+        with packaged(checkpoint) as package:
+            mlflow.pyfunc.save_model(folder / "registered", **package)
+            naive = {**package, "python_model": str(folder / "naive.py"), "code_paths": None}
+            mlflow.pyfunc.save_model(folder / "naive", **naive)
+        for kind, workers in (("naive", 1), ("registered", arguments.workers)):
+            with served(folder / kind, workers) as (port, server):
+                load(port, requests, arguments.clients, min(5, arguments.seconds))
+                before, begun = cpu(server), time.perf_counter()
+                times, wrong = load(port, requests, arguments.clients, arguments.seconds)
+                rates[kind] = len(times) / (time.perf_counter() - begun)
+                spent = 1000 * (cpu(server) - before) / len(times)
+            middle, most, all_but = (1000 * float(np.percentile(times, part)) for part in (50, 95, 99))
+            print(
+                f"{kind:12}{rates[kind]:9.1f}{middle:9.0f}{most:9.0f}{all_but:9.0f}{spent:13.2f}{wrong:7d}", flush=True
+            )
+    print(f"{rates['registered'] / rates['naive']:.2f} times the throughput")
+
+
+if __name__ == "__main__":
+    main()
