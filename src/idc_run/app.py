@@ -23,6 +23,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+PARAMS = {
+    **dict.fromkeys(("beam", "max_length", "num_captions", "seed"), int),
+    **dict.fromkeys(("sample", "change_map", "align"), bool),
+    "temperature": float,
+}
+"""What a request may set; the same as of `serving_model`, which cannot be imported without MLflow."""
+
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
@@ -104,7 +111,6 @@ def model_in_process(checkpoint: Path) -> Handler:
     from mlflow.pyfunc import scoring_server
 
     from idc_run.registry import scoring_model
-    from idc_run.serving_model import PARAMS
 
     routes = scoring_server.init(scoring_model(checkpoint)).routes
     (route,) = (route for route in routes if isinstance(route, Route) and route.path == "/invocations")
@@ -120,24 +126,20 @@ def model_elsewhere(address: str) -> Handler:
     import httpx2
 
     client = httpx2.AsyncClient(timeout=httpx2.Timeout(120, connect=5), follow_redirects=False, trust_env=False)
-    names = ("content-type", "content-length")
 
     async def forward(request: Request) -> Response:
-        headers = {name: request.headers[name] for name in names if name in request.headers}
-        # What the page sends; another site's page cannot send it without asking.
-        if headers.get("content-type") != "application/json":
-            return _fault(415, "UNSUPPORTED_MEDIA_TYPE", "expected application/json")
         try:
-            reply = await client.post(f"{address.rstrip('/')}/invocations", content=request.stream(), headers=headers)
+            reply = await client.post(
+                f"{address.rstrip('/')}/invocations",
+                content=await request.body(),
+                headers={"Content-Type": "application/json"},
+            )
         except httpx2.TransportError:
-            return _fault(502, "BAD_GATEWAY", "the server of the model cannot be reached; is it running?")
+            message = "the server of the model cannot be reached; is it running?"
+            return JSONResponse({"error_code": "BAD_GATEWAY", "message": message}, 502)
         return Response(reply.content, reply.status_code, media_type="application/json")
 
-    return forward
-
-
-def _fault(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error_code": code, "message": message}, status)
+    return Guard(Limits(), PARAMS)(forward)
 
 
 def serve(app: Starlette, listening: socket) -> None:
