@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 import idc_run
 from idc_run.checkpoint import load_checkpoint
 from idc_run.packing import pack, requirements
-from idc_run.track import connect
+from idc_run.track import connect, quiet_mlflow
 
 ALIAS = "champion"
 
@@ -91,10 +92,30 @@ def checkpoint_of(model: str) -> Path:
     return next(Path(folder).glob("artifacts/*.safetensors"))
 
 
+def scoring_model(checkpoint: Path) -> Any:
+    """Load a checkpoint as MLflow's server loads a registered one; nothing is registered.
+
+    Raises:
+        ValueError: It is no checkpoint.
+    """
+    mlflow = quiet_mlflow()
+    held = load_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory() as name:
+        mlflow.pyfunc.save_model(
+            f"{name}/model",
+            python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
+            artifacts={"checkpoint": str(checkpoint)},
+            signature=_signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
+            input_example=_example(),
+            pip_requirements=[],  # it runs here
+        )
+        return mlflow.pyfunc.load_model(f"{name}/model")
+
+
 def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
     old = client.get_registered_model(model).aliases.get(ALIAS)
     if old is None:
-        client.set_registered_model_alias(model, ALIAS, number)
+        _move(client, model, number, None)
         return f"{model} version {number} is the first {ALIAS}"
     tags = client.get_model_version(model, old).tags
     mine = standing.tags()
@@ -105,8 +126,17 @@ def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
         )
     if standing.value <= float(tags["score"]):
         return f"{ALIAS} stays version {old}: {standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
-    client.set_registered_model_alias(model, ALIAS, number)
+    _move(client, model, number, old)
     return f"{ALIAS} is now version {number}: {standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
+
+
+def _move(client: Any, model: str, number: str, old: str | int | None) -> None:
+    """Point the alias elsewhere; the versions keep when they had it, which the registry itself forgets."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_registered_model_alias(model, ALIAS, number)
+    client.set_model_version_tag(model, number, f"{ALIAS}.from", now)
+    if old:
+        client.set_model_version_tag(model, old, f"{ALIAS}.until", now)
 
 
 def _example() -> tuple[Any, dict[str, int]]:

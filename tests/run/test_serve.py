@@ -1,32 +1,19 @@
-"""The registered model behind `mlflow models serve`, as a user starts it, and `idc-caption` beside it."""
+"""The registered model behind `mlflow models serve`, as a user starts it."""
 
 import base64
 import io
 import json
-import os
-import random
 import re
-import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
-import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from idc_data.readers import open_reader
 from idc_models.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
-from idc_run.cli import caption
 from idc_run.predict import predict
-from idc_run.track import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
@@ -58,52 +45,9 @@ def test_the_captions_are_those_of_the_predictions(registered, beam):
 
 
 @pytest.fixture(scope="module")
-def post(registered):
-    """A served model: gives a function from a request to the status and the reply."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    log = registered.folder.parent / "serve.log"
-    command = f"-m mlflow models serve -m models:/idc@champion --env-manager local -p {port}"
-    with log.open("w") as file:
-        server = subprocess.Popen(
-            [sys.executable, *command.split()],
-            cwd=registered.folder,
-            env=environment,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while not healthy(address):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield lambda body: answer(f"{address}/invocations", body)
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
-
-
-def healthy(address):
-    try:
-        with urlopen(f"{address}/health", timeout=5) as reply:
-            return reply.status == 200
-    except URLError:
-        return False
-
-
-def answer(address, body):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    try:
-        with urlopen(Request(address, data, {"Content-Type": "application/json"}), timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+def post(served):
+    """Gives a function from a request to the status and the reply of a served model."""
+    return served.post
 
 
 def coded(image, kind="PNG"):
@@ -254,72 +198,3 @@ def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs,
     status, reply = post(split([[coded(before), coded(after)] for before, after in pairs]))
     assert status == 200
     agrees(reply["predictions"], expected())
-
-
-@pytest.mark.slow
-def test_requests_with_holes_and_noise_are_answered_or_refused(post, pairs, expected):
-    rng = random.Random(0)
-    whole = json.dumps(split([[coded(side) for side in pairs[0]]], beam=2, temperature=1.5)).encode()
-    for _ in range(150):
-        body = bytearray(whole)
-        for _ in range(rng.randint(1, 4)):
-            start = rng.choice((rng.randrange(80), rng.randrange(len(body)), len(body) - rng.randrange(80)))
-            stop = start + rng.choice((0, 1, 2, 9, 1000))
-            body[start:stop] = rng.choice((b"", rng.randbytes(3), b"null", b'"', b"]", b"1e999", b"{", body[:50]))
-        status, reply = post(bytes(body))
-        assert status == 200 or (status == 400 and json.loads(reply).keys() == {"error_code", "message"}), reply
-    status, reply = post(split([[coded(before), coded(after)] for before, after in pairs]))
-    assert status == 200
-    agrees(reply["predictions"], expected())
-
-
-@pytest.fixture
-def files(tmp_path, pairs):
-    for side, image in zip(("before", "after"), pairs[0], strict=True):
-        Image.fromarray(image).save(tmp_path / f"{side}.png")
-    (tmp_path / "notes.txt").write_text("nothing has changed")
-    Image.fromarray(np.zeros((9, 700, 3), np.uint8)).save(tmp_path / "wide.png")
-    return tmp_path
-
-
-@pytest.mark.parametrize("name", ["models:/idc@champion", "best.safetensors"])
-def test_idc_caption_says_what_the_model_says(registered, files, expected, monkeypatch, name):
-    monkeypatch.chdir(registered.folder)
-    connect()
-    model = str(registered.result.checkpoint) if name == "best.safetensors" else name
-    before, after = str(files / "before.png"), str(files / "after.png")
-    ended = CliRunner().invoke(caption, [model, before, after])
-    assert (ended.exit_code, ended.stdout) == (0, f"{expected()[0].caption}\n"), ended.output
-    ended = CliRunner().invoke(caption, [model, before, after, "--beam", "3", "--max-length", "6", "--json"])
-    said, wanted = json.loads(ended.stdout), expected(beam=3, max_length=6)[0]
-    assert said["caption"] == wanted.caption and said["log_prob"] == pytest.approx(wanted.log_prob, abs=1e-5)
-
-
-def test_idc_caption_takes_images_of_any_size(registered, files):
-    ended = CliRunner().invoke(
-        caption, [str(registered.result.checkpoint), str(files / "before.png"), str(files / "wide.png")]
-    )
-    assert ended.exit_code == 0 and ended.stdout.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["MODEL", "gone.png", "after.png"], "gone.png"),
-        (["MODEL", "before.png", "notes.txt"], "'notes.txt' is damaged or no image"),
-        (["gone.safetensors", "before.png", "after.png"], "no checkpoint at 'gone.safetensors'"),
-        (["before.png", "before.png", "after.png"], "before.png is no readable safetensors file"),
-        (["models:/idc@loser", "before.png", "after.png"], "no registered model 'models:/idc@loser'"),
-        (["models:/nobody/1", "before.png", "after.png"], "no registered model 'models:/nobody/1'"),
-        (["models:/idc", "before.png", "after.png"], "no registered model 'models:/idc'"),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(registered, files, monkeypatch, arguments, message):
-    monkeypatch.chdir(registered.folder)
-    connect()
-    monkeypatch.chdir(files)
-    model = str(registered.result.checkpoint)
-    ended = CliRunner().invoke(caption, [model if argument == "MODEL" else argument for argument in arguments])
-    assert (ended.exit_code, ended.stdout) == (2, ""), ended.output
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: ") and message in line

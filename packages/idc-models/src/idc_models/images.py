@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 MAX_PIXELS = 50_000_000
@@ -50,6 +50,8 @@ def load_image(
             size = f"{image.width} x {image.height} pixels"
     except _BOMB as error:
         raise ValueError(f"{name} is too large: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is damaged or no image: its beginning is of no known format") from error
     except _DAMAGED as error:
         raise ValueError(f"{name} is damaged or no image: {error}") from error
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")

@@ -213,7 +213,7 @@ class PairCaptioner:
         """Captions as token ids `b k l` and their log-probabilities `b k`, the best first."""
         decoder, num = self._model.decoder, decoding.num_captions
         if decoding.sample:
-            length = decoding.max_length or self._vocabulary.max_length
+            length = decoding.max_length or self._vocabulary.max_length - 1  # as `generate` has it
             luck = torch.rand(num, length, generator=torch.Generator().manual_seed(decoding.seed))
             drawn = generate(
                 decoder,

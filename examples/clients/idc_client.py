@@ -1,0 +1,95 @@
+"""Ask a served model what changed; one file, standard library only: copy it.
+
+captions = Client("http://127.0.0.1:5001").caption([("before.png", "after.png")])
+print(captions[0]["caption"])
+"""
+
+import base64
+import json
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, TypedDict
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+Image = str | Path | bytes
+"""A PNG, JPEG or WebP file: its path, or its bytes."""
+
+
+class Alternative(TypedDict):
+    """Another caption, with its natural log-probability."""
+
+    caption: str
+    log_prob: float
+
+
+class Caption(TypedDict):
+    """What the model says of a pair; `change_map` is a data URI of a grey PNG, where it was asked for."""
+
+    caption: str
+    log_prob: float
+    changed: float | None
+    alternatives: list[Alternative]
+    change_map: str | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Client:
+    """A served model.
+
+    Attributes:
+        address: Of the server that `mlflow models serve` or `idc-app` has started.
+        patience: Seconds in which a server that is busy, or being started again, is asked anew.
+        timeout: Seconds to wait for one answer.
+    """
+
+    address: str
+    patience: float = 60
+    timeout: float = 90
+
+    def caption(self, pairs: Iterable[tuple[Image, Image]], **params: Any) -> list[Caption]:
+        """Caption pairs of before and after images in one request: at most 64, of at most 64 MiB together.
+
+        Args:
+            pairs: Images of any size.
+            **params: beam, max_length, num_captions, sample, temperature, seed, change_map, align.
+
+        Raises:
+            ValueError: The server refuses the request; it says why.
+            ConnectionError: There was no answer.
+        """
+        rows = [{"before": _coded(before), "after": _coded(after)} for before, after in pairs]
+        body = json.dumps({"inputs": rows, "params": params}).encode()
+        request = Request(f"{self.address.rstrip('/')}/invocations", body, {"Content-Type": "application/json"})
+        give_up, wait = time.monotonic() + self.patience, 0.1
+        while True:
+            try:
+                with urlopen(request, timeout=self.timeout) as reply:
+                    return json.load(reply)["predictions"]
+            except HTTPError as error:
+                with error:
+                    message = _message(error.read()) or f"status {error.code}"
+                if error.code not in (429, 502, 503, 504):
+                    raise ValueError(message) from None
+            except (OSError, HTTPException) as error:  # not there yet, or killed while it answered
+                message = str(error)
+            if time.monotonic() + wait > give_up:
+                raise ConnectionError(f"no answer from {self.address} in {self.patience:g} s: {message}")
+            time.sleep(wait * random.uniform(0.5, 1))  # not all clients at once
+            wait = min(2 * wait, 5)
+
+
+def _coded(image: Image) -> str:
+    return base64.b64encode(image if isinstance(image, bytes) else Path(image).read_bytes()).decode()
+
+
+def _message(text: bytes) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""

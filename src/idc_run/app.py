@@ -1,0 +1,181 @@
+"""The page that people use, and the server behind it: it answers `/invocations` as `mlflow models serve` does.
+
+Everything that the page needs is in the folder `page/`. Images are made smaller and zips are unpacked in the browser;
+no name of a file and no address travels to the server, which opens neither.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from socket import socket
+
+from idc_models.guard import Guard, Handler, Limits
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PARAMS = {
+    **dict.fromkeys(("beam", "max_length", "num_captions", "seed"), int),
+    **dict.fromkeys(("sample", "change_map", "align"), bool),
+    "temperature": float,
+}
+"""What a request may set; the same as of `serving_model`, which cannot be imported without MLflow."""
+
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    # Images come from the server, from files that were chosen (blob) and from replies (data).
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXAMPLES = ("color", "move", "add", "drop", "texture", "none")  # change types, one pair each
+
+
+def page_app(answer: Handler, model: str, host: str) -> Starlette:
+    """Make the web application.
+
+    Args:
+        answer: Answers `/invocations`: `model_in_process` or `model_elsewhere`.
+        model: What people read of the model.
+        host: The name or address that it is served at.
+    """
+    files = {path.name: path.read_bytes() for path in _PAGE.iterdir()}
+
+    async def page(request: Request) -> Response:
+        name = request.path_params.get("name", "app.html")
+        if name not in files:
+            return Response(status_code=404)
+        return Response(files[name], media_type=_TYPES[Path(name).suffix])
+
+    async def about(request: Request) -> Response:
+        return JSONResponse({"model": model})
+
+    async def examples(request: Request) -> Response:
+        count = len(await asyncio.to_thread(_examples)) // 2
+        return JSONResponse(
+            [{side: f"examples/{row}-{side}.png" for side in ("before", "after")} for row in range(count)]
+        )
+
+    async def example(request: Request) -> Response:
+        found = (await asyncio.to_thread(_examples)).get(request.path_params["name"])
+        return Response(found, media_type="image/png") if found else Response(status_code=404)
+
+    async def health(request: Request) -> Response:
+        return Response("\n", media_type="application/json")
+
+    @asynccontextmanager
+    async def started(app: Starlette) -> AsyncIterator[None]:
+        rendering = asyncio.create_task(asyncio.to_thread(_examples))  # the first time takes seconds
+        yield
+        rendering.cancel()
+
+    # A page of another site can have its own name lead to this machine, but not send another name along.
+    hosts = [*_LOOPBACK[:2], "[::1]"] if host in _LOOPBACK else ["*"]
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/page/{name}", page),
+            Route("/about", about),
+            Route("/examples", examples),
+            Route("/examples/{name}", example),
+            Route("/invocations", answer, methods=["POST"]),
+            Route("/health", health),
+            Route("/ping", health),
+        ],
+        middleware=[Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+        lifespan=started,
+    )
+
+
+def model_in_process(checkpoint: Path) -> Handler:
+    """Answer with a checkpoint, through MLflow's own scoring server: the same forms, checks and replies.
+
+    Raises:
+        ValueError: It is no checkpoint.
+    """
+    from mlflow.pyfunc import scoring_server
+
+    from idc_run.registry import scoring_model
+
+    routes = scoring_server.init(scoring_model(checkpoint)).routes
+    (route,) = (route for route in routes if isinstance(route, Route) and route.path == "/invocations")
+    return Guard(Limits(), PARAMS)(route.endpoint)
+
+
+def model_elsewhere(address: str) -> Handler:
+    """Answer with a served model: requests are passed on to its `/invocations`, as they come, and nowhere else.
+
+    Args:
+        address: Such as http://127.0.0.1:5001.
+    """
+    import httpx2
+
+    client = httpx2.AsyncClient(timeout=httpx2.Timeout(120, connect=5), follow_redirects=False, trust_env=False)
+
+    async def forward(request: Request) -> Response:
+        try:
+            reply = await client.post(
+                f"{address.rstrip('/')}/invocations",
+                content=await request.body(),
+                headers={"Content-Type": "application/json"},
+            )
+        except httpx2.TransportError:
+            message = "the server of the model cannot be reached; is it running?"
+            return JSONResponse({"error_code": "BAD_GATEWAY", "message": message}, 502)
+        return Response(reply.content, reply.status_code, media_type="application/json")
+
+    return Guard(Limits(), PARAMS)(forward)
+
+
+def serve(app: Starlette, listening: socket) -> None:
+    """Serve the page until the process is interrupted."""
+    import uvicorn
+
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+@cache
+def _examples() -> dict[str, bytes]:
+    """A few rendered pairs as PNG files, by name."""
+    from idc_data.example import load_image
+    from idc_data.scenes.reader import Scenes
+
+    found = {}
+    for row, kind in enumerate(_EXAMPLES):
+        reader = Scenes("test", seed=11, image_size=256, test_pairs=len(_EXAMPLES), change_types=(kind,))
+        for side, image in zip(("before", "after"), (reader[row].before, reader[row].after), strict=True):
+            file = io.BytesIO()
+            Image.fromarray(load_image(image)).save(file, "PNG")
+            found[f"{row}-{side}.png"] = file.getvalue()
+    return found
+
+
+class _Headers:
+    """Adds the headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, tell)

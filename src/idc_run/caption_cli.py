@@ -1,0 +1,259 @@
+"""The commands `idc-caption` and `idc-app`: parse, call, print."""
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from idc_models.inference import Caption
+
+    from idc_run.many import Captioner, Source
+
+_Path = click.Path(path_type=Path)
+_ADDRESS = ("http://", "https://")
+
+
+class _Mistake(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"error: {' '.join(self.message.split())}", file=file, err=True)
+
+
+class _OneLineErrors(click.Command):
+    """A mistake of the user's is one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has gone: click ends quietly
+        except (ValueError, OSError) as error:
+            raise _Mistake(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command with the same --out goes on", err=True)
+            sys.exit(130)
+
+
+@click.command(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.argument("before", type=_Path, required=False)
+@click.argument("after", type=_Path, required=False)
+@click.option("--beam", type=click.IntRange(1, 10), help="Hypotheses kept; by default what the model was tested with.")
+@click.option("--max-length", type=click.IntRange(1, 200), help="Most tokens of a caption.")
+@click.option("--num-captions", type=click.IntRange(1, 10), default=1, show_default=True, help="How many in "
+              "all, with their probabilities.")  # fmt: skip
+@click.option("--sample", is_flag=True, help="Draw captions instead of searching for the likeliest.")
+@click.option("--temperature", type=click.FloatRange(0.05, 10), default=1.0, show_default=True, help="Of the draw.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+@click.option("--align", is_flag=True, help="Lay AFTER over BEFORE first: photos that were not taken from one place.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON, one line a pair.")
+@click.option("--csv", "as_csv", is_flag=True, help="Of folders: print a CSV.")
+@click.option("--overlay", type=_Path, help="Draw before, after, the change map and the caption into this image; "
+              "of folders: one image a pair into this folder.")  # fmt: skip
+@click.option("--jsonl", type=click.Path(allow_dash=True), metavar="FILE|-", help="Pairs as lines of JSON, - is stdin; "
+              "prints each line with the caption added.")  # fmt: skip
+@click.option("--out", type=_Path, help="Of folders or --jsonl: write a .jsonl or .csv file instead; stopped and "
+              "started again, it goes on.")  # fmt: skip
+def caption(
+    model: str,
+    before: Path | None,
+    after: Path | None,
+    as_json: bool,
+    as_csv: bool,
+    overlay: Path | None,
+    jsonl: str | None,
+    out: Path | None,
+    **settings: Any,
+) -> None:
+    """Say what changed between the images BEFORE and AFTER.
+
+    MODEL is a registered model (models:/idc@champion), a checkpoint file that idc-run wrote, or the address of a
+    served model (http://127.0.0.1:5001). BEFORE and AFTER may be folders: images with equal names are pairs.
+
+    \b
+    Examples:
+      idc-caption models:/idc@champion before.png after.png
+      idc-caption models:/idc@champion before.jpg after.jpg --align --overlay look.png
+      idc-caption best.safetensors before.png after.png --num-captions 3 --json
+      idc-caption http://127.0.0.1:5001 monday/ tuesday/ --out changes.csv
+      echo '{"before": "1.png", "after": "2.png", "id": 7}' | idc-caption models:/idc@champion --jsonl -
+
+    A pair of many that cannot be captioned gets an `error` and the others go on; the exit code is then 1.
+    """  # noqa: D301 - click reads the \b
+    from idc_run import many
+
+    if jsonl:
+        if before or after or overlay or as_csv:
+            raise ValueError("--jsonl brings its own pairs; leave out BEFORE, AFTER, --overlay and --csv")
+        with click.open_file(jsonl, encoding="utf-8") as file:
+            source = many.from_jsonl(file, Path() if jsonl == "-" else Path(jsonl).parent)
+            _many(model, source, settings, _print_json, None, out)
+    elif before is None or after is None:
+        raise ValueError("expected BEFORE and AFTER, two images or two folders, or --jsonl")
+    elif before.is_dir() != after.is_dir():
+        raise ValueError(f"{before} and {after} are a folder and a file; expected two images or two folders")
+    elif before.is_dir():
+        show = _print_json if as_json else _print_csv if as_csv else _print_table
+        _many(model, many.from_folders(before, after), settings, show, overlay, out)
+    elif out or as_csv:
+        raise ValueError("--out and --csv are for folders and --jsonl; of one pair, write what is printed: ... > file")
+    else:
+        _one(model, before, after, settings, as_json, overlay)
+
+
+def _one(model: str, before: Path, after: Path, settings: dict[str, Any], as_json: bool, overlay: Path | None) -> None:
+    from idc_run import many
+
+    said = _captioner(model)[0].caption([(before, after)], change_map=bool(overlay), **settings)[0]
+    if overlay:
+        _draw(overlay, before, after, said, settings)
+    if as_json:
+        _print_json([many.record({"before": str(before), "after": str(after)}, said)])
+    elif settings["num_captions"] == 1:
+        click.echo(said.caption)
+    else:
+        for each in (said, *said.alternatives):
+            click.echo(f"{math.exp(each.log_prob):7.2%}  {each.caption}")
+    if said.note:
+        click.echo(f"note: {said.note}", err=True)
+
+
+def _many(
+    model: str,
+    source: "Source",
+    settings: dict[str, Any],
+    show: Callable[[Iterable[dict[str, Any]]], None],
+    overlay: Path | None,
+    out: Path | None,
+) -> None:
+    """Caption all pairs of a source, show or keep what is said; exit code 1 if some could not be captioned."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from idc_run import many
+
+    for path in source.alone:
+        click.echo(f"no partner: {path}", err=True)
+    captioner, identity = _captioner(model)
+    records = many.Records(out, source.key and [identity, source.key, settings]) if out else None
+    done = records.done if records else 0
+    if done:
+        click.echo(f"going on after {done} pairs", err=True)
+    console, failed = Console(stderr=True), 0
+
+    def found() -> Iterator[dict[str, Any]]:
+        nonlocal failed
+        answers = many.caption_rows(
+            captioner, islice(source.rows, done, None), settings | {"change_map": bool(overlay)}
+        )
+        hidden = not console.is_terminal
+        for row, said in track(
+            answers, "captioning", source.total, done, console=console, transient=True, disable=hidden
+        ):
+            failed += isinstance(said, str)
+            if overlay and row.before and row.after and not isinstance(said, str):
+                _draw(overlay / row.name.with_name(f"{row.name.name}.png"), row.before, row.after, said, settings)
+            yield many.record(row.given, said)
+
+    if records:
+        failed = records.write(found())
+        click.echo(f"written: {out}", err=True)
+    else:
+        show(found())
+    if failed:
+        click.echo(f"{failed} of the pairs could not be captioned; their `error` says why", err=True)
+        sys.exit(1)
+
+
+def _print_json(records: Iterable[dict[str, Any]]) -> None:
+    for found in records:
+        click.echo(json.dumps(found, ensure_ascii=False))
+
+
+def _print_csv(records: Iterable[dict[str, Any]]) -> None:
+    from idc_run.many import csv_lines
+
+    for line in csv_lines(records):
+        click.echo(line, nl=False)
+
+
+def _print_table(records: Iterable[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("before", "caption", box=None)
+    table.add_column("changed", justify="right")
+    for found in records:
+        changed = found.get("changed")
+        said = f"error: {found['error']}" if "error" in found else found["caption"]
+        table.add_row(found["before"], said, "" if changed is None else f"{changed:.1%}")
+    Console(highlight=False, markup=False).print(table)
+
+
+def _draw(path: Path, before: Path, after: Path, said: "Caption", settings: dict[str, Any]) -> None:
+    from idc_models.align import align
+    from idc_models.images import load_image
+
+    from idc_run.overlay import draw_overlay
+
+    first, second = load_image(before), load_image(after)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_overlay(path, first, align(first, second).after if settings["align"] else second, said)
+
+
+def _captioner(model: str) -> tuple["Captioner", str]:
+    """The model, and what tells it from others: an alias such as champion moves."""
+    if model.startswith(_ADDRESS):
+        from idc_run.remote import RemoteCaptioner
+
+        return RemoteCaptioner(model), model
+    from idc_models.inference import PairCaptioner
+
+    from idc_run.registry import checkpoint_of
+
+    checkpoint = checkpoint_of(model)
+    captioner = PairCaptioner(checkpoint)
+    with checkpoint.open("rb") as file:
+        return captioner, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@click.command(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve; 0.0.0.0 is for all who can reach "
+              "this machine, without passwords.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
+def app(model: str, host: str, port: int) -> None:
+    """Serve a page on which people drop two images and read what changed.
+
+    MODEL is a registered model (models:/idc@champion) or a checkpoint file, which the page's own server then runs, or
+    the address of a served model, which it passes requests on to. Either way it also answers POST /invocations.
+
+    
+    Examples:
+      idc-app models:/idc@champion
+      idc-app mlruns/checkpoints/transformer-concat/best.safetensors --port 8080
+      idc-app http://127.0.0.1:5001
+    """
+    from idc_eval.rating.server import listen
+
+    from idc_run.app import model_elsewhere, model_in_process, page_app, serve
+
+    listening = listen(host, port)
+    if model.startswith(_ADDRESS):
+        answer, shown = model_elsewhere(model), model
+    else:
+        from idc_run.registry import checkpoint_of
+
+        answer = model_in_process(checkpoint_of(model))
+        shown = model if model.startswith("models:/") else Path(model).name
+    name = f"[{host}]" if ":" in host else host
+    click.echo(f"http://{name}:{listening.getsockname()[1]}/  (Ctrl-C stops)")
+    serve(page_app(answer, shown, host), listening)

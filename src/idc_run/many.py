@@ -1,0 +1,220 @@
+"""Many pairs from the command line: out of two folders or a JSONL file, through a captioner, into records."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any, Protocol, runtime_checkable
+
+from idc_eval.whole import write_whole
+from idc_models.inference import Caption
+
+BATCH = 16
+COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "note", "error")
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """A model, here or elsewhere."""
+
+    @property
+    def caption(self) -> Callable[..., list[Caption]]:
+        """Captions pairs of images in one batch; takes settings as keywords."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair to caption.
+
+    Attributes:
+        name: What tells it from the others, as a path below no folder.
+        given: What its record begins with: the two images, and whatever else its line has.
+        before: The earlier image; None where the line is at fault.
+        after: The later image.
+        error: What is wrong with the line.
+    """
+
+    name: Path
+    given: dict[str, Any]
+    before: Path | None = None
+    after: Path | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pairs to caption.
+
+    Attributes:
+        rows: The pairs.
+        total: How many.
+        key: What tells these pairs from others; None if they can only be read once.
+        alone: Images that have no partner.
+    """
+
+    rows: Iterable[Row]
+    total: int | None = None
+    key: str | None = None
+    alone: tuple[Path, ...] = ()
+
+
+def from_folders(before: Path, after: Path) -> Source:
+    """Pair the images of two folders, and those of folders inside, by equal names.
+
+    Raises:
+        ValueError: No name is in both.
+    """
+    names = [
+        {path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()}
+        for folder in (before, after)
+    ]
+    both = sorted(names[0] & names[1])
+    if not both:
+        counts = f"{len(names[0])} images in {before}, {len(names[1])} in {after}"
+        raise ValueError(f"no pair: {counts}, and no name is in both; an image and its later one need the same name")
+    alone = [
+        folder / name for folder, mine, other in ((before, *names), (after, *names[::-1])) for name in mine - other
+    ]
+    pairs = [(name, before / name, after / name) for name in both]
+    rows = [Row(name, {"before": str(first), "after": str(second)}, first, second) for name, first, second in pairs]
+    return Source(rows, len(rows), _digest([row.given for row in rows]), tuple(sorted(alone)))
+
+
+def from_jsonl(file: IO[str], folder: Path) -> Source:
+    """Read pairs from lines of JSON, as they come.
+
+    Args:
+        file: Objects with the keys `before` and `after`; empty lines are left out.
+        folder: What their paths are relative to.
+    """
+    if not file.seekable():
+        return Source(_rows(file, folder))
+    text = file.read()
+    return Source(_rows(text.splitlines(), folder), sum(map(bool, map(str.strip, text.splitlines()))), _digest(text))
+
+
+def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name = Path(str(number))
+        try:
+            given = json.loads(line)
+        except ValueError as error:
+            yield Row(name, {"line": number}, error=f"line {number} is no JSON: {error}")
+            continue
+        if not isinstance(given, dict):
+            yield Row(name, {"line": number}, error=f"line {number} is no object; expected one with before and after")
+            continue
+        sides = given.get("before"), given.get("after")
+        if isinstance(sides[0], str) and isinstance(sides[1], str):
+            yield Row(name, given, folder / sides[0], folder / sides[1])
+        else:
+            yield Row(name, given, error="expected paths of images under both before and after")
+
+
+def caption_rows(
+    captioner: Captioner, rows: Iterable[Row], settings: dict[str, Any]
+) -> Iterator[tuple[Row, Caption | str]]:
+    """Caption pairs in batches; each row comes back with its caption, or with what is wrong with it.
+
+    Raises:
+        ConnectionError: The server of the model has gone.
+    """
+    rows = iter(rows)
+    while batch := list(islice(rows, BATCH)):
+        good = [row for row in batch if row.error is None]
+        said = dict(zip(map(id, good), _caption(captioner, good, settings), strict=True))
+        for row in batch:
+            yield row, row.error if row.error is not None else said[id(row)]
+
+
+def _caption(captioner: Captioner, rows: Sequence[Row], settings: dict[str, Any]) -> Sequence[Caption | str]:
+    pairs = [(row.before, row.after) for row in rows if row.before and row.after]
+    if not pairs:
+        return []
+    try:
+        return captioner.caption(pairs, **settings)
+    except ConnectionError:
+        raise
+    except (ValueError, OSError) as error:
+        if len(rows) == 1:
+            return [" ".join(str(error).split())]
+    # One of them is at fault, and the others shall not suffer.
+    return [each for row in rows for each in _caption(captioner, [row], settings)]
+
+
+def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
+    """What is written about a pair: all that was given, and the answer or an `error`."""
+    if isinstance(said, str):
+        return given | {"error": said}
+    others = [{"caption": other.caption, "log_prob": other.log_prob} for other in said.alternatives]
+    answer = {"caption": said.caption, "log_prob": said.log_prob, "changed": said.changed}
+    return given | answer | {"alternatives": others, "note": said.note}
+
+
+class Records:
+    """Records on their way to a file, which appears when all are there; a second start goes on where the first stopped.
+
+    Args:
+        path: A .jsonl or a .csv file, which gets no alternatives.
+        key: What the records depend on: others begin anew; None is what can never be gone on with.
+
+    Attributes:
+        done: How many records were there before.
+
+    Raises:
+        ValueError: The file's suffix is another.
+        OSError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, key: Any) -> None:
+        if path.suffix not in (".jsonl", ".csv"):
+            raise ValueError(f"--out is {str(path)!r}; expected a .jsonl or a .csv file")
+        self._path, self._part = path, path.with_name(f".{path.name}.{_digest(key)}.part")
+        whole = []
+        if key is not None and self._part.is_file():
+            whole = [line for line in self._part.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        self.done = len(whole)
+        self._part.write_bytes(b"".join(whole))  # a line that was torn goes
+
+    def write(self, rest: Iterable[dict[str, Any]]) -> int:
+        """Write the rest, each as it comes, and put the file in its place; gives how many of all are errors."""
+        with self._part.open("a", encoding="utf-8", newline="\n") as file:
+            for found in rest:
+                file.write(json.dumps(found, ensure_ascii=False) + "\n")
+                file.flush()
+            os.fsync(file.fileno())
+        with self._part.open(encoding="utf-8") as file:
+            failed = sum("error" in json.loads(line) for line in file)
+        if self._path.suffix == ".csv":
+            with self._part.open(encoding="utf-8") as file:
+                write_whole(self._path, csv_lines(map(json.loads, file)))
+            self._part.unlink()
+        else:
+            self._part.replace(self._path)
+        return failed
+
+
+def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Write records as the lines of a CSV, each as it comes."""
+    line = io.StringIO()
+    writer = csv.DictWriter(line, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for found in chain([None], records):
+        if found is not None:
+            writer.writerow(found)
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+
+
+def _digest(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:12]

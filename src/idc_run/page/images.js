@@ -1,0 +1,89 @@
+// Image files: read, made smaller before they travel, and coded as the server takes them.
+
+const LONGEST = 2048;  // pixels; the model sees far fewer
+const MOST_BYTES = 100e6;
+
+async function kind(file) {
+  const head = new Uint8Array(await file.slice(0, 12).arrayBuffer());
+  const text = String.fromCharCode(...head);
+  if (text.startsWith("\x89PNG")) return "image/png";
+  if (text.startsWith("\xff\xd8\xff")) return "image/jpeg";
+  return text.startsWith("RIFF") && text.endsWith("WEBP") ? "image/webp" : "";
+}
+
+async function sizeOf(file, url) {
+  const image = new Image();
+  image.src = url;
+  try {
+    await image.decode();
+  } catch {
+    throw new Error(`“${file.name}” is no image that this browser can read; give a PNG, JPEG or WebP file.`);
+  }
+  return [image.naturalWidth, image.naturalHeight];
+}
+
+function drawn(source, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), {width, height});
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, width, height);
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(source, 0, 0, width, height);
+  return canvas;
+}
+
+const coded = (canvas, type) => new Promise((done, failed) =>
+  canvas.toBlob(blob => blob ? done(blob) : failed(new Error("This browser cannot write images.")), type, 0.92));
+
+// An image ready to be sent: the file as it is if the server reads its kind and it is small enough, else a copy.
+export async function prepare(file) {
+  if (!file.size) throw new Error(`“${file.name}” is empty; give a PNG, JPEG or WebP file.`);
+  if (file.size > MOST_BYTES) throw new Error(`“${file.name}” has ${Math.round(file.size / 1e6)} MB; expected at most ${MOST_BYTES / 1e6}.`);
+  const type = await kind(file), original = URL.createObjectURL(file);
+  try {
+    let [width, height] = await sizeOf(file, original), blob = file.slice(0, file.size, type);
+    const given = `${width} × ${height}`;
+    const scale = Math.min(1, LONGEST / Math.max(width, height));
+    if (scale < 1 || !type) {
+      [width, height] = [width, height].map(side => Math.max(1, Math.round(scale * side)));
+      // In one step, by the decoder: a phone has no room for a large photo's pixels and a copy of them.
+      const bitmap = await createImageBitmap(file, {resizeWidth: width, resizeHeight: height, resizeQuality: "high"});
+      blob = await coded(drawn(bitmap, width, height), scale < 1 ? "image/jpeg" : "image/png");
+      bitmap.close();
+    }
+    return {name: file.name, blob, url: URL.createObjectURL(blob), width, height, given};
+  } finally {
+    URL.revokeObjectURL(original);
+  }
+}
+
+export const drop = image => image && URL.revokeObjectURL(image.url);
+
+// As a data URI, which the server takes.
+export const base64 = blob => new Promise((done, failed) => {
+  const reader = new FileReader();
+  reader.onload = () => done(reader.result);
+  reader.onerror = () => failed(new Error("The file cannot be read any more; choose it again."));
+  reader.readAsDataURL(blob);
+});
+
+export async function thumbnail(blob, size = 128) {
+  const bitmap = await createImageBitmap(blob);
+  const scale = Math.min(1, size / Math.min(bitmap.width, bitmap.height));
+  const canvas = drawn(bitmap, ...[bitmap.width, bitmap.height].map(side => Math.max(1, Math.round(scale * side))));
+  bitmap.close();
+  return canvas.toDataURL("image/jpeg", 0.8);
+}
+
+// A grey map as a layer of one colour, as opaque as the map is bright.
+export async function coloured(dataUri) {
+  const image = new Image();
+  image.src = dataUri;
+  await image.decode();
+  const scale = Math.min(1, 512 / Math.max(image.naturalWidth, image.naturalHeight));
+  const canvas = drawn(image, ...[image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(scale * side))));
+  const pen = canvas.getContext("2d"), picture = pen.getImageData(0, 0, canvas.width, canvas.height);
+  for (let at = 0; at < picture.data.length; at += 4) picture.data.set([255, 20, 140, picture.data[at]], at);
+  pen.putImageData(picture, 0, 0);
+  return canvas;
+}

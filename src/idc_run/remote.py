@@ -1,0 +1,112 @@
+"""A model that is served elsewhere, used as if it were here."""
+
+import base64
+import io
+import random
+import time
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import numpy as np
+from idc_models.inference import Alternative, Caption, Image
+from PIL import Image as Picture
+
+_AGAIN = (429, 502, 503, 504)  # busy, or being started again
+_TRIES = 6
+_MOST_PAIRS = 16
+_MOST_BYTES = 16_000_000  # of the images of a request
+_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # how files begin that every server takes
+
+
+class RemoteCaptioner:
+    """Captions pairs at the REST endpoint of a served model; made like `PairCaptioner`.
+
+    Args:
+        address: Such as http://127.0.0.1:5001.
+        patience: Seconds to wait for one answer.
+
+    Raises:
+        ValueError: It is no address.
+    """
+
+    def __init__(self, address: str, patience: float = 120) -> None:
+        self._address = address.rstrip("/").removesuffix("/invocations")
+        self._timeout = httpx2.Timeout(patience, connect=5)
+        if not (urlsplit(self._address).hostname or "").strip():
+            raise ValueError(f"{address!r} is no address of a server; expected such as http://127.0.0.1:5001")
+
+    def caption(self, pairs: Sequence[tuple[Image, Image]], **params: Any) -> list[Caption]:
+        """Caption pairs, in as many requests as it takes.
+
+        Args:
+            pairs: Before and after images, of any size.
+            **params: As `PairCaptioner.caption` takes them; None is what the server has by default.
+
+        Raises:
+            ValueError: The server refuses a pair or a parameter.
+            ConnectionError: It cannot be reached, or stays busy.
+        """
+        params = {name: value for name, value in params.items() if value is not None}
+        captions, waiting = [], []
+        with httpx2.Client(timeout=self._timeout) as client:
+            for before, after in pairs:
+                sides = [_content(before), _content(after)]
+                if len(waiting) == _MOST_PAIRS or sum(map(len, chain(sides, *waiting))) > _MOST_BYTES:
+                    captions += self._ask(client, waiting, params)
+                    waiting = []
+                waiting.append(sides)
+            return captions + self._ask(client, waiting, params)
+
+    def _ask(self, client: httpx2.Client, pairs: list[list[bytes]], params: dict[str, Any]) -> list[Caption]:
+        if not pairs:
+            return []
+        rows = [[base64.b64encode(side).decode() for side in pair] for pair in pairs]
+        body = {"dataframe_split": {"columns": ["before", "after"], "data": rows}, "params": params}
+        for left in reversed(range(_TRIES)):
+            try:
+                reply = client.post(f"{self._address}/invocations", json=body)
+            except httpx2.TransportError as error:
+                if not left:
+                    raise ConnectionError(f"no answer from {self._address} ({error}); is the model served?") from error
+            else:
+                if reply.status_code == 200:
+                    return [_caption(row) for row in reply.json()["predictions"]]
+                if reply.status_code not in _AGAIN:
+                    raise ValueError(f"{self._address} refuses: {_message(reply)}")
+                if not left:
+                    raise ConnectionError(f"{self._address} stays busy: {_message(reply)}")
+            time.sleep(0.25 * 2 ** (_TRIES - 1 - left) * random.uniform(0.75, 1.25))
+        raise AssertionError
+
+
+def _content(image: Image) -> bytes:
+    """The bytes of a file as they are, if every server knows its format, else of a PNG."""
+    content = image.read_bytes() if isinstance(image, Path) else image
+    if isinstance(content, bytes) and content.startswith(_KINDS):
+        return content
+    from idc_models.images import load_image
+
+    file = io.BytesIO()
+    Picture.fromarray(load_image(image)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _caption(row: dict[str, Any]) -> Caption:
+    # The servers of older models tell less.
+    change_map = row.get("change_map")
+    if change_map:
+        with Picture.open(io.BytesIO(base64.b64decode(change_map.partition(",")[2]))) as picture:
+            change_map = np.asarray(picture.convert("L"))
+    others = tuple(Alternative(other["caption"], other["log_prob"]) for other in row.get("alternatives") or ())
+    return Caption(row["caption"], row["log_prob"], row.get("changed"), others, change_map, row.get("note"))
+
+
+def _message(reply: httpx2.Response) -> str:
+    try:
+        return str(reply.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {reply.status_code}"

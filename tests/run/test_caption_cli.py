@@ -1,0 +1,236 @@
+"""`idc-caption`: one pair, folders and lines of JSON, by a checkpoint, a registered model and a served one."""
+
+import csv
+import io
+import json
+import socket
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from idc_data.readers import open_reader
+from idc_models.inference import PairCaptioner
+from PIL import Image
+
+from idc_run.caption_cli import caption
+from idc_run.track import connect
+
+# What mlflow itself is warned of, by sqlalchemy and by its own type hints.
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    reader = open_reader("scenes", "test", image_size=48)
+    return [(reader[index].before, reader[index].after) for index in range(3)]
+
+
+@pytest.fixture(scope="module")
+def expected(registered, pairs):
+    """Gives what the model says of the pairs, by settings."""
+    captioner = PairCaptioner(registered.result.checkpoint)
+    return lambda **settings: captioner.caption(pairs, **settings)
+
+
+@pytest.fixture
+def files(tmp_path, pairs, monkeypatch):
+    """A working folder: a pair, two folders of pairs, and what is no image."""
+    for side in ("before", "after"):
+        (tmp_path / side / "deep").mkdir(parents=True)
+    for index, pair in enumerate(pairs):
+        name = f"{index}.png" if index < 2 else f"deep/{index}.png"
+        for side, image in zip(("before", "after"), pair, strict=True):
+            Image.fromarray(image).save(tmp_path / side / name)
+    for side, image in zip(("before", "after"), pairs[0], strict=True):
+        Image.fromarray(image).save(tmp_path / f"{side}.png")
+    (tmp_path / "notes.txt").write_text("nothing has changed")
+    Image.fromarray(np.zeros((9, 700, 3), np.uint8)).save(tmp_path / "wide.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(registered):
+    """Runs the command with the registered checkpoint where MODEL stands."""
+
+    def invoke(*arguments, code=0, **given):
+        model = str(registered.result.checkpoint)
+        ended = CliRunner().invoke(caption, [model if each == "MODEL" else str(each) for each in arguments], **given)
+        assert ended.exit_code == code, ended.output
+        return ended
+
+    return invoke
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["models:/idc@champion", "MODEL"])
+def test_it_says_what_the_model_says(registered, files, expected, monkeypatch, run, name):
+    monkeypatch.chdir(registered.folder)
+    connect()
+    before, after = files / "before.png", files / "after.png"
+    assert run(name, before, after).stdout == f"{expected()[0].caption}\n"
+    (said,) = lines(run(name, before, after, "--beam", "3", "--max-length", "6", "--json").stdout)
+    wanted = expected(beam=3, max_length=6)[0]
+    assert said["caption"] == wanted.caption and said["log_prob"] == pytest.approx(wanted.log_prob, abs=1e-5)
+
+
+def test_several_captions_come_with_their_probabilities(files, expected, run):
+    wanted = expected(num_captions=3)[0]
+    said = run("MODEL", "before.png", "after.png", "--num-captions", 3).stdout.splitlines()
+    assert [line.split("%  ")[1] for line in said] == [wanted.caption, *(each.caption for each in wanted.alternatives)]
+    drawn = ("--sample", "--temperature", 2, "--num-captions", 3, "--json")
+    seeds = [run("MODEL", "before.png", "after.png", *drawn, "--seed", seed).stdout for seed in (1, 1, 2)]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_images_of_any_size_are_taken(files, run):
+    assert run("MODEL", "before.png", "wide.png", "--align").stdout.count("\n") == 1
+
+
+def test_the_overlay_shows_both_images_and_the_caption(files, run):
+    run("MODEL", "before.png", "after.png", "--overlay", "look.png")
+    with Image.open("look.png") as image:
+        sheet = np.asarray(image)
+    assert sheet.shape[1] > 2 * 480 and sheet.shape[0] > 480
+    assert sheet[8:488, 8:488].std() > 5 and (sheet[500:] < 100).any(), "an image, and words"
+    ended = run("MODEL", "before.png", "after.png", "--overlay", "look.docx", code=2)
+    assert "no image format has the suffix '.docx'" in ended.stderr
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "table"])
+def test_folders_are_paired_by_names(files, expected, run, form):
+    (files / "before" / "alone.png").write_bytes((files / "before.png").read_bytes())
+    ended = run("MODEL", "before", "after", *([] if form == "table" else [form]))
+    wanted = [each.caption for each in expected()]
+    names = ["0.png", "1.png", "deep/2.png"]
+    assert ended.stderr == "no partner: before/alone.png\n"
+    if form == "table":
+        assert all(f"before/{name}" in ended.stdout for name in names)
+        return
+    found = lines(ended.stdout) if form == "--json" else list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert [(each["before"], each["after"]) for each in found] == [(f"before/{n}", f"after/{n}") for n in names]
+    assert [each["caption"] for each in found] == wanted
+
+
+def test_of_folders_every_pair_gets_a_picture(files, run):
+    run("MODEL", "before", "after", "--overlay", "looks")
+    assert {path.name for path in (files / "looks").rglob("*.png")} == {"0.png.png", "1.png.png", "2.png.png"}
+
+
+def test_lines_of_json_keep_their_keys_and_a_bad_one_gets_an_error(files, expected, run):
+    rows = [
+        {"id": 7, "before": "before/0.png", "after": "after/0.png"},
+        {"id": 8, "before": "before/gone.png", "after": "after/1.png"},
+        {"id": 9, "before": "before/1.png"},
+        {"id": 10, "before": "before/1.png", "after": "after/1.png"},
+        {"id": 11, "before": "notes.txt", "after": "after/1.png"},
+    ]
+    text = "\n".join(map(json.dumps, rows)) + "\n\nnonsense\n[1]\n"
+    found = lines(run("MODEL", "--jsonl", "-", input=text, code=1).stdout)
+    assert [each.get("id") for each in found] == [7, 8, 9, 10, 11, None, None]
+    assert [each["caption"] for each in found if "caption" in each] == [each.caption for each in expected()[:2]]
+    errors = [each["error"] for each in found if "error" in each]
+    assert "before/gone.png" in errors[0] and "both before and after" in errors[1] and "notes.txt" in errors[2]
+    assert errors[3].startswith("line 7 is no JSON") and errors[4].startswith("line 8 is no object")
+    # Paths are relative to the file.
+    (files / "deep").mkdir()
+    (files / "deep" / "rows.jsonl").write_text('{"before": "../before.png", "after": "../after.png"}\n')
+    (said,) = lines(run("MODEL", "--jsonl", "deep/rows.jsonl").stdout)
+    assert said["caption"] == expected()[0].caption
+
+
+def test_what_was_stopped_goes_on(files, expected, run, monkeypatch):
+    wanted = run("MODEL", "before", "after", "--json").stdout
+    asked, caption_pairs = [], PairCaptioner.caption
+
+    def stopped_at_the_third(self, pairs, **settings):
+        asked.append(len(pairs))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return caption_pairs(self, pairs, **settings)
+
+    monkeypatch.setattr("idc_run.many.BATCH", 1)
+    monkeypatch.setattr(PairCaptioner, "caption", stopped_at_the_third)
+    ended = run("MODEL", "before", "after", "--out", "said.jsonl", code=130)
+    assert "goes on" in ended.stderr and not (files / "said.jsonl").exists()
+    # What another beam says is no part of it.
+    run("MODEL", "before", "after", "--out", "said.jsonl", "--beam", 2)
+    asked.clear()
+    ended = run("MODEL", "before", "after", "--out", "said.jsonl")
+    assert "going on after 2 pairs" in ended.stderr and asked == [1]
+    found = lines((files / "said.jsonl").read_text())
+    assert [each["caption"] for each in found] == [each["caption"] for each in lines(wanted)]
+    assert not list(files.glob(".said*"))
+
+
+def test_a_csv_is_written_whole(files, expected, run):
+    (files / "after" / "1.png").write_text("nonsense")
+    ended = run("MODEL", "before", "after", "--out", "said.csv", code=1)
+    assert "1 of the pairs could not be captioned" in ended.stderr
+    found = list(csv.DictReader(io.StringIO((files / "said.csv").read_text())))
+    assert [each["caption"] for each in found] == [expected()[0].caption, "", expected()[2].caption]
+    assert "damaged or no image" in found[1]["error"] and not found[0]["error"]
+
+
+@pytest.mark.slow
+def test_a_served_model_says_the_same(files, run, app_address):
+    for arguments in (
+        ["before.png", "after.png"],
+        ["before.png", "after.png", "--num-captions", 3],
+        ["before", "after", "--csv"],
+    ):
+        here = run("MODEL", *arguments).stdout
+        there = run(app_address, *arguments).stdout
+        if "--csv" in arguments:
+            here, there = ([row.split(",")[2] for row in text.splitlines()] for text in (here, there))
+        assert here == there
+    run(app_address, "before.png", "after.png", "--overlay", "look.png")
+    Image.open("before.png").save("before.tiff")
+    assert run(app_address, "before.tiff", "after.png").stdout == run("MODEL", "before.png", "after.png").stdout
+    ended = run(app_address, "before.png", "notes.txt", code=2)
+    assert "notes.txt' is damaged or no image" in ended.stderr
+    (files / "after" / "1.png").write_bytes((files / "after" / "1.png").read_bytes()[:200])
+    found = lines(run(app_address, "before", "after", "--json", code=1).stdout)
+    assert ["error" in each for each in found] == [False, True, False]
+    assert "refuses: row 0, 'after'" in found[1]["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["MODEL", "gone.png", "after.png"], "gone.png"),
+        (["MODEL", "before.png", "notes.txt"], "'notes.txt' is damaged or no image"),
+        (["gone.safetensors", "before.png", "after.png"], "no checkpoint at 'gone.safetensors'"),
+        (["before.png", "before.png", "after.png"], "before.png is no readable safetensors file"),
+        (["models:/idc@loser", "before.png", "after.png"], "no registered model 'models:/idc@loser'"),
+        (["models:/nobody/1", "before.png", "after.png"], "no registered model 'models:/nobody/1'"),
+        (["models:/idc", "before.png", "after.png"], "no registered model 'models:/idc'"),
+        (["MODEL", "before.png"], "expected BEFORE and AFTER"),
+        (["MODEL", "before.png", "after"], "a folder and a file"),
+        (["MODEL", "before", "before/deep"], "no name is in both"),
+        (["MODEL", "before.png", "after.png", "--out", "said.csv"], "--out and --csv are for folders"),
+        (["MODEL", "before", "after", "--out", "said.txt"], "expected a .jsonl or a .csv file"),
+        (["MODEL", "before.png", "after.png", "--jsonl", "-"], "--jsonl brings its own pairs"),
+        (["MODEL", "--jsonl", "gone.jsonl"], "gone.jsonl"),
+        (["http://[1", "before.png", "after.png"], "Invalid IPv6 URL"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(registered, files, monkeypatch, run, arguments, message):
+    monkeypatch.chdir(registered.folder)
+    connect()
+    monkeypatch.chdir(files)
+    ended = run(*arguments, code=2)
+    (line,) = ended.stderr.splitlines()
+    assert ended.stdout == "" and line.startswith("error: ") and message in line
+
+
+def test_a_server_that_is_not_there_is_told(files, run, monkeypatch):
+    monkeypatch.setattr("idc_run.remote._TRIES", 2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    ended = run(address, "before.png", "after.png", code=2)
+    assert f"no answer from {address}" in ended.stderr and "is the model served?" in ended.stderr

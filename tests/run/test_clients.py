@@ -1,0 +1,148 @@
+"""The clients of examples/clients, against a real server; what a client copies has to work."""
+
+import http.server
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from idc_data.readers import open_reader
+from idc_models.inference import PairCaptioner
+from PIL import Image
+
+CLIENTS = Path(__file__).parents[2] / "examples/clients"
+# What mlflow itself is warned of, by sqlalchemy and by its own type hints.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow")]
+
+
+@pytest.fixture(scope="module")
+def client():
+    found = importlib.util.spec_from_file_location("idc_client", CLIENTS / "idc_client.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module.Client
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pair")
+    example = open_reader("scenes", "test", image_size=48)[0]
+    for side in ("before", "after"):
+        Image.fromarray(getattr(example, side)).save(folder / f"{side}.png")
+    return folder / "before.png", folder / "after.png"
+
+
+@pytest.fixture(scope="module")
+def expected(registered, pair):
+    return PairCaptioner(registered.result.checkpoint).caption([pair], num_captions=3)[0]
+
+
+@pytest.fixture(scope="module")
+def flaky(app_address):
+    """Before the server: the first requests get no answer, are cut off, or told to come again."""
+    faults = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            fault = faults.pop(0) if faults else None
+            if fault == "cut":
+                return
+            if fault:
+                self.send_response(fault)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            ended = subprocess.run(
+                [
+                    "curl",
+                    "-s",
+                    f"{app_address}invocations",
+                    "-H",
+                    "Content-Type: application/json",
+                    "--data-binary",
+                    "@-",
+                ],
+                input=body,
+                capture_output=True,
+                check=True,
+            )
+            refused = b"error_code" in ended.stdout
+            self.send_response(400 if refused else 200)
+            self.send_header("Content-Length", str(len(ended.stdout)))
+            self.end_headers()
+            self.wfile.write(ended.stdout)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever).start()
+    yield f"http://127.0.0.1:{server.server_port}", faults
+    server.shutdown()
+    server.server_close()
+
+
+def agrees(row, expected):
+    assert row["caption"] == expected.caption
+    assert row["log_prob"] == pytest.approx(expected.log_prob, abs=1e-4)
+    assert row["changed"] == pytest.approx(expected.changed, abs=1e-4)
+    assert [each["caption"] for each in row["alternatives"]] == [each.caption for each in expected.alternatives]
+
+
+def test_python_loses_nothing_while_the_server_comes_back(client, flaky, pair, expected):
+    address, faults = flaky
+    faults[:] = ["cut", 503, 429, 502]
+    rows = client(address).caption([pair, (pair[0].read_bytes(), str(pair[1]))], num_captions=3)
+    assert len(rows) == 2 and not faults
+    for row in rows:
+        agrees(row, expected)
+    with pytest.raises(ValueError, match="beam is 99; expected 1 to 10"):
+        client(address).caption([pair], beam=99)
+    faults[:] = [503] * 9
+    with pytest.raises(ConnectionError, match="no answer from .* in 0.3 s: status 503"):
+        client(address, patience=0.3).caption([pair])
+    faults.clear()
+
+
+def test_a_shell_does_with_curl(flaky, pair, expected):
+    address, faults = flaky
+    faults[:] = [503]
+    command = ["sh", CLIENTS / "caption.sh", f"{address}/", *pair]
+    ended = subprocess.run([*command, '{"num_captions": 3}'], capture_output=True, text=True, check=True)
+    agrees(json.loads(ended.stdout)["predictions"][0], expected)
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(json.loads(ended.stdout)["predictions"]) == 1
+    ended = subprocess.run([*command, '{"beam": 99}'], capture_output=True, text=True, check=False)
+    assert ended.returncode and "beam is 99" in ended.stdout
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no Node on the PATH; the browser runs the same file")
+def test_node_runs_what_the_readme_shows(flaky, pair, expected, tmp_path):
+    address, faults = flaky
+    faults[:] = ["cut", 503]
+    shown = re.search(r"```js\n(.*?)```", (CLIENTS / "README.md").read_text(), re.S)[1]
+    script = shown.replace("http://127.0.0.1:5001", address).replace(
+        "console.log(said.caption, said.changed, said.alternatives)", "console.log(JSON.stringify(said))"
+    )
+    (pair[0].parent / "shown.mjs").write_text(script)
+    shutil.copy(CLIENTS / "idc_client.mjs", pair[0].parent)
+    ended = subprocess.run(["node", "shown.mjs"], cwd=pair[0].parent, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    agrees(json.loads(ended.stdout), expected)
+
+
+def test_a_browser_runs_the_same_file(browser, app_address, pair, expected):
+    page = browser.new_page()
+    source = (CLIENTS / "idc_client.mjs").read_text().replace("export async", "async")
+    page.goto(f"{app_address}health")
+    page.evaluate(f"() => {{ {source}\nwindow.caption = caption; }}")
+    page.evaluate("document.body.innerHTML = '<input type=file multiple>'")
+    page.set_input_files("input", pair)
+    ask = "async () => (await caption('', [[...document.querySelector('input').files]], {num_captions: 3}))[0]"
+    agrees(page.evaluate(ask), expected)
+    page.close()
