@@ -23,13 +23,14 @@ def _one_line_errors() -> Iterator[None]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value of the spec; repeatable."
 )
 @click.option("--check", is_flag=True, help="Validate the spec, build the model, try one batch; write nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec.")
-def run(spec: Path, overrides: tuple[str, ...], check: bool, resume: bool) -> None:
+@click.option("--from-run", metavar="RUN_ID", help="Instead of SPEC: repeat a run from what MLflow has kept of it.")
+def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool, from_run: str | None) -> None:
     r"""Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
 
     \b
@@ -38,6 +39,7 @@ def run(spec: Path, overrides: tuple[str, ...], check: bool, resume: bool) -> No
       idc-run experiments/lstm_difference.yaml -s train.epochs=2 -s seed=1
       idc-run experiments/transformer_concat.yaml --check
       idc-run experiments/transformer_concat.yaml --resume     # after it was stopped or killed
+      idc-run --from-run 1f0e...                                # says which of code, data, packages differ
       torchrun --nproc-per-node 2 -m idc_run experiments/transformer_concat.yaml
 
     With a `sweep:` section it is a search: the same command, typed again or on other terminals, joins it.
@@ -46,14 +48,22 @@ def run(spec: Path, overrides: tuple[str, ...], check: bool, resume: bool) -> No
     `mlflow ui` compares them.
     """
     with _one_line_errors():
-        from idc_run.spec import load_values, make_spec
-
-        values = load_values(spec, overrides)
-        loaded = make_spec(values, str(spec))
+        if (spec is None) == (from_run is None):
+            raise ValueError("expected a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID")
+        if from_run and resume:
+            raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
         from idc_run import experiment
         from idc_run.console import Console
+        from idc_run.spec import load_values, make_spec
 
         console = Console(quiet=os.environ.get("RANK", "0") != "0")
+        if spec is None:
+            from idc_run.repeat import repeat
+
+            repeat(str(from_run), overrides, console, check=check)
+            return
+        values = load_values(spec, overrides)
+        loaded = make_spec(values, str(spec))
         if check:
             experiment.check(loaded, console)
         elif loaded.sweep:

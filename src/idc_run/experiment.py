@@ -1,15 +1,13 @@
 """A whole experiment: data, model, training, validation, test, tracking and registration, in this order."""
 
-import json
-import math
 import os
 import random
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,15 +17,11 @@ from idc_data.loader import batches_per_epoch, train_batches
 from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS
-from idc_eval.prediction import Prediction, write_predictions
-from idc_eval.protocols import find_protocol
-from idc_eval.report import write_report
-from idc_eval.report_gallery import choose
-from idc_eval.score import Scores, reference_ceiling, score
+from idc_eval.score import score
 from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
 
-from idc_run import pictures, registry
+from idc_run import artifacts, provenance, registry
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.fit import Progress, fit, rank, together, world
@@ -41,9 +35,6 @@ _VOCABULARY_PAIRS = 5_000
 
 _UNCHANGED, _UNCHANGED_PAIRS = 32, 500
 """How many no-change sentences a checkpoint keeps, and how many validation pairs are read for them."""
-
-_GALLERY = 200
-"""How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +63,8 @@ class Trial:
     """The part that a run has in a sweep.
 
     Attributes:
+        family: MLflow's experiment, in which it is compared with the others.
+        name: Of the run there.
         tags: Of the run, among them the parent's id.
         begun: Told the id of the run.
         epoch: Told of every epoch; may raise to end the run.
@@ -79,6 +72,8 @@ class Trial:
         last: A checkpoint of the same trial to go on from, left by a process that was killed.
     """
 
+    family: str
+    name: str
     tags: dict[str, str]
     begun: Callable[[str], None]
     epoch: Callable[[Progress, dict[str, float]], None]
@@ -130,7 +125,20 @@ def check(spec: Spec, console: Console) -> None:
     console.checked(spec, data, model, model.loss(batch)["loss"].item())
 
 
-def run(spec: Spec, console: Console, *, resume: bool = False, trial: Trial | None = None) -> Result | None:
+def origin(spec: Spec) -> dict[str, Any]:
+    """Where a run of this spec would come from, here and now; writes nothing."""
+    device = _prepare(spec)
+    return _origin(spec, open_data(spec), device)
+
+
+def run(
+    spec: Spec,
+    console: Console,
+    *,
+    resume: bool = False,
+    trial: Trial | None = None,
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> Result | None:
     """Do what the spec says; only the first of several processes scores, tracks and registers.
 
     Args:
@@ -138,6 +146,7 @@ def run(spec: Spec, console: Console, *, resume: bool = False, trial: Trial | No
         console: Where progress and results are shown.
         resume: Go on with the newest unfinished run of the same spec.
         trial: The sweep that it is part of.
+        tags: Of the run, beside its own.
 
     Returns:
         What was found; None on all processes but the first.
@@ -148,28 +157,35 @@ def run(spec: Spec, console: Console, *, resume: bool = False, trial: Trial | No
     device = _prepare(spec)
     with together(device):
         last = trial.last if trial else (_unfinished(spec) if resume else None)
-        return _run(spec, console, device, last, trial)
+        return _run(spec, console, device, last, trial, trial.tags if trial else tags)
 
 
-def _run(spec: Spec, console: Console, device: torch.device, last: Path | None, trial: Trial | None) -> Result | None:
+def _run(
+    spec: Spec,
+    console: Console,
+    device: torch.device,
+    last: Path | None,
+    trial: Trial | None,
+    tags: Mapping[str, str],
+) -> Result | None:
     checkpoint = load_checkpoint(last) if last else None
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
     epoch_steps = batches_per_epoch(data.train, spec.data, world=world())
     model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
     first = rank() == 0
-    tracker: Tracker = MlflowTracker(spec.eval.protocol) if spec.tracking == "mlflow" and first else NullTracker()
+    tracked = spec.tracking == "mlflow" and first
+    family = trial.family if trial else spec.eval.protocol
+    tracker: Tracker = MlflowTracker(family, f"test/{spec.eval.select}") if tracked else NullTracker()
+    came_from = _origin(spec, data, device)
     run_id = tracker.begin(
-        spec.name,
+        trial.name if trial else spec.name,
         flatten(spec.completed()),
-        {
-            "spec": spec.fingerprint(),
-            "protocol": spec.eval.protocol,
-            **source(spec.completed()["data"]["dataset"]),
-            **(trial.tags if trial else {}),
-        },
+        provenance.tags(spec, came_from) | source(spec.completed()["data"]["dataset"]) | dict(tags),
         _datasets(spec, data),
         checkpoint.progress["run_id"] if checkpoint else "",
     )
+    if checkpoint is None:
+        tracker.json({"spec": spec.completed(), "provenance": came_from})
     folder = last.parent if last else folder_of(spec) / run_id
     if first:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,10 +206,12 @@ def _run(spec: Spec, console: Console, device: torch.device, last: Path | None, 
             run_id=run_id,
             unchanged=data.unchanged,
         )
-        result = None
+        result, best = None, folder / "best.safetensors"
+        if first:
+            tracker.json({"weights": provenance.digest(load_checkpoint(best).weights)})
         if first and trial and not trial.test:
             assert progress.best is not None
-            result = Result(run_id, folder / "best.safetensors", progress.best, {})
+            result = Result(run_id, best, progress.best, {})
             (folder / "last.safetensors").unlink()
         elif first:
             result = _finish(spec, data, device, folder, tracker, console, progress, alone=trial is None)
@@ -223,12 +241,11 @@ def _finish(
     with console.captioning("test", len(data.test)) as advance:
         predictions = predict(model, data.test, data.tokenizer, spec.data, spec.eval, device, advance, diagnose=True)
     scores = score(predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol)
-    ceiling = _ceiling(spec, predictions)
+    ceiling = artifacts.ceiling_of(spec, predictions)
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
     if ceiling:
         tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.values.items()}, progress.step)
-    with tempfile.TemporaryDirectory() as name:
-        _log_files(Path(name), spec, data, predictions, scores, ceiling, tracker, progress)
+    artifacts.log_results(spec, data.test, predictions, scores, ceiling, tracker, progress)
     note = ""
     if spec.register_ and spec.tracking == "mlflow":
         assert progress.best is not None
@@ -256,58 +273,6 @@ def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) ->
     if spec.eval.select not in scores.values:
         raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
     return {f"val/{name}": value for name, value in scores.values.items()}
-
-
-def _ceiling(spec: Spec, predictions: Sequence[Prediction]) -> Scores | None:
-    joined = find_protocol(spec.eval.protocol).references == "joined"
-    if joined or not any(len(prediction.references) > 1 for prediction in predictions):
-        return None
-    wording = [name for name in spec.eval.metrics if name.startswith(("bleu", "meteor", "rouge", "cider"))]
-    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol) if wording else None
-
-
-def _log_files(
-    folder: Path,
-    spec: Spec,
-    data: Data,
-    predictions: list[Prediction],
-    scores: Scores,
-    ceiling: Scores | None,
-    tracker: Tracker,
-    progress: Progress,
-) -> None:
-    curves = {
-        "train/loss": [(int(step), value) for step, value in progress.losses],
-        f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
-    }
-    # The same pairs in every run, and drawn at random: people rate them, and the worst and the best, which the report
-    # adds, would mislead.
-    sample = sorted(random.Random(0).sample(range(len(predictions)), min(_GALLERY, len(predictions))))
-    write_predictions(folder / "predictions.jsonl", pictures.keep_images(folder, data.test, predictions, sample))
-    rows, _ = choose(predictions, scores, _GALLERY)
-    with tempfile.TemporaryDirectory() as name:
-        write_report(
-            folder / "report.html",
-            pictures.keep_images(Path(name), data.test, predictions, sorted({*rows, *sample})),
-            scores,
-            folder=name,
-            title=spec.name,
-            ceiling=ceiling,
-            curves=curves,
-            spec=spec.completed(),
-            gallery=_GALLERY,
-        )
-    (folder / "spec.json").write_text(json.dumps(spec.completed(), indent=2))
-    (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
-    (folder / "curves.json").write_text(json.dumps(curves))
-    right = [
-        None if math.isnan(value) else value
-        for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
-    ]
-    pictures.sample_pairs(folder / "samples.png", data.test, predictions, right)
-    pictures.learning_curves(folder / "learning_curves.png", progress.losses, progress.scores, spec.eval.select)
-    for path in sorted(folder.iterdir()):
-        tracker.artifact(path)
 
 
 class _Watcher:
@@ -376,3 +341,7 @@ def _datasets(spec: Spec, data: Data) -> dict[str, tuple[str, str]]:
     name = spec.completed()["data"]["dataset"]["name"]
     splits = {"train": data.train, "val": data.val, "test": data.test}
     return {split: (name, _identity(spec, reader)) for split, reader in splits.items()}
+
+
+def _origin(spec: Spec, data: Data, device: torch.device) -> dict[str, Any]:
+    return provenance.collect(spec, {split: identity for split, (_, identity) in _datasets(spec, data).items()}, device)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def scoring_model(checkpoint: Path) -> Any:
 def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
     old = client.get_registered_model(model).aliases.get(ALIAS)
     if old is None:
-        client.set_registered_model_alias(model, ALIAS, number)
+        _move(client, model, number, None)
         return f"{model} version {number} is the first {ALIAS}"
     tags = client.get_model_version(model, old).tags
     mine = standing.tags()
@@ -125,8 +126,17 @@ def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
         )
     if standing.value <= float(tags["score"]):
         return f"{ALIAS} stays version {old}: {standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
-    client.set_registered_model_alias(model, ALIAS, number)
+    _move(client, model, number, old)
     return f"{ALIAS} is now version {number}: {standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
+
+
+def _move(client: Any, model: str, number: str, old: str | int | None) -> None:
+    """Point the alias elsewhere; the versions keep when they had it, which the registry itself forgets."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_registered_model_alias(model, ALIAS, number)
+    client.set_model_version_tag(model, number, f"{ALIAS}.from", now)
+    if old:
+        client.set_model_version_tag(model, old, f"{ALIAS}.until", now)
 
 
 def _example() -> tuple[Any, dict[str, int]]:

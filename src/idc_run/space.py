@@ -50,13 +50,13 @@ class Choice(BaseModel):
     """One of several values. A section of settings, such as a whole plugin, may have ranges and choices inside.
 
     Attributes:
-        choices: The values.
+        choices: The values; or name to value, where a name says more than the value does.
         when: Search only where other paths have these values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    choices: Annotated[list[Any], Field(min_length=1)]
+    choices: Annotated[list[Any] | dict[str, Any], Field(min_length=1)]
     when: dict[str, Any] = {}
 
 
@@ -146,8 +146,10 @@ def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def _options(node: Any) -> dict[Any, Any]:
-    """The options of a choice by the label that a trial stores: plain values themselves, sections by their names."""
+    """The options of a choice by the label that a trial stores: a given name, a plain value, or a section's name."""
     options = node if isinstance(node, list) else node.choices
+    if isinstance(options, dict):
+        return options
     names = [option.get("name") for option in options if isinstance(option, dict)]
     labels = {}
     for option in options:

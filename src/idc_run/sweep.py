@@ -4,7 +4,7 @@ import json
 import socket
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,8 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
     trial.set_user_attr("worker", worker)
     trial.set_user_attr("host", socket.gethostname())
     trial.set_user_attr("alive", time.time())
-    console.say(f"trial {trial.number}: " + (", ".join(f"{k} {_short(v)}" for k, v in chosen.items()) or "as it is"))
+    labels = {path: _short(label) for path, label in trial.params.items()}
+    console.say(f"trial {trial.number}: " + (", ".join(" ".join(each) for each in labels.items()) or "as it is"))
     names, seen = list(sweep.objectives), {"reported": 0}
     at_best: dict[str, float] = {}
 
@@ -170,9 +171,10 @@ def _do(sweep: Sweep, trial: optuna.Trial, worker: str, parent: str, console: Co
         if trial.should_prune():
             raise Pruned
 
-    told = json.dumps({path: _short(value) for path, value in chosen.items()})
-    tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": told}
+    tags = {"sweep": sweep.study.study_name, "trial": str(trial.number), "chosen": json.dumps(labels)}
     part = Trial(
+        sweep.spec.name,
+        ", ".join(f"seed {label}" if path == "seed" else label for path, label in labels.items()) or sweep.spec.name,
         tags | ({"mlflow.parentRunId": parent} if parent else {}),
         begun=lambda run: trial.set_user_attr("run", run),
         epoch=epoch,
@@ -210,7 +212,7 @@ def _going_on(part: Trial, spec: Spec, trial: optuna.Trial) -> Trial:
     last = experiment.folder_of(spec) / run / "last.safetensors" if run else None
     if last is None or not last.is_file():
         return part
-    return Trial(part.tags, part.begun, part.epoch, part.test, last)
+    return replace(part, last=last)
 
 
 def _rescue(sweep: Sweep) -> None:
@@ -250,7 +252,7 @@ def _parent(sweep: Sweep) -> str:
     with sweep.lock():
         if "run" not in sweep.study.user_attrs:
             client = connect().MlflowClient()
-            experiment_id = MlflowTracker(sweep.spec.eval.protocol).experiment
+            experiment_id = MlflowTracker(sweep.spec.name, f"test/{sweep.spec.eval.select}").experiment
             run = client.create_run(experiment_id, run_name=f"sweep: {sweep.spec.name}")
             client.set_tag(run.info.run_id, "sweep", sweep.study.study_name)
             for name, value in flatten(sweep.search.model_dump(mode="json")).items():
@@ -289,6 +291,4 @@ def _unconditional(node: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, dict) and "name" in value:
-        return str(value["name"])
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -60,6 +60,8 @@ def _train_again(sweep: Sweep, best: FrozenTrial, number: int, console: Console)
     if parent := study.user_attrs.get("run"):
         tags["mlflow.parentRunId"] = parent
     part = Trial(
+        sweep.spec.name,
+        f"best: seed {spec.seed}",
         tags,
         begun=lambda run: study.set_user_attr(key, {"run": run}),
         epoch=lambda progress, scores: None,
@@ -146,8 +148,7 @@ def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
     if next(iter(sweep.objectives.values())) == "maximize":
         complete.reverse()
     for trial in complete[:10]:
-        chosen = sweep.chosen(trial)
-        words = [str(chosen.get(path, "")) for path in sweep.search.space]
+        words = [str(trial.params.get(path, "")) for path in sweep.search.space]
         table.add_row(str(trial.number), *words, *(f"{value:.4f}" for value in trial.values))
     console.show(table)
     console.say(

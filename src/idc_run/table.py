@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -113,6 +114,53 @@ def against_best(table: Table) -> list[float]:
     return [math.nan, *corrected]
 
 
+@dataclass(frozen=True)
+class Effect:
+    """What one value of one setting gains over another, everything else and the seed being equal.
+
+    Attributes:
+        path: The setting.
+        better: The value with the higher mean.
+        worse: The other one.
+        gain: Mean difference of the metric over all such pairs of runs.
+        half: Half of its 95 % interval, by Student's t.
+        p: Of the paired t-test.
+        pairs: How many pairs there are.
+    """
+
+    path: str
+    better: str
+    worse: str
+    gain: float
+    half: float
+    p: float
+    pairs: int
+
+
+def effects(table: Table) -> list[Effect]:
+    """Compare the values of each setting over pairs of runs that differ in it alone; none if only one was varied."""
+    from scipy.stats import ttest_rel
+
+    runs = {
+        (*cell.setting.items(), (SEED, str(seed))): value
+        for cell in table.cells
+        for seed, value in zip(cell.seeds, cell.values[table.metric], strict=True)
+    }
+    found = []
+    for path in table.cells[0].setting if len(table.cells[0].setting) > 1 else ():
+        values = list(dict.fromkeys(cell.setting.get(path, "") for cell in table.cells))
+        for one, other in combinations(values, 2):
+            rest = {tuple(item for item in key if item[0] != path): key for key in runs if (path, one) in key}
+            twins = {tuple(item for item in key if item[0] != path): key for key in runs if (path, other) in key}
+            gains = [runs[rest[key]] - runs[twins[key]] for key in rest.keys() & twins.keys()]
+            if len(gains) < 2:
+                continue
+            better, worse = (one, other) if fmean(gains) >= 0 else (other, one)
+            p = float(tuple(ttest_rel(gains, [0.0] * len(gains)))[1])
+            found.append(Effect(path, better, worse, abs(fmean(gains)), half_width(gains), p, len(gains)))
+    return found
+
+
 def markdown(table: Table, metrics: Sequence[str]) -> str:
     """The table as Markdown: mean and 95 % interval over seeds."""
     paths = list(table.cells[0].setting)
@@ -122,6 +170,15 @@ def markdown(table: Table, metrics: Sequence[str]) -> str:
         shown = [_shown(cell.values[metric]) if metric in cell.values else "" for metric in metrics]
         words = [cell.setting.get(path, "") for path in paths]
         lines.append(f"| {' | '.join([*words, str(len(cell.seeds)), *shown, '' if math.isnan(p) else f'{p:.3f}'])} |")
+    if told := effects(table):
+        lines += [
+            "",
+            f"| everything else and the seed equal | gain in {table.metric} | p (paired t) | pairs |",
+            "|---|---|---|---|",
+        ]
+    for each in told:
+        gain = f"{100 * each.gain:.1f} +- {100 * each.half:.1f}"
+        lines.append(f"| {each.path}: {each.better} over {each.worse} | {gain} | {each.p:.3f} | {each.pairs} |")
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +219,8 @@ def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
     page.write_text(
         f"# {name}\n\n{table.runs} runs, each tested once, protocol {table.protocol}, values x 100: mean over seeds +- "
         "half of the 95 % interval (Student's t). p: Welch's t-test over seeds against the first line, corrected by "
-        f"Holm.\n\n{markdown(table, metrics)}\n![Every run]({name}.png)\n",
+        "Holm; below, if several things were varied, the paired t-test of each, not corrected.\n\n"
+        f"{markdown(table, metrics)}\n![Every run]({name}.png)\n",
         encoding="utf-8",
     )
     (folder / f"{name}.csv").write_text(csv(table), encoding="utf-8")

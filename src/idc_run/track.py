@@ -1,13 +1,21 @@
-"""Tracking behind four verbs: begin, metrics, artifact, end. MLflow is one tracker; the null tracker needs none."""
+"""Tracking behind five verbs: begin, metrics, artifact, json, end. MLflow is one tracker; the null one needs none."""
 
+import json
 import logging
 import os
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from filelock import FileLock
 
 STORE = "mlruns"
+_KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
+"""Tags of an experiment by which the UI knows what its charts show first, and that it holds models, not prompts."""
 
 
 @runtime_checkable
@@ -36,6 +44,10 @@ class Tracker(Protocol):
         """Keep a file with the run."""
         ...
 
+    def json(self, documents: Mapping[str, Any]) -> None:
+        """Keep plain values with the run, each in a file NAME.json."""
+        ...
+
     def end(self, status: str = "FINISHED") -> None:
         """Close the run: `FINISHED`, `FAILED` or `KILLED`."""
         ...
@@ -61,6 +73,9 @@ class NullTracker:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Do nothing."""
 
+    def json(self, documents: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
     def end(self, status: str = "FINISHED") -> None:
         """Do nothing."""
 
@@ -70,17 +85,25 @@ class MlflowTracker:
 
     Args:
         experiment: MLflow's experiment, made when missing; runs whose scores compare belong in one.
+        key_metric: What its charts show first.
     """
 
-    def __init__(self, experiment: str) -> None:
+    def __init__(self, experiment: str, key_metric: str = "") -> None:
         mlflow = connect()
         found = mlflow.get_experiment_by_name(experiment)
-        if found:
-            self.experiment = found.experiment_id
-        else:
+        if found is None:
             # A server decides for itself where artifacts go.
             artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == _embedded() else None
-            self.experiment = mlflow.create_experiment(experiment, artifact_location=artifacts)
+            try:
+                mlflow.create_experiment(experiment, artifact_location=artifacts)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                    raise
+            found = mlflow.get_experiment_by_name(experiment)
+        self.experiment = found.experiment_id
+        wanted = {_KIND: "custom_model_development", _KEY_METRIC: key_metric} if key_metric else {}
+        for tag in wanted.keys() - found.tags.keys():
+            mlflow.MlflowClient().set_experiment_tag(self.experiment, tag, wanted[tag])
         self._mlflow = mlflow
 
     def begin(
@@ -96,7 +119,10 @@ class MlflowTracker:
         from mlflow.data.meta_dataset import MetaDataset
 
         run = self._mlflow.start_run(
-            run_id=run_id or None, experiment_id=None if run_id else self.experiment, run_name=None if run_id else name
+            run_id=run_id or None,
+            experiment_id=None if run_id else self.experiment,
+            run_name=None if run_id else name,
+            log_system_metrics=True,
         )
         if not run_id:
             self._mlflow.log_params(dict(params))
@@ -113,6 +139,11 @@ class MlflowTracker:
     def artifact(self, path: Path, folder: str = "") -> None:
         """Log a file."""
         self._mlflow.log_artifact(str(path), folder or None)
+
+    def json(self, documents: Mapping[str, Any]) -> None:
+        """Log plain values."""
+        for name, value in documents.items():
+            self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
 
     def end(self, status: str = "FINISHED") -> None:
         """End the run."""
@@ -132,7 +163,11 @@ def connect() -> Any:
     if not given:
         store().mkdir(exist_ok=True)
         _link(store())
+    elif given.startswith(("http://", "https://")):
+        _reach(given)
     mlflow.set_tracking_uri(given or _embedded())
+    if not given:
+        _set_up(_embedded())
     return mlflow
 
 
@@ -146,6 +181,29 @@ def quiet_mlflow() -> Any:
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     return mlflow
+
+
+@cache
+def _set_up(database: str) -> None:
+    """Let one process at a time make the tables of a new database, or bring an old one up to date."""
+    import mlflow
+
+    with FileLock(store() / ".lock"):
+        mlflow.MlflowClient(database).search_experiments(max_results=1)
+
+
+@cache
+def _reach(server: str) -> None:
+    """Find out in seconds that a server is not there, where MLflow would try for minutes."""
+    try:
+        urlopen(f"{server.rstrip('/')}/health", timeout=20).close()
+    except HTTPError:
+        pass  # it wants a login, which MLflow has from its own variables
+    except OSError as error:
+        raise ValueError(
+            f"no MLflow server answers at MLFLOW_TRACKING_URI={server!r} ({error}); start it, or unset the variable to "
+            "write to mlruns/"
+        ) from error
 
 
 def _embedded() -> str:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from idc_models.encoders.cnn import CnnEncoder
 from idc_models.encoders.timm import TimmEncoder
 from idc_models.encoders.torchvision import TorchvisionEncoder
 from safetensors.torch import save_file
@@ -62,6 +63,18 @@ def test_local_weights(tmp_path, suffix, classes):
     assert not torch.allclose(encoder(IMAGES), expected)  # constructing reads no file
     encoder.load_pretrained()
     torch.testing.assert_close(encoder(IMAGES), expected)
+
+
+def test_the_small_network_goes_on_from_a_checkpoint(tmp_path):
+    trained, path = CnnEncoder(widths=(8, 8)).eval(), tmp_path / "best.safetensors"
+    state = {f"model/encoder.{name}": value for name, value in trained.state_dict().items()}
+    save_file(state | {"model/decoder.weight": torch.zeros(1)}, path)
+    encoder = CnnEncoder(widths=(8, 8), weights=str(path)).eval()
+    assert not torch.allclose(encoder(IMAGES), trained(IMAGES))
+    encoder.load_pretrained()
+    torch.testing.assert_close(encoder(IMAGES), trained(IMAGES))
+    with pytest.raises(ValueError, match="of another shape"):
+        CnnEncoder(widths=(16, 8), weights=str(path)).load_pretrained()
 
 
 def test_weights_that_do_not_fit(tmp_path):

@@ -1,11 +1,19 @@
 """A tiny experiment, as a YAML file that the tests override."""
 
 import importlib.metadata
+import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -84,6 +92,74 @@ def registered(tmp_path_factory):
         yield Registered(folder, spec_file, result)
         # MLflow leaves its address there for child processes.
         os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server: the MLflow server itself, or a model that it serves."""
+
+    address: str
+    pid: int
+
+    def post(self, body: object, kind: str = "application/json") -> tuple[int, Any]:
+        """Status and reply; a reply that tells of a fault as text."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            with urlopen(Request(f"{self.address}/invocations", data, {"Content-Type": kind}), timeout=120) as reply:
+                return reply.status, json.load(reply)
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Gives a context manager that runs an mlflow command, as a user types it, while it answers /health."""
+    return _serving
+
+
+@contextmanager
+def _serving(command, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *command.split(), "--port", str(port)],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 180
+            while not _healthy(f"http://127.0.0.1:{port}"):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise AssertionError(log.read())
+                time.sleep(0.2)
+            yield Served(f"http://127.0.0.1:{port}", server.pid)
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait()
+
+
+def _healthy(address):
+    try:
+        with urlopen(f"{address}/health", timeout=5) as reply:
+            return reply.status == 200
+    except URLError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def served(registered):
+    """The registered model, served."""
+    with _serving("models serve -m models:/idc@champion --env-manager local", registered.folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,13 @@ def test_a_choice_may_be_a_whole_plugin_with_a_space_of_its_own():
     assert draw(space, fixed({"model.decoder": "lstm"})) == {"model.decoder": "lstm"}
 
 
+def test_choices_of_one_plugin_are_told_apart_by_names_that_one_gives_them():
+    choices = {"narrow": {"name": "cnn", "widths": [8, 8]}, "wide": {"name": "cnn", "widths": [16, 16]}}
+    space = SPACE.validate_python({"model.encoder": {"choices": choices}})
+    assert list(cells(space)) == [{"model.encoder": "narrow"}, {"model.encoder": "wide"}]
+    assert draw(space, fixed({"model.encoder": "wide"})) == {"model.encoder": {"name": "cnn", "widths": [16, 16]}}
+
+
 def test_ranges_are_whole_or_not_and_logarithmic_or_not():
     space = SPACE.validate_python(
         {

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,8 @@ from idc_eval.cli import main as idc_eval
 
 from idc_run import registry
 from idc_run.checkpoint import load_checkpoint
+from idc_run.cli import run
+from idc_run.provenance import differences
 from idc_run.registry import Standing
 from idc_run.track import MlflowTracker, NullTracker, connect, flatten, store
 
@@ -37,7 +40,7 @@ def mlflow(registered, monkeypatch):
 def test_the_store_lies_in_mlruns(registered):
     mlruns, link = registered.folder / "mlruns", registered.folder / "mlflow.db"
     assert {path.name for path in registered.folder.iterdir()} == {"tiny.yaml", "mlruns", "mlflow.db"}
-    assert {path.name for path in mlruns.iterdir()} == {"mlflow.db", "artifacts", "checkpoints"}
+    assert {path.name for path in mlruns.iterdir()} == {".lock", "mlflow.db", "artifacts", "checkpoints"}
     assert link.is_symlink() and link.resolve() == (mlruns / "mlflow.db").resolve()
     assert [path.name for path in registered.result.checkpoint.parent.iterdir()] == ["best.safetensors"]
 
@@ -49,6 +52,20 @@ def test_the_store_is_that_of_the_nearest_folder_upwards(tmp_path, monkeypatch):
     assert store() == tmp_path / "mlruns"
     (tmp_path / "mlruns").rmdir()
     assert store() == tmp_path / "deep" / "er" / "mlruns"
+
+
+@pytest.mark.slow
+def test_processes_that_begin_at_once_share_a_new_store(tmp_path):
+    begin = "from idc_run.track import MlflowTracker; print(MlflowTracker('new', 'test/x').experiment)"
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", begin], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    told = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0] and len(set(told)) == 1
 
 
 def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
@@ -70,6 +87,63 @@ def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
     datasets = {used.tags[0].value: used.dataset for used in run.inputs.dataset_inputs}
     assert set(datasets) == {"train", "val", "test"} and datasets["val"].name == "scenes"
     assert datasets["val"].digest.endswith("@32px") and len({used.digest for used in datasets.values()}) == 3
+
+
+def test_the_run_says_where_it_came_from(registered, mlflow):
+    found = mlflow.get_run(registered.result.run_id)
+    tags = found.data.tags
+    assert tags["seed"] == "3" and tags["group"].startswith("tiny-") and tags["spec"]
+    assert tags["plugin.encoder"].startswith("cnn (idc-models ") and tags["dataset"].startswith("scenes ")
+    assert re.fullmatch("[0-9a-f]{40}|none", tags["git.commit"]) and tags["git.dirty"] in ("true", "false", "unknown")
+    kept = mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/provenance.json")
+    assert kept["packages"]["torch"] and kept["machine"]["threads"] == 1
+    assert set(kept["code"]) == {
+        "commit",
+        "dirty",
+        *(f"sources of idc_{name}" for name in ("data", "eval", "models", "run")),
+    }
+    key = mlflow.get_experiment(found.info.experiment_id).tags["mlflow.experiment.primaryMetric.name"]
+    assert key in found.data.metrics
+
+
+@pytest.mark.parametrize(("overrides", "told"), [([], "the same, bit for bit"), (["seed=4"], "not those of run")])
+def test_a_run_is_repeated_from_what_mlflow_keeps(registered, mlflow, overrides, told):
+    overrides = [word for override in [*overrides, "register=null"] for word in ("-s", override)]
+    done = CliRunner().invoke(run, ["--from-run", registered.result.run_id, *overrides])
+    assert done.exit_code == 0, done.output
+    for part in ("code", "data", "packages", "plugins", "machine"):
+        assert f"{part}: the same\n" in done.output
+    assert f"weights: {told}" in done.output
+    again = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.repeats = '{registered.result.run_id}'",
+        output_format="list",
+    )
+    assert again[0].data.tags["group"].startswith("tiny-")
+
+
+def test_what_differs_from_then_is_named():
+    then = {
+        "code": {"commit": "a1", "dirty": "false"},
+        "data": {"val": "x@48px"},
+        "packages": {"torch": "2.15", "old": "1"},
+    }
+    now = {"code": {"commit": "b2", "dirty": "false"}, "data": {"val": "x@48px"}, "packages": {"torch": "2.16"}}
+    assert differences(then, now) == {"code": ["commit a1 -> b2"], "packages": ["old 1 -> none", "torch 2.15 -> 2.16"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "expected a SPEC file"),
+        (["tiny.yaml", "--from-run", "x"], "expected a SPEC file"),
+        (["--from-run", "x", "--resume"], "give one of the two"),
+        (["--from-run", "0" * 32, "--check"], "MLflow has no run '0000"),
+    ],
+)
+def test_what_to_run_is_said_once(registered, mlflow, words, message):
+    done = CliRunner().invoke(run, words)
+    assert done.exit_code == 2 and message in done.output and "Traceback" not in done.output
 
 
 def test_the_run_has_its_artifacts(registered, mlflow):
@@ -141,6 +215,8 @@ def test_the_champion_moves_only_for_a_better_score_on_the_same_terms(registered
         )
     version, champion, note = champion_after(**same, value=score + 0.1)
     assert version == champion != str(first.version) and note.startswith(f"champion is now version {version}: ")
+    old, new = (client.get_model_version("idc", each).tags for each in (str(first.version), version))
+    assert old["champion.from"] <= old["champion.until"] == new["champion.from"] and "champion.until" not in new
     assert f" {score + 0.1:.4f} > {score:.4f}" in note and "val/val/" not in note
     version, champion, _ = champion_after(**same, value=score + 0.05)
     assert version != champion, "the new one is the one to beat"

@@ -44,13 +44,14 @@ class BackboneEncoder(Encoder):
         return (image - self.mean) / self.std
 
 
-def load_weights(model: nn.Module, path: str, *, ignore: Sequence[str] = ()) -> None:
+def load_weights(model: nn.Module, path: str, *, ignore: Sequence[str] = (), within: str = "") -> None:
     """Loads a file of weights that must fit the model entry by entry.
 
     Args:
         model: takes the weights, converted to its own float type.
         path: a `.safetensors` file, or an `.npz` with one array per entry of the state dict.
         ignore: prefixes of entries in the file that the model has no use for, such as a classifier's head.
+        within: prefix of the model's entries in a larger file, such as a checkpoint; a file without it is taken whole.
 
     Raises:
         ValueError: not such a file, or not the weights of this model; the message says what differs.
@@ -67,6 +68,8 @@ def load_weights(model: nn.Module, path: str, *, ignore: Sequence[str] = ()) -> 
             given = load_file(path)
     except (zipfile.BadZipFile, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(f"weights {path!r} are not a {suffix} file, or it is truncated: {error}") from error
+    if inner := {name.removeprefix(within): value for name, value in given.items() if name.startswith(within)}:
+        given = inner
     prefixes = tuple(f"{prefix}." for prefix in ignore)
     given = {name: value for name, value in given.items() if not name.startswith(prefixes)}
     wanted = model.state_dict()

@@ -1,4 +1,4 @@
-"""A small residual network to train from scratch."""
+"""A small residual network of our own."""
 
 from itertools import pairwise
 
@@ -7,10 +7,11 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from idc_models.contract import Encoder
+from idc_models.encoders.backbone import load_weights
 
 
 class CnnEncoder(Encoder):
-    """Encodes with a small residual network that is trained from scratch; every stage halves the grid.
+    """Encodes with a small residual network, trained from scratch or further; every stage halves the grid.
 
     With the default three stages an image of 64 px becomes a grid of 8 x 8. The residual block is that of He et al.,
     Deep Residual Learning, CVPR 2016, figure 5 left. Differs from the paper: the stem is a single 3 x 3 convolution of
@@ -20,10 +21,14 @@ class CnnEncoder(Encoder):
     Args:
         widths: channels of the stem and of each stage; their number sets the stride, 2 to the power of it.
         blocks: residual blocks in each stage after the stem.
+        weights: start from those of a checkpoint that was trained with the same widths and blocks, on other data.
     """
 
-    def __init__(self, *, widths: tuple[PositiveInt, ...] = (32, 64, 128), blocks: PositiveInt = 1) -> None:
+    def __init__(
+        self, *, widths: tuple[PositiveInt, ...] = (32, 64, 128), blocks: PositiveInt = 1, weights: str | None = None
+    ) -> None:
         super().__init__()
+        self.weights = weights
         if not widths:
             raise ValueError("encoder 'cnn': widths is empty; expected one number of channels per stage")
         first, self.dim = widths[0], widths[-1]
@@ -37,6 +42,16 @@ class CnnEncoder(Encoder):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
         """Encodes images with values in [0, 1]."""
         return self.layers(image * 4 - 2).permute(0, 2, 3, 1)  # about zero mean and unit variance
+
+    def load_pretrained(self) -> None:
+        """Loads the encoder out of the checkpoint that `weights` names.
+
+        Raises:
+            ValueError: it holds no encoder like this one.
+            OSError: the file cannot be read.
+        """
+        if self.weights:
+            load_weights(self, self.weights, within="model/encoder.")
 
 
 class ResidualBlock(nn.Module):

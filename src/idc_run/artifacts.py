@@ -1,0 +1,89 @@
+"""What a tested run leaves in MLflow: predictions, scores, the report, pictures."""
+
+import json
+import math
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from idc_data.example import Reader
+from idc_eval.prediction import Prediction, write_predictions
+from idc_eval.protocols import find_protocol
+from idc_eval.report import write_report
+from idc_eval.report_gallery import choose
+from idc_eval.score import Scores, reference_ceiling
+
+from idc_run import pictures
+from idc_run.fit import Progress
+from idc_run.spec import Spec
+from idc_run.track import Tracker
+
+_GALLERY = 200
+"""How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
+
+
+def ceiling_of(spec: Spec, predictions: Sequence[Prediction]) -> Scores | None:
+    """What people's own references score against each other; None where a pair has one, or a protocol joins them."""
+    joined = find_protocol(spec.eval.protocol).references == "joined"
+    if joined or not any(len(prediction.references) > 1 for prediction in predictions):
+        return None
+    wording = [name for name in spec.eval.metrics if name.startswith(("bleu", "meteor", "rouge", "cider"))]
+    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol) if wording else None
+
+
+def log_results(
+    spec: Spec,
+    test: Reader,
+    predictions: list[Prediction],
+    scores: Scores,
+    ceiling: Scores | None,
+    tracker: Tracker,
+    progress: Progress,
+) -> None:
+    """Write everything down and hand it to the tracker."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(folder, spec, test, predictions, scores, ceiling, progress)
+        for path in sorted(folder.iterdir()):
+            tracker.artifact(path)
+
+
+def _write(
+    folder: Path,
+    spec: Spec,
+    test: Reader,
+    predictions: list[Prediction],
+    scores: Scores,
+    ceiling: Scores | None,
+    progress: Progress,
+) -> None:
+    curves = {
+        "train/loss": [(int(step), value) for step, value in progress.losses],
+        f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
+    }
+    # The same pairs in every run, and drawn at random: people rate them, and the worst and the best, which the report
+    # adds, would mislead.
+    sample = sorted(random.Random(0).sample(range(len(predictions)), min(_GALLERY, len(predictions))))
+    write_predictions(folder / "predictions.jsonl", pictures.keep_images(folder, test, predictions, sample))
+    rows, _ = choose(predictions, scores, _GALLERY)
+    with tempfile.TemporaryDirectory() as name:
+        write_report(
+            folder / "report.html",
+            pictures.keep_images(Path(name), test, predictions, sorted({*rows, *sample})),
+            scores,
+            folder=name,
+            title=spec.name,
+            ceiling=ceiling,
+            curves=curves,
+            spec=spec.completed(),
+            gallery=_GALLERY,
+        )
+    (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
+    (folder / "curves.json").write_text(json.dumps(curves))
+    right = [
+        None if math.isnan(value) else value
+        for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
+    ]
+    pictures.sample_pairs(folder / "samples.png", test, predictions, right)
+    pictures.learning_curves(folder / "learning_curves.png", progress.losses, progress.scores, spec.eval.select)

@@ -1,0 +1,63 @@
+"""A run again, from nothing but what MLflow keeps of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from idc_data.strict_yaml import apply_override
+
+from idc_run import experiment, provenance
+from idc_run.checkpoint import load_checkpoint
+from idc_run.console import Console
+from idc_run.spec import make_spec
+from idc_run.track import connect
+
+TAG = "repeats"
+_SHOWN = 5
+
+
+def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bool = False) -> None:
+    """Say what differs from a run's code, data, packages and machine, run it again, and compare the weights.
+
+    Args:
+        run_id: As the MLflow UI shows it.
+        overrides: `dotted.path=value`, to repeat it with a change.
+        console: Where it is told.
+        check: Only say what differs.
+
+    Raises:
+        ValueError: There is no such run, or it has no spec.
+    """
+    values = _load(run_id, "spec")
+    if values is None:
+        raise ValueError(f"run {run_id!r} has no spec.json; expected the id of a run of idc-run that trained a model")
+    for override in overrides:
+        apply_override(values, override)
+    spec = make_spec(values, f"run {run_id}")
+    now = experiment.origin(spec)
+    found = provenance.differences(_load(run_id, "provenance") or {}, now)
+    for part in now:
+        told = found.get(part, ["the same"])
+        more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+        console.say(f"{part}: {'; '.join(told[:_SHOWN])}{more}")
+    if check:
+        return
+    result = experiment.run(spec, console, tags={TAG: run_id})
+    if result is None:
+        return
+    old, new = _load(run_id, "weights"), provenance.digest(load_checkpoint(result.checkpoint).weights)
+    if old is None:
+        console.say(f"weights: run {run_id} has not come so far as to have some")
+    else:
+        console.say("weights: " + ("the same, bit for bit" if old == new else f"not those of run {run_id}"))
+
+
+def _load(run_id: str, name: str) -> dict[str, Any] | None:
+    """A document that `Tracker.json` has kept; None if the run has none of this name."""
+    mlflow = connect()
+    try:
+        run = mlflow.get_run(run_id)
+        if not any(item.path == f"{name}.json" for item in mlflow.MlflowClient().list_artifacts(run_id)):
+            return None
+        return mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
+    except mlflow.exceptions.MlflowException as error:
+        raise ValueError(f"MLflow has no run {run_id!r} at {mlflow.get_tracking_uri()}: {error}") from error
