@@ -8,9 +8,10 @@ import io
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import count, repeat
 from pathlib import Path
-from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,8 @@ class CaptionerModel(PythonModel):
         """Load the checkpoint that was logged with the model, and warm it up."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._captioner = PairCaptioner(Path(context.artifacts["checkpoint"]), device)
-        # Images are decoded in the threads of the requests; more of them at a time than cores would only take memory.
-        self._decoding = Semaphore(os.cpu_count() or 1)
+        # Not in the threads of the requests: more at a time than cores would only take memory, and each keeps some.
+        self._pool = ThreadPoolExecutor(os.cpu_count())
         # Before the server gives a request up, which would leave its thread behind.
         patience = 0.8 * float(os.environ.get("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "60"))
         self._batcher = Batcher(self._captioner.write, max_items=MAX_PAIRS, patience=patience)
@@ -86,20 +87,17 @@ class CaptionerModel(PythonModel):
         if not 1 <= len(model_input) <= MAX_PAIRS:
             raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}, split it up")
         align = params.pop("align", False)
-        pairs = [
-            self._pair(row, before, after, align)
-            for row, (before, after) in enumerate(zip(model_input["before"], model_input["after"], strict=True))
-        ]
+        sides = model_input["before"], model_input["after"]
+        pairs = list(self._pool.map(self._pair, count(), *sides, repeat(align)))
         captions = self._batcher(pairs, Decoding(**params))
-        return [_record(caption, pair.shape) for caption, pair in zip(captions, pairs, strict=True)]
+        return list(self._pool.map(_record, captions, [pair.shape for pair in pairs]))
 
     def _pair(self, row: int, before: Any, after: Any, align: bool) -> Pair:
-        with self._decoding:
-            sides = [_image(text, f"row {row}, {side!r}") for text, side in ((before, "before"), (after, "after"))]
-            try:
-                return self._captioner.prepare(*sides, align=align)
-            except ValueError as error:  # nothing to align with
-                raise _refused(str(error)) from None
+        sides = [_image(text, f"row {row}, {side!r}") for text, side in ((before, "before"), (after, "after"))]
+        try:
+            return self._captioner.prepare(*sides, align=align)
+        except ValueError as error:  # nothing to align with
+            raise _refused(str(error)) from None
 
 
 def _image(text: Any, where: str) -> NDArray[np.uint8]:
