@@ -64,6 +64,8 @@ class CaptionerModel(PythonModel):
         self._captioner.caption([(grey, grey)])
         if "mlflow.pyfunc.scoring_server.app" in sys.modules:
             _guard_server()
+            if "OMP_NUM_THREADS" not in os.environ:
+                torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # one core has the requests to read
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -89,8 +91,10 @@ class CaptionerModel(PythonModel):
         align = params.pop("align", False)
         sides = model_input["before"], model_input["after"]
         pairs = list(self._pool.map(self._pair, count(), *sides, repeat(align)))
-        captions = self._batcher(pairs, Decoding(**params))
-        return list(self._pool.map(_record, captions, [pair.shape for pair in pairs]))
+        decoding = Decoding(**params)
+        captions = self._batcher(pairs, decoding)
+        write = self._pool.map if decoding.change_map else map
+        return list(write(_record, captions, [pair.shape for pair in pairs]))
 
     def _pair(self, row: int, before: Any, after: Any, align: bool) -> Pair:
         sides = [_image(text, f"row {row}, {side!r}") for text, side in ((before, "before"), (after, "after"))]

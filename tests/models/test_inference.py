@@ -153,6 +153,14 @@ def test_what_is_out_of_range_is_refused(captioner, pairs, wrong):
         captioner.write([captioner.prepare(*pairs[0])], Decoding(sample=True, temperature=0.0))
 
 
+def test_many_hypotheses_are_decoded_in_parts(captioner, pairs, monkeypatch):
+    wide = captioner.caption(pairs, beam=4, num_captions=4, change_map=True)
+    monkeypatch.setattr("idc_models.inference._ROWS", 9)
+    parts = captioner.caption(pairs, beam=4, num_captions=4, change_map=True)
+    assert texts(parts) == texts(wide)
+    assert all((one.change_map == other.change_map).all() for one, other in zip(parts, wide, strict=True))
+
+
 def test_no_pairs_have_no_captions(captioner):
     assert captioner.caption([]) == []
 

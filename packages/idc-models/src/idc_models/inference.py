@@ -4,7 +4,6 @@ All it needs is a checkpoint that idc-run wrote: the data, training and tracking
 served.
 """
 
-import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,20 +14,18 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from idc_models.align import align as register
 from idc_models.align import unlike
-from idc_models.captioner import Captioner
+from idc_models.checkpoint import read_checkpoint
 from idc_models.contract import Fused
 from idc_models.decoding import generate
 from idc_models.images import load_image, squeeze
 from idc_models.probability import total_probability
-from idc_models.spec import ModelSpec, build_captioner
-from idc_models.vocabulary import Vocabulary
 
-FORMAT = "idc-checkpoint/1"
+_ROWS = 256
+"""How many hypotheses are decoded at a time, whatever is asked for."""
 
 Image = Path | bytes | NDArray[np.uint8]
 """A file, the contents of a file, or RGB pixels `h w 3`."""
@@ -115,14 +112,12 @@ class PairCaptioner:
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        self._model, self._vocabulary, metadata = _read(checkpoint)
-        self._model.to(self._device)
-        spec = json.loads(metadata["spec"])
-        self._image_size: int = spec["data"]["image_size"]
-        self._beam: int = spec["eval"]["beam"]
-        self._length_penalty: float = spec["eval"]["length_penalty"]
-        # Checkpoints of before had none.
-        self._unchanged = [self._vocabulary.encode(said) for said in json.loads(metadata.get("unchanged", "[]"))]
+        trained = read_checkpoint(checkpoint)
+        self._model, self._vocabulary = trained.model.to(self._device), trained.vocabulary
+        self._image_size: int = trained.spec["data"]["image_size"]
+        self._beam: int = trained.spec["eval"]["beam"]
+        self._length_penalty: float = trained.spec["eval"]["length_penalty"]
+        self._unchanged = [self._vocabulary.encode(said) for said in trained.unchanged]
         self._lock = threading.Lock()
 
     def caption(
@@ -183,13 +178,21 @@ class PairCaptioner:
         return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)
 
     def write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
-        """Captions pairs in one batch; change maps are those of the model's grid, a byte for each cell.
+        """Captions pairs in one batch, or a few; change maps are those of the model's grid, a byte for each cell.
 
         Raises:
             ValueError: a setting is out of range.
         """
-        if not pairs:
-            return []
+        size = max(1, _ROWS // self._width(decoding))
+        batches = (pairs[start : start + size] for start in range(0, len(pairs), size))
+        return [caption for batch in batches for caption in self._write(batch, decoding)]
+
+    def _width(self, decoding: Decoding) -> int:
+        """How many captions of a pair are written at once; a tiny vocabulary has not as many beginnings."""
+        beam = 1 if decoding.sample else decoding.beam or self._beam
+        return min(max(beam, decoding.num_captions), self._vocabulary.size - 2)
+
+    def _write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
         before = torch.stack([pair.before for pair in pairs]).to(self._device)
         after = torch.stack([pair.after for pair in pairs]).to(self._device)
         with self._lock, torch.inference_mode():
@@ -226,12 +229,10 @@ class PairCaptioner:
             log_probs, order = drawn.log_probs.unflatten(0, (-1, num)).sort(dim=1, descending=True, stable=True)
             tokens = drawn.tokens.unflatten(0, (-1, num))
             return tokens.gather(1, order[..., None].expand_as(tokens)), log_probs
-        # A tiny vocabulary has not as many beginnings.
-        beam = min(max(self._beam if decoding.beam is None else decoding.beam, num), self._vocabulary.size - 2)
         written = generate(
             decoder,
             fused.memory,
-            beam=beam,
+            beam=self._width(decoding),
             max_length=decoding.max_length,
             length_penalty=self._length_penalty,
         )
@@ -264,23 +265,3 @@ class PairCaptioner:
 def enlarge(change_map: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Brings a change map from the model's grid to the height and width of an image."""
     return F.interpolate(torch.from_numpy(change_map)[None, None], shape, mode="bilinear")[0, 0].numpy()
-
-
-def _read(path: Path) -> tuple[Captioner, Vocabulary, dict[str, str]]:
-    if not path.is_file():
-        raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            # What only training needs stays behind: the optimizer's moments, and objectives with their parameters.
-            names = [name.removeprefix("model/") for name in file.keys() if name.startswith("model/")]  # noqa: SIM118
-            weights = {name: file.get_tensor(f"model/{name}") for name in names if not name.startswith("objectives.")}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}, as idc-run writes it")
-    vocabulary = Vocabulary.from_json(metadata["tokenizer"])
-    spec = ModelSpec.model_validate(json.loads(metadata["spec"])["model"])
-    model = build_captioner(spec, vocabulary, {"caption": 1.0}, pretrained=False)
-    model.load_state_dict(weights)
-    return model.eval(), vocabulary, metadata
