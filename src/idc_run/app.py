@@ -125,7 +125,12 @@ def model_elsewhere(address: str) -> Handler:
     """
     import httpx2
 
-    client = httpx2.AsyncClient(timeout=httpx2.Timeout(120, connect=5), follow_redirects=False, trust_env=False)
+    client = httpx2.AsyncClient(
+        timeout=httpx2.Timeout(120, connect=5),
+        limits=httpx2.Limits(max_keepalive_connections=0),  # none is left open when the server ends
+        follow_redirects=False,
+        trust_env=False,
+    )
 
     async def forward(request: Request) -> Response:
         try:

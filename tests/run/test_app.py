@@ -104,6 +104,7 @@ def test_two_files_get_a_caption_with_alternatives_and_a_map(open_page, files, s
         assert text.startswith(wanted.caption or "(no words)") and text.endswith(" %")
     part = float(re.search(r"[\d.]+", page.inner_text("#changed b")).group()) / 100
     assert part == pytest.approx(said[0].changed, abs=0.002)
+    assert page.locator("#stage").bounding_box()["height"] <= 0.67 * 860, "picture and caption fit the window"
     assert page.locator("#stage canvas").count() == 2, "the map lies over both images"
     assert page.evaluate("getComputedStyle(document.querySelector('canvas')).opacity") == "0"
     page.keyboard.press("m")

@@ -11,15 +11,11 @@ async function kind(file) {
   return text.startsWith("RIFF") && text.endsWith("WEBP") ? "image/webp" : "";
 }
 
-async function sizeOf(file, url) {
+async function decoded(url, failure) {
   const image = new Image();
   image.src = url;
-  try {
-    await image.decode();
-  } catch {
-    throw new Error(`“${file.name}” is no image that this browser can read; give a PNG, JPEG or WebP file.`);
-  }
-  return [image.naturalWidth, image.naturalHeight];
+  await image.decode().catch(() => { throw new Error(failure); });
+  return image;
 }
 
 function drawn(source, width, height) {
@@ -41,15 +37,12 @@ export async function prepare(file) {
   if (file.size > MOST_BYTES) throw new Error(`“${file.name}” has ${Math.round(file.size / 1e6)} MB; expected at most ${MOST_BYTES / 1e6}.`);
   const type = await kind(file), original = URL.createObjectURL(file);
   try {
-    let [width, height] = await sizeOf(file, original), blob = file.slice(0, file.size, type);
-    const given = `${width} × ${height}`;
-    const scale = Math.min(1, LONGEST / Math.max(width, height));
+    const image = await decoded(original, `“${file.name}” is no image that this browser can read; give a PNG, JPEG or WebP file.`);
+    let {naturalWidth: width, naturalHeight: height} = image, blob = file.slice(0, file.size, type);
+    const given = `${width} × ${height}`, scale = Math.min(1, LONGEST / Math.max(width, height));
     if (scale < 1 || !type) {
       [width, height] = [width, height].map(side => Math.max(1, Math.round(scale * side)));
-      // In one step, by the decoder: a phone has no room for a large photo's pixels and a copy of them.
-      const bitmap = await createImageBitmap(file, {resizeWidth: width, resizeHeight: height, resizeQuality: "high"});
-      blob = await coded(drawn(bitmap, width, height), scale < 1 ? "image/jpeg" : "image/png");
-      bitmap.close();
+      blob = await coded(drawn(image, width, height), scale < 1 ? "image/jpeg" : "image/png");
     }
     return {name: file.name, blob, url: URL.createObjectURL(blob), width, height, given};
   } finally {
@@ -77,9 +70,7 @@ export async function thumbnail(blob, size = 128) {
 
 // A grey map as a layer of one colour, as opaque as the map is bright.
 export async function coloured(dataUri) {
-  const image = new Image();
-  image.src = dataUri;
-  await image.decode();
+  const image = await decoded(dataUri, "The change map that the server sent is damaged.");
   const scale = Math.min(1, 512 / Math.max(image.naturalWidth, image.naturalHeight));
   const canvas = drawn(image, ...[image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(scale * side))));
   const pen = canvas.getContext("2d"), picture = pen.getImageData(0, 0, canvas.width, canvas.height);
