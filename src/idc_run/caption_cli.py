@@ -38,7 +38,8 @@ class _OneLineErrors(click.Command):
         except (ValueError, OSError) as error:
             raise _Mistake(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("stopped; the same command with the same --out goes on", err=True)
+            goes_on = "; the same command goes on from here" if ctx.params.get("out") else ""
+            click.echo(f"stopped{goes_on}", err=True)
             sys.exit(130)
 
 
@@ -246,14 +247,14 @@ def app(model: str, host: str, port: int) -> None:
 
     from idc_run.app import model_elsewhere, model_in_process, page_app, serve
 
-    listening = listen(host, port)
-    if model.startswith(_ADDRESS):
-        answer, shown = model_elsewhere(model), model
-    else:
-        from idc_run.registry import checkpoint_of
+    with listen(host, port) as listening:
+        if model.startswith(_ADDRESS):
+            answer, shown = model_elsewhere(model), model
+        else:
+            from idc_run.registry import checkpoint_of
 
-        answer = model_in_process(checkpoint_of(model))
-        shown = model if model.startswith("models:/") else Path(model).name
-    name = f"[{host}]" if ":" in host else host
-    click.echo(f"http://{name}:{listening.getsockname()[1]}/  (Ctrl-C stops)")
-    serve(page_app(answer, shown, host), listening)
+            answer = model_in_process(checkpoint_of(model))
+            shown = model if model.startswith("models:/") else Path(model).name
+        name = f"[{host}]" if ":" in host else host
+        click.echo(f"http://{name}:{listening.getsockname()[1]}/  (Ctrl-C stops)")
+        serve(page_app(answer, shown, host), listening)

@@ -31,7 +31,7 @@ def _one_line_errors() -> Iterator[None]:
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec.")
 @click.option("--from-run", metavar="RUN_ID", help="Instead of SPEC: repeat a run from what MLflow has kept of it.")
 def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool, from_run: str | None) -> None:
-    r"""Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
+    """Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
 
     experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
     `mlflow ui` compares them.
-    """
+    """  # noqa: D301 - click reads the \b
     with _one_line_errors():
         if (spec is None) == (from_run is None):
             raise ValueError("expected a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID")
@@ -84,12 +84,12 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/results"), show_default=True
 )
 def table(name: str, metric: str, metrics: str, out: Path) -> None:
-    r"""Turn the tested trials of the sweep NAME into a table over seeds: Markdown, CSV and a picture.
+    """Turn the tested trials of the sweep NAME into a table over seeds: Markdown, CSV and a picture.
 
     \b
     Example:
       idc-table fusion-by-decoder
-    """
+    """  # noqa: D301 - click reads the \b
     with _one_line_errors():
         from idc_run.table import markdown, read_table, write_table
 

@@ -138,7 +138,7 @@ class Effect:
 
 
 def effects(table: Table) -> list[Effect]:
-    """Compare the values of each setting over pairs of runs that differ in it alone; none if only one was varied."""
+    """Compare the values of each setting over pairs of runs that differ in it alone."""
     from scipy.stats import ttest_rel
 
     runs = {
@@ -147,7 +147,7 @@ def effects(table: Table) -> list[Effect]:
         for seed, value in zip(cell.seeds, cell.values[table.metric], strict=True)
     }
     found = []
-    for path in table.cells[0].setting if len(table.cells[0].setting) > 1 else ():
+    for path in table.cells[0].setting:
         values = list(dict.fromkeys(cell.setting.get(path, "") for cell in table.cells))
         for one, other in combinations(values, 2):
             rest = {tuple(item for item in key if item[0] != path): key for key in runs if (path, one) in key}
@@ -219,7 +219,8 @@ def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
     page.write_text(
         f"# {name}\n\n{table.runs} runs, each tested once, protocol {table.protocol}, values x 100: mean over seeds +- "
         "half of the 95 % interval (Student's t). p: Welch's t-test over seeds against the first line, corrected by "
-        "Holm; below, if several things were varied, the paired t-test of each, not corrected.\n\n"
+        "Holm; below, what a value gains over another where all else and the seed are equal, by a paired t-test, not "
+        "corrected.\n\n"
         f"{markdown(table, metrics)}\n![Every run]({name}.png)\n",
         encoding="utf-8",
     )

@@ -119,10 +119,11 @@ def serving():
 
 
 @contextmanager
-def _serving(command, folder):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def _serving(command, folder, port=None):
+    if port is None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with tempfile.TemporaryFile("w+") as log:
@@ -143,7 +144,8 @@ def _serving(command, folder):
                 time.sleep(0.2)
             yield Served(f"http://127.0.0.1:{port}", server.pid)
         finally:
-            os.killpg(server.pid, 15)
+            if server.poll() is None:
+                os.killpg(server.pid, 15)
             server.wait()
 
 

@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 import uvicorn
+from click.testing import CliRunner
 from idc_data.readers import open_reader
 from idc_eval.rating.server import listen
 from idc_models.inference import PairCaptioner
@@ -23,6 +24,8 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from idc_run.app import PARAMS, model_elsewhere, page_app
+from idc_run.caption_cli import app
+from idc_run.track import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow")]
@@ -427,8 +430,8 @@ def asked(pair):
 def passed_on(app_address):
     """A page whose model is served elsewhere."""
     listening = listen("127.0.0.1", 0)
-    app = page_app(model_elsewhere(app_address), app_address, "127.0.0.1")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    page = page_app(model_elsewhere(app_address), app_address, "127.0.0.1")
+    server = uvicorn.Server(uvicorn.Config(page, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
@@ -474,6 +477,26 @@ def test_a_model_that_is_not_there_is_told(pairs):
     ) as client:
         reply = client.post("/invocations", content=asked(pairs[0]), headers=JSON)
     assert reply.status_code == 502 and "cannot be reached" in reply.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gone.safetensors"], "'gone.safetensors'"),
+        (["models:/nobody/1"], "no registered model 'models:/nobody/1'"),
+        (["gone.safetensors", "--port", "TAKEN"], "give another --port"),
+        (["gone.safetensors", "--host", "no.such.host.invalid"], "cannot serve at no.such.host.invalid"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(registered, monkeypatch, arguments, message):
+    monkeypatch.chdir(registered.folder)
+    connect()
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        given = [port if each == "TAKEN" else each for each in arguments]
+        ended = CliRunner().invoke(app, given if "--port" in given else [*given, "--port", "0"])
+    (line,) = ended.stderr.splitlines()
+    assert (ended.exit_code, ended.stdout) == (2, "") and line.startswith("error: ") and message in line
 
 
 def test_nothing_but_the_page_is_given_out(app_address):

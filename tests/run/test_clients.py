@@ -3,10 +3,15 @@
 import http.server
 import importlib.util
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,6 +112,47 @@ def test_python_loses_nothing_while_the_server_comes_back(client, flaky, pair, e
     with pytest.raises(ConnectionError, match="no answer from .* in 0.3 s: status 503"):
         client(address, patience=0.3).caption([pair])
     faults.clear()
+
+
+def test_a_server_killed_under_load_and_started_again_costs_nobody_an_answer(
+    client, serving, registered, pair, expected
+):
+    command, answers, stop = "models serve -m models:/idc@champion --env-manager local", [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            answers.append(client(server.address, patience=300).caption([pair], num_captions=3)[0])
+
+    with serving(command, registered.folder) as server:
+        port = int(server.address.rpartition(":")[2])
+        with ThreadPoolExecutor(4) as crowd:
+            asked = [crowd.submit(ask) for _ in range(4)]
+            try:
+                wait_for(lambda: len(answers) > 20)
+                os.killpg(server.pid, signal.SIGKILL)
+                wait_for(lambda: not reachable(port))
+                killed_at = len(answers)
+                with serving(command, registered.folder, port):
+                    wait_for(lambda: len(answers) > killed_at + 20)
+                    stop.set()
+                    for each in asked:
+                        each.result()  # raises what a client has met
+            finally:
+                stop.set()
+    for row in answers:
+        agrees(row, expected)
+
+
+def reachable(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_shell_does_with_curl(flaky, pair, expected):
