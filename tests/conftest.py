@@ -27,7 +27,7 @@ install_import_hook(
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs there is an event loop, in which other tests could start none
 def browser() -> Iterator[Any]:
     """The system's Chromium without a window."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -12,7 +12,7 @@ SPEC = ModelSpec.model_validate({"encoder": "cnn", "fusion": "concat", "decoder"
 def test_completed_writes_out_every_default():
     completed = SPEC.completed()
     assert completed.model_dump() == {
-        "encoder": {"name": "cnn", "widths": [32, 64, 128], "blocks": 1},
+        "encoder": {"name": "cnn", "widths": [32, 64, 128], "blocks": 1, "weights": None},
         "fusion": {"name": "concat", "dim": 256, "kernel": 1, "layers": 1},
         "decoder": {"name": "gru", "dim": 16, "dropout": 0.1},
     }
