@@ -99,7 +99,7 @@ def test_the_command(tmp_path):
         write_predictions(tmp_path / f"{name}.jsonl", predictions(right))
     files = [str(tmp_path / "bad.jsonl"), str(tmp_path / "good.jsonl")]
     ended = CliRunner().invoke(
-        main, ["compare", *files, "--metrics", "bleu-4,cider", "--draws", "500"], env={"COLUMNS": "120"}
+        main, ["compare", *files, "--metrics", "bleu-4,cider", "--draws", "500"], env={"COLUMNS": "250"}
     )
     assert ended.exit_code == 0, ended.output
     assert "bleu-4" in ended.output and "200 pairs" in ended.output and "better" in ended.output

@@ -3,7 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from idc_run.cli import caption, run
+from idc_run.caption_cli import caption
+from idc_run.cli import run
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 

@@ -50,7 +50,7 @@ def test_a_sweep_prunes_trains_the_best_again_and_is_tracked(search):
     found = states(opened)
     assert found["COMPLETE"] >= 1 and found["COMPLETE"] + found["PRUNED"] == 5 and not found["FAIL"]
     mlflow = connect()
-    runs = {run.info.run_id: run for run in mlflow.search_runs(experiment_names=["plain"], output_format="list")}
+    runs = {run.info.run_id: run for run in mlflow.search_runs(experiment_names=["tiny"], output_format="list")}
     parent = runs.pop(opened.study.user_attrs["run"])
     assert parent.info.status == "FINISHED"
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in runs.values())
@@ -68,7 +68,7 @@ def test_a_sweep_prunes_trains_the_best_again_and_is_tracked(search):
     sweep.work(again, QUIET)
     sweep_end.finish(again, QUIET)
     assert len(again.study.get_trials()) == 5
-    assert len(mlflow.search_runs(experiment_names=["plain"], output_format="list")) == 8
+    assert len(mlflow.search_runs(experiment_names=["tiny"], output_format="list")) == 8
 
 
 def test_a_grid_is_run_whole_tested_and_made_a_table(search, tmp_path):
@@ -179,6 +179,6 @@ def test_two_processes_share_a_study_and_one_is_killed(tiny):
     assert sorted(t.user_attrs["queued"] for t in trials if t.state == TrialState.COMPLETE) == [0, 1, 2, 3]
     # It went on in the same run from the checkpoint that was left.
     assert retry.user_attrs["run"] == killed.user_attrs["run"] == retry.user_attrs["goes_on"]
-    runs = connect().search_runs(experiment_names=["plain"], output_format="list")
+    runs = connect().search_runs(experiment_names=["tiny"], output_format="list")
     assert Counter(run.info.status for run in runs) == {"FINISHED": 5}
     optuna.logging.set_verbosity(optuna.logging.INFO)
