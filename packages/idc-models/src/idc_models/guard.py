@@ -7,8 +7,9 @@ import asyncio
 import difflib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -42,12 +43,14 @@ class Limits:
         bodies: most bytes of all requests together.
         requests: most requests that are worked on or wait.
         marks: most commas and brackets of a request: a little JSON can else become very many objects, or very deep.
+        linger: most seconds that a client may go on sending what was refused, to hear why.
     """
 
     body: int = 64 * 2**20
     bodies: int = 256 * 2**20
     requests: int = 128
     marks: int = 900
+    linger: float = 10.0
 
 
 class Refused(Exception):
@@ -76,10 +79,10 @@ class Guard:
 
         @wraps(handler)
         async def answer(request: Request) -> Response:
-            body, inside = bytearray(), False
+            body, inside, chunks = bytearray(), False, request.stream()
             try:
                 _check_headers(request, self._limits)
-                async for chunk in request.stream():
+                async for chunk in chunks:
                     body += chunk
                     self._bytes += len(chunk)
                     if len(body) > self._limits.body:
@@ -97,6 +100,10 @@ class Guard:
                     asyncio.get_running_loop().set_default_executor(self._threads)
                 return _plain(await handler(request))
             except Refused as refusal:
+                self._bytes -= len(body)
+                body.clear()
+                if "expect" not in request.headers:  # else it waits to be told before it sends
+                    await _let_finish(chunks, self._limits.linger)
                 return _answer(refusal.status, str(refusal))
             except ClientDisconnect:
                 raise
@@ -109,6 +116,14 @@ class Guard:
                 self._requests -= inside
 
         return answer
+
+
+async def _let_finish(chunks: AsyncIterator[bytes], seconds: float) -> None:
+    """Read what a client is still sending, and keep nothing: it would get a broken connection for an answer."""
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(seconds):
+            async for _ in chunks:
+                pass
 
 
 def _check_headers(request: Request, limits: Limits) -> None:
