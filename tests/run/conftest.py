@@ -168,11 +168,13 @@ def served(registered):
 def app_address(registered):
     """The page of the registered model, as a user starts it."""
     command = [Path(sys.executable).with_name("idc-app"), registered.result.checkpoint, "--port", "0"]
-    with (registered.folder / "app.log").open("w") as log:
+    with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, cwd=registered.folder, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             address = server.stdout.readline().partition("  ")[0]
-            assert address.startswith("http://127.0.0.1:"), (registered.folder / "app.log").read_text()
+            if not address.startswith("http://127.0.0.1:"):
+                log.seek(0)
+                raise AssertionError(log.read())
             yield address
         finally:
             server.terminate()

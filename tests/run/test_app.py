@@ -109,8 +109,9 @@ def test_two_files_get_a_caption_with_alternatives_and_a_map(open_page, files, s
     assert page.evaluate("getComputedStyle(document.querySelector('canvas')).opacity") == "0"
     page.keyboard.press("m")
     expect(page.locator("#map")).to_have_attribute("aria-pressed", "true")
-    # A second pair, and the first one again, from the history that outlives the page.
-    give(page, files, "1")
+    # A second pair, at once: one by one, the new image beside the old one may be a pair as well. And the first one
+    # again, from the history that outlives the page.
+    dropped(page, "body", [files / "1_before.png", files / "1_after.png"])
     says(page, said[1])
     expect(page.locator(".past button")).to_have_count(2)
     page.reload()
