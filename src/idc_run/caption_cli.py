@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from idc_run.mistakes import OneLineErrors
+
 if TYPE_CHECKING:
     from idc_models.inference import Caption
 
@@ -20,30 +22,11 @@ _Path = click.Path(path_type=Path)
 _ADDRESS = ("http://", "https://")
 
 
-class _Mistake(click.ClickException):
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"error: {' '.join(self.message.split())}", file=file, err=True)
-
-
-class _OneLineErrors(click.Command):
-    """A mistake of the user's is one line on stderr and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            raise  # the reader of a pipe has gone: click ends quietly
-        except (ValueError, OSError) as error:
-            raise _Mistake(str(error)) from error
-        except KeyboardInterrupt:
-            goes_on = "; the same command goes on from here" if ctx.params.get("out") else ""
-            click.echo(f"stopped{goes_on}", err=True)
-            sys.exit(130)
-
-
-@click.command(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=OneLineErrors,
+    stopped="stopped; the same command with the same --out goes on",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.argument("model")
 @click.argument("before", type=_Path, required=False)
 @click.argument("after", type=_Path, required=False)
@@ -226,7 +209,7 @@ def _captioner(model: str) -> tuple["Captioner", str]:
         return captioner, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@click.command(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OneLineErrors, stopped="", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve; 0.0.0.0 is for all who can reach "
               "this machine, without passwords.")  # fmt: skip

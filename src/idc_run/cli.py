@@ -1,28 +1,18 @@
 """The commands `idc-run` and `idc-table`: parse, call, print."""
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """A user's mistake is one line and exit code 2; anything else is ours and keeps its traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("stopped; the same command with --resume goes on from the last checkpoint", err=True)
-        sys.exit(130)
+from idc_run.mistakes import OneLineErrors
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=OneLineErrors,
+    stopped="stopped; the same command with --resume goes on from the last checkpoint",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.argument("spec", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value of the spec; repeatable."
@@ -47,36 +37,35 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
     experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
     `mlflow ui` compares them.
     """  # noqa: D301 - click reads the \b
-    with _one_line_errors():
-        if (spec is None) == (from_run is None):
-            raise ValueError("expected a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID")
-        if from_run and resume:
-            raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
-        from idc_run import experiment
-        from idc_run.console import Console
-        from idc_run.spec import load_values, make_spec
+    if (spec is None) == (from_run is None):
+        raise ValueError("expected a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID")
+    if from_run and resume:
+        raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
+    from idc_run import experiment
+    from idc_run.console import Console
+    from idc_run.spec import load_values, make_spec
 
-        console = Console(quiet=os.environ.get("RANK", "0") != "0")
-        if spec is None:
-            from idc_run.repeat import repeat
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    if spec is None:
+        from idc_run.repeat import repeat
 
-            repeat(str(from_run), overrides, console, check=check)
-            return
-        values = load_values(spec, overrides)
-        loaded = make_spec(values, str(spec))
-        if check:
-            experiment.check(loaded, console)
-        elif loaded.sweep:
-            from idc_run import sweep, sweep_end
+        repeat(str(from_run), overrides, console, check=check)
+        return
+    values = load_values(spec, overrides)
+    loaded = make_spec(values, str(spec))
+    if check:
+        experiment.check(loaded, console)
+    elif loaded.sweep:
+        from idc_run import sweep, sweep_end
 
-            opened = sweep.open_sweep(values)
-            sweep.work(opened, console)
-            sweep_end.finish(opened, console)
-        else:
-            experiment.run(loaded, console, resume=resume)
+        opened = sweep.open_sweep(values)
+        sweep.work(opened, console)
+        sweep_end.finish(opened, console)
+    else:
+        experiment.run(loaded, console, resume=resume)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=OneLineErrors, stopped="stopped", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name")
 @click.option("--metric", default="", help="To order and compare by; by default the one that chose the checkpoints.")
 @click.option("--metrics", default="", help="Columns, comma-separated; by default the common ones.")
@@ -90,13 +79,12 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
     Example:
       idc-table fusion-by-decoder
     """  # noqa: D301 - click reads the \b
-    with _one_line_errors():
-        from idc_run.table import markdown, read_table, write_table
+    from idc_run.table import markdown, read_table, write_table
 
-        found = read_table(name, metric)
-        common = ["statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider"]
-        chosen = [each.strip() for each in metrics.split(",") if each.strip()]
-        columns = chosen or [each for each in common if all(each in cell.values for cell in found.cells)]
-        page = write_table(found, out, columns)
-        click.echo(markdown(found, columns))
-        click.echo(f"{page}, and .csv and .png beside it")
+    found = read_table(name, metric)
+    common = ["statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider"]
+    chosen = [each.strip() for each in metrics.split(",") if each.strip()]
+    columns = chosen or [each for each in common if all(each in cell.values for cell in found.cells)]
+    page = write_table(found, out, columns)
+    click.echo(markdown(found, columns))
+    click.echo(f"{page}, and .csv and .png beside it")

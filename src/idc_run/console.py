@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from idc_models.captioner import Captioner
 
     from idc_run.checkpoint import Checkpoint
-    from idc_run.experiment import Data
+    from idc_run.data import Data
     from idc_run.spec import Spec
 
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -12,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from idc_data.example import Reader
 from idc_data.loader import batches_per_epoch, train_batches
-from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.score import score
@@ -24,28 +21,12 @@ from idc_models.spec import build_captioner
 from idc_run import artifacts, provenance, registry
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
+from idc_run.data import Data, datasets, identity, no_change_sentences, open_data
 from idc_run.fit import Progress, fit, rank, together, world
 from idc_run.generation import source
 from idc_run.predict import predict
 from idc_run.spec import Spec
 from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
-
-_VOCABULARY_PAIRS = 5_000
-"""How many pairs of an endless reader the vocabulary is made from."""
-
-_UNCHANGED, _UNCHANGED_PAIRS = 32, 500
-"""How many no-change sentences a checkpoint keeps, and how many validation pairs are read for them."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """The three splits, the tokenizer made from the first, and what the second says of pairs that did not change."""
-
-    train: Reader
-    val: Reader
-    test: Reader
-    tokenizer: Tokenizer
-    unchanged: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -83,37 +64,6 @@ class Trial:
 
 class Pruned(Exception):
     """The sweep ends a trial that promises little."""
-
-
-def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
-    """Open the splits and make the tokenizer from the training captions, unless there is one already."""
-    train, val, test = (
-        open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
-    )
-    if tokenizer is None:
-        captions = getattr(train, "captions", None)
-        said = (
-            captions(_VOCABULARY_PAIRS)
-            if captions
-            else (reference for index in range(len(train)) for reference in train[index].references)
-        )
-        tokenizer = Tokenizer.train(said, max_length=spec.data.max_length, min_frequency=spec.data.min_frequency)
-    return Data(train, val, test, tokenizer, _unchanged(val, tokenizer))
-
-
-def _unchanged(val: Reader, tokenizer: Tokenizer) -> tuple[str, ...]:
-    """The commonest references of pairs that did not change, as the model would spell them."""
-    pairs = range(min(len(val), _UNCHANGED_PAIRS))
-    render = getattr(val, "examples", None)
-    examples = render(pairs) if render else (val[index] for index in pairs)
-    counts = Counter(
-        tokenizer.decode(ids)
-        for example in examples
-        if not example.changed
-        for ids in map(tokenizer.encode, example.references)
-        if tokenizer.unk_id not in ids
-    )
-    return tuple(sorted(counts, key=lambda said: (-counts[said], said))[:_UNCHANGED])
 
 
 def check(spec: Spec, console: Console) -> None:
@@ -181,7 +131,7 @@ def _run(
         trial.name if trial else spec.name,
         flatten(spec.completed()),
         provenance.tags(spec, came_from) | source(spec.completed()["data"]["dataset"]) | dict(tags),
-        _datasets(spec, data),
+        datasets(spec, data),
         checkpoint.progress["run_id"] if checkpoint else "",
     )
     if checkpoint is None:
@@ -204,7 +154,7 @@ def _run(
             watcher=_Watcher(tracker, console, trial),
             resume=checkpoint,
             run_id=run_id,
-            unchanged=data.unchanged,
+            unchanged=checkpoint.unchanged if checkpoint else no_change_sentences(data),
         )
         result, best = None, folder / "best.safetensors"
         if first:
@@ -250,7 +200,7 @@ def _finish(
     if spec.register_ and spec.tracking == "mlflow":
         assert progress.best is not None
         standing = registry.Standing(
-            f"val/{spec.eval.select}", spec.eval.protocol, _identity(spec, data.val), progress.best
+            f"val/{spec.eval.select}", spec.eval.protocol, identity(spec, data.val), progress.best
         )
         _, note = registry.register(best, spec.register_.model, standing)
     # From here on there is nothing to resume.
@@ -332,16 +282,5 @@ def _unfinished(spec: Spec) -> Path:
     return found[-1]
 
 
-def _identity(spec: Spec, reader: Reader) -> str:
-    """What makes two evaluations be about the same pictures."""
-    return f"{reader.fingerprint}@{spec.data.image_size}px"
-
-
-def _datasets(spec: Spec, data: Data) -> dict[str, tuple[str, str]]:
-    name = spec.completed()["data"]["dataset"]["name"]
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    return {split: (name, _identity(spec, reader)) for split, reader in splits.items()}
-
-
 def _origin(spec: Spec, data: Data, device: torch.device) -> dict[str, Any]:
-    return provenance.collect(spec, {split: identity for split, (_, identity) in _datasets(spec, data).items()}, device)
+    return provenance.collect(spec, {split: digest for split, (_, digest) in datasets(spec, data).items()}, device)

@@ -1,0 +1,70 @@
+"""What an experiment reads: three splits, the tokenizer, and what identifies them."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from idc_data.example import Reader
+from idc_data.readers import open_reader
+from idc_data.tokenizer import Tokenizer
+
+from idc_run.spec import Spec
+
+_VOCABULARY_PAIRS = 5_000
+"""How many pairs of an endless reader the vocabulary is made from."""
+
+_UNCHANGED, _UNCHANGED_PAIRS = 32, 500
+"""How many no-change sentences a checkpoint keeps, and how many validation pairs are read for them."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits and the tokenizer made from the first."""
+
+    train: Reader
+    val: Reader
+    test: Reader
+    tokenizer: Tokenizer
+
+
+def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
+    """Open the splits and make the tokenizer from the training captions, unless there is one already."""
+    train, val, test = (
+        open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
+    )
+    if tokenizer is None:
+        captions = getattr(train, "captions", None)
+        said = (
+            captions(_VOCABULARY_PAIRS)
+            if captions
+            else (reference for index in range(len(train)) for reference in train[index].references)
+        )
+        tokenizer = Tokenizer.train(said, max_length=spec.data.max_length, min_frequency=spec.data.min_frequency)
+    return Data(train, val, test, tokenizer)
+
+
+def no_change_sentences(data: Data) -> tuple[str, ...]:
+    """The commonest validation references of pairs that did not change, as the model would spell them."""
+    val, tokenizer = data.val, data.tokenizer
+    pairs = range(min(len(val), _UNCHANGED_PAIRS))
+    render = getattr(val, "examples", None)
+    examples = render(pairs) if render else (val[index] for index in pairs)
+    counts = Counter(
+        tokenizer.decode(ids)
+        for example in examples
+        if not example.changed
+        for ids in map(tokenizer.encode, example.references)
+        if tokenizer.unk_id not in ids
+    )
+    return tuple(sorted(counts, key=lambda said: (-counts[said], said))[:_UNCHANGED])
+
+
+def identity(spec: Spec, reader: Reader) -> str:
+    """What makes two evaluations be about the same pictures."""
+    return f"{reader.fingerprint}@{spec.data.image_size}px"
+
+
+def datasets(spec: Spec, data: Data) -> dict[str, tuple[str, str]]:
+    """Name and identity of each split."""
+    name = spec.completed()["data"]["dataset"]["name"]
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    return {split: (name, identity(spec, reader)) for split, reader in splits.items()}

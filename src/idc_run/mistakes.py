@@ -1,0 +1,39 @@
+"""How the commands tell of a user's mistake."""
+
+import sys
+from typing import Any
+
+import click
+
+
+class _Mistake(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"error: {' '.join(self.message.split())}", file=file, err=True)
+
+
+class OneLineErrors(click.Command):
+    """A mistake of the user's is one line on stderr and exit code 2; anything else is ours and keeps its traceback.
+
+    Args:
+        *args: Of `click.Command`.
+        stopped: What is said when the command is interrupted.
+        **kwargs: Likewise.
+    """
+
+    def __init__(self, *args: Any, stopped: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stopped = stopped
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has gone: click ends quietly
+        except (ValueError, OSError) as error:
+            raise _Mistake(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo(self._stopped, err=True)
+            sys.exit(130)
