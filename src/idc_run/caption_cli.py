@@ -220,12 +220,12 @@ def app(model: str, host: str, port: int) -> None:
     MODEL is a registered model (models:/idc@champion) or a checkpoint file, which the page's own server then runs, or
     the address of a served model, which it passes requests on to. Either way it also answers POST /invocations.
 
-    
+    \b
     Examples:
       idc-app models:/idc@champion
       idc-app mlruns/checkpoints/transformer-concat/best.safetensors --port 8080
       idc-app http://127.0.0.1:5001
-    """
+    """  # noqa: D301 - click reads the \b
     from idc_eval.rating.server import listen
 
     from idc_run.app import model_elsewhere, model_in_process, page_app, serve

@@ -82,7 +82,7 @@ def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
         "test/bleu-1",
     } <= run.data.metrics.keys()
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val/cider")
-    assert [metric.step for metric in history] == [4, 8]
+    assert [metric.step for metric in history] == [40, 80, 120, 160]
     assert run.data.tags["protocol"] == "plain"
     datasets = {used.tags[0].value: used.dataset for used in run.inputs.dataset_inputs}
     assert set(datasets) == {"train", "val", "test"} and datasets["val"].name == "scenes"
