@@ -18,7 +18,8 @@ from idc_run.mistakes import OneLineErrors
     "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value of the spec; repeatable."
 )
 @click.option("--check", is_flag=True, help="Validate the spec, build the model, try one batch; write nothing.")
-@click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec.")
+@click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec; of a "
+              "sweep, which always goes on, try the failed trials once more.")  # fmt: skip
 @click.option("--from-run", metavar="RUN_ID", help="Instead of SPEC: repeat a run from what MLflow has kept of it.")
 def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool, from_run: str | None) -> None:
     """Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
@@ -54,12 +55,18 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
     values = load_values(spec, overrides)
     loaded = make_spec(values, str(spec))
     if check:
+        if loaded.sweep:
+            from idc_run.sweep import check_sweep
+
+            check_sweep(values, loaded)
         experiment.check(loaded, console)
     elif loaded.sweep:
-        from idc_run import sweep, sweep_end
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ValueError("a sweep is not run by torchrun; start the command itself as often as there are GPUs")
+        from idc_run import sweep, sweep_end, sweep_work
 
-        opened = sweep.open_sweep(values)
-        sweep.work(opened, console)
+        opened = sweep.open_sweep(values, again=resume)
+        sweep_work.work(opened, console)
         sweep_end.finish(opened, console)
     else:
         experiment.run(loaded, console, resume=resume)

@@ -127,21 +127,21 @@ def _run(
     family = trial.family if trial else spec.eval.protocol
     tracker: Tracker = MlflowTracker(family, f"test/{spec.eval.select}") if tracked else NullTracker()
     came_from = _origin(spec, data, device)
-    run_id = tracker.begin(
-        trial.name if trial else spec.name,
-        flatten(spec.completed()),
-        provenance.tags(spec, came_from) | source(spec.completed()["data"]["dataset"]) | dict(tags),
-        datasets(spec, data),
-        checkpoint.progress["run_id"] if checkpoint else "",
-    )
-    if checkpoint is None:
-        tracker.json({"spec": spec.completed(), "provenance": came_from})
-    folder = last.parent if last else folder_of(spec) / run_id
-    if first:
-        folder.mkdir(parents=True, exist_ok=True)
-    if trial:
-        trial.begun(run_id)
     try:
+        run_id = tracker.begin(
+            trial.name if trial else spec.name,
+            flatten(spec.completed()),
+            provenance.tags(spec, came_from) | source(spec.completed()["data"]["dataset"]) | dict(tags),
+            datasets(spec, data),
+            checkpoint.progress["run_id"] if checkpoint else "",
+        )
+        if checkpoint is None:
+            tracker.json({"spec": spec.completed(), "provenance": came_from})
+        folder = last.parent if last else folder_of(spec) / run_id
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
+        if trial:
+            trial.begun(run_id)
         console.begin(spec, data, model, epoch_steps, checkpoint)
         progress = fit(
             model,

@@ -1,15 +1,41 @@
 """Where a sweep searches: dotted paths of the spec, each with the values that it may have."""
 
 import json
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from idc_data.strict_yaml import set_value
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """What draws: a trial of Optuna's, or a `Probe`."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What was drawn so far, by name."""
+        ...
+
+    @property
+    def suggest_categorical(self) -> Callable[..., Any]:
+        """Draws one of a list."""
+        ...
+
+    @property
+    def suggest_int(self) -> Callable[..., Any]:
+        """Draws a whole number."""
+        ...
+
+    @property
+    def suggest_float(self) -> Callable[..., Any]:
+        """Draws a number."""
+        ...
 
 
 class Range(BaseModel):
@@ -20,7 +46,8 @@ class Range(BaseModel):
         high: The most.
         log: Draw the logarithm, for values of several orders of magnitude.
         step: Distance of neighbours; a grid needs one.
-        when: Search only where other paths have these values.
+        when: Search only where other paths have these values: as they were drawn, or as the spec has them. A plugin's
+            name stands for its section, and the name of a choice for the choice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +78,7 @@ class Choice(BaseModel):
 
     Attributes:
         choices: The values; or name to value, where a name says more than the value does.
-        when: Search only where other paths have these values.
+        when: As of a range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,13 +104,56 @@ Node = Annotated[
 Space = Annotated[dict[str, Node], Field(min_length=1)]
 
 
-def draw(space: Mapping[str, Node], trial: "BaseTrial") -> dict[str, Any]:
-    """Let a trial choose a value for each path whose condition holds."""
+class Probe:
+    """Draws like a trial, but what it has not drawn yet if it can, and of a range only the ends."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self.seen: set[tuple[str, Any]] = set()
+        self._random = random.Random(0)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Draw one of a list."""
+        fresh = [choice for choice in choices if (name, choice) not in self.seen]
+        self.params[name] = chosen = self._random.choice(fresh or choices)
+        self.seen.add((name, chosen))
+        return chosen
+
+    def suggest_int(self, name: str, low: float, high: float, **_: Any) -> Any:
+        """Draw an end."""
+        return self.suggest_categorical(name, (low, high))
+
+    suggest_float = suggest_int
+
+
+def draw(space: Mapping[str, Node], trial: Chooser, base: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+    """Let a trial choose a value for each path whose condition holds.
+
+    Args:
+        space: Where it searches; conditions see the paths before their own.
+        trial: What chooses.
+        base: A spec's plain values, completed, which conditions see too.
+    """
     values: dict[str, Any] = {}
     for path, node in space.items():
-        if _holds(node, values):
+        if all(_is(trial, with_values(base, values), *each) for each in conditions(node).items()):
             values[path] = _draw(node, path, trial)
     return values
+
+
+def conditions(node: Any) -> dict[str, Any]:
+    """What has to hold where this is searched: path to value."""
+    return {} if isinstance(node, list) else node.when
+
+
+def options(space: Mapping[str, Node]) -> Iterator[tuple[str, Any]]:
+    """Every choice and both ends of every range, each with the name of its parameter.
+
+    Raises:
+        ValueError: Two choices cannot be told apart, or a range inside of one is none.
+    """
+    for path, node in space.items():
+        yield from _ends(node, path)
 
 
 def cells(space: Mapping[str, Node]) -> Iterator[dict[str, Any]]:
@@ -105,11 +175,16 @@ def with_values(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[st
     return given
 
 
-def _holds(node: Any, values: Mapping[str, Any]) -> bool:
-    return isinstance(node, list) or all(values.get(path) == wanted for path, wanted in node.when.items())
+def _is(trial: Chooser, values: Mapping[str, Any], path: str, wanted: Any) -> bool:
+    found: Any = values
+    for key in path.split("."):
+        found = {"name": found} if isinstance(found, str) else found
+        found = found.get(key) if isinstance(found, Mapping) else None
+    named = found.get("name") if isinstance(found, Mapping) else found
+    return wanted in (found, named, trial.params.get(path, found))
 
 
-def _draw(node: Any, name: str, trial: "BaseTrial") -> Any:
+def _draw(node: Any, name: str, trial: Chooser) -> Any:
     if isinstance(node, Range):
         step = {} if node.step is None else {"step": node.step}
         ends: Any = {"low": node.low, "high": node.high, "log": node.log} | step
@@ -121,15 +196,25 @@ def _draw(node: Any, name: str, trial: "BaseTrial") -> Any:
     return option | inner if inner else option
 
 
+def _ends(node: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Range):
+        yield from ((name, node.low), (name, node.high))
+        return
+    for label, option in _options(node).items():
+        yield name, label
+        for _, path, found in _searched(option, f"{name}={label}"):
+            yield from _ends(found, path)
+
+
 def _cells(node: Any, name: str) -> Iterator[dict[str, Any]]:
+    if conditions(node):
+        raise ValueError(f"a grid has no conditions, {name} has: {node.when}; use the sampler tpe or random")
     if isinstance(node, Range):
         if node.step is None:
             raise ValueError(f"a grid needs the step of {name}, from {node.low} to {node.high}; or list its values")
         num = int((node.high - node.low) / node.step + 1e-9)
         yield from ({name: node.low + node.step * index} for index in range(num + 1))
         return
-    if not isinstance(node, list) and node.when:
-        raise ValueError(f"a grid has no conditions, {name} has: {node.when}; use the sampler tpe or random")
     for label, option in _options(node).items():
         inner = list(_searched(option, f"{name}={label}"))
         for combination in product(*(list(_cells(found, path)) for _, path, found in inner)):
@@ -147,16 +232,18 @@ def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
 
 def _options(node: Any) -> dict[Any, Any]:
     """The options of a choice by the label that a trial stores: a given name, a plain value, or a section's name."""
-    options = node if isinstance(node, list) else node.choices
-    if isinstance(options, dict):
-        return options
-    names = [option.get("name") for option in options if isinstance(option, dict)]
+    given = node if isinstance(node, list) else node.choices
+    if isinstance(given, dict):
+        return given
+    names = [option.get("name") for option in given if isinstance(option, dict)]
     labels = {}
-    for option in options:
+    for option in given:
         label = option
         if isinstance(option, dict) and option.get("name") and names.count(option["name"]) == 1:
             label = option["name"]
         elif isinstance(option, dict | list):
             label = json.dumps(option, sort_keys=True)
+        if label in labels:  # to Python, true is 1
+            raise ValueError(f"two of the choices are called {label!r}; name them: {{choices: {{NAME: value, ...}}}}")
         labels[label] = option
     return labels

@@ -28,6 +28,8 @@ from pydantic_core import to_jsonable_python
 
 from idc_run.space import Space, cells
 
+Direction = Literal["maximize", "minimize"]
+
 
 class Section(BaseModel):
     """A part of the spec: fixed once made, and without room for misspelt keys."""
@@ -132,8 +134,8 @@ class SweepSpec(Section):
     trials: PositiveInt = 20
     """How many; a grid has as many as it has combinations."""
     timeout: PositiveInt | None = None
-    """Seconds after which a process begins no further trial."""
-    objectives: dict[str, Literal["maximize", "minimize"]] = {}
+    """Seconds after which the search ends: no further try is begun by any process. The command goes on with it."""
+    objectives: dict[str, Direction] = {}
     """Validation metrics and `latency` (milliseconds a pair, one at a time); by default eval.select. Several have a
     front of best trials, and are not pruned; the first one chooses."""
     seeds: NonNegativeInt = 3

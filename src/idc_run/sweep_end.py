@@ -1,4 +1,4 @@
-"""What comes after the last trial: the best one again over seeds, the plots, and the table."""
+"""What comes after the last trial: the plots and the table."""
 
 import tempfile
 import warnings
@@ -9,81 +9,36 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
-from idc_run import experiment
 from idc_run.console import Console
-from idc_run.experiment import Trial
-from idc_run.space import with_values
-from idc_run.spec import make_spec
 from idc_run.sweep import Sweep
+from idc_run.sweep_queue import again
 from idc_run.track import connect
 
 
 def finish(sweep: Sweep, console: Console) -> None:
-    """Train the best trial again with other seeds, test and register it, and write everything down; once.
+    """Write down what was found, once, and show it.
 
     Raises:
         ValueError: No trial has come to its end.
     """
+    best = sweep.best()
     with sweep.lock("finish"):
-        best = best_trial(sweep)
-        if sweep.study.user_attrs.get("finished") != best.number:
-            for number in range(sweep.search.seeds):
-                _train_again(sweep, best, number, console)
+        known = [trial.number for trial in sweep.trials() if trial.state.is_finished()]
+        if sweep.study.user_attrs.get("finished") != len(known):
             _write_down(sweep)
-            sweep.study.set_user_attr("finished", best.number)
-        _print(sweep, best, console)
-
-
-def best_trial(sweep: Sweep) -> FrozenTrial:
-    """The best trial by the first objective.
-
-    Raises:
-        ValueError: No trial has come to its end; tells why the last one failed.
-    """
-    complete = sweep.study.get_trials(states=[TrialState.COMPLETE])
-    if not complete:
-        causes = [t.user_attrs["cause"] for t in sweep.study.get_trials() if "cause" in t.user_attrs]
-        raise ValueError(f"no trial of the sweep came to its end; the last one failed with {causes[-1:] or 'no cause'}")
-    up = next(iter(sweep.objectives.values())) == "maximize"
-    return max(complete, key=lambda trial: trial.values[0] if up else -trial.values[0])
-
-
-def _train_again(sweep: Sweep, best: FrozenTrial, number: int, console: Console) -> None:
-    study, key = sweep.study, _key(best, number)
-    known: dict[str, Any] = study.user_attrs.get(key, {})
-    if "test" in known:
-        return
-    values = with_values(sweep.values, sweep.chosen(best))
-    spec = make_spec({**values, "seed": make_spec(values).seed + number})
-    last = experiment.folder_of(spec) / known["run"] / "last.safetensors" if "run" in known else None
-    tags = {"sweep": study.study_name, "trial": key}
-    if parent := study.user_attrs.get("run"):
-        tags["mlflow.parentRunId"] = parent
-    part = Trial(
-        sweep.spec.name,
-        f"best: seed {spec.seed}",
-        tags,
-        begun=lambda run: study.set_user_attr(key, {"run": run}),
-        epoch=lambda progress, scores: None,
-        test=True,
-        last=last if last and last.is_file() else None,
-    )
-    console.say(f"the best trial, {best.number}, with seed {spec.seed}")
-    result = experiment.run(spec, console, trial=part)
-    assert result is not None
-    study.set_user_attr(key, {"run": result.run_id, "val": result.best, "test": result.test})
-
-
-def _key(best: FrozenTrial, number: int) -> str:
-    # With its number: after a timeout the sweep may go on, and find another best trial.
-    return f"best {best.number}, seed {number}"
+            sweep.study.set_user_attr("finished", len(known))
+    _print(sweep, best, console)
 
 
 def seeds(sweep: Sweep) -> list[dict[str, float]]:
-    """The test scores of the best trial, one entry for each seed."""
-    best = best_trial(sweep)
-    found = (sweep.study.user_attrs.get(_key(best, number), {}) for number in range(sweep.search.seeds))
-    return [each["test"] for each in found if "test" in each]
+    """The test scores of the best trial, one entry for each seed that came to its end."""
+    wanted = {again(sweep.best(), seed) for seed in range(sweep.search.seeds)}
+    ended = (trial.user_attrs for trial in sweep.trials() if trial.state == TrialState.COMPLETE)
+    return [
+        {name.removeprefix("test/"): value for name, value in told.items() if name.startswith("test/")}
+        for told in ended
+        if told.get("item") in wanted
+    ]
 
 
 def _write_down(sweep: Sweep) -> None:
@@ -99,7 +54,7 @@ def _write_down(sweep: Sweep) -> None:
         for path in sorted(folder.iterdir()):
             client.log_artifact(parent, str(path))
     for at, metric in enumerate(sweep.objectives):
-        client.log_metric(parent, f"best/{metric}", best_trial(sweep).values[at])
+        client.log_metric(parent, f"best/{metric}", sweep.best().values[at])
     runs = seeds(sweep)
     for metric in runs[0] if runs else ():
         values = [run[metric] for run in runs if metric in run]
@@ -112,8 +67,11 @@ def _write_down(sweep: Sweep) -> None:
 def _plots(sweep: Sweep, folder: Path) -> None:
     """Optuna's own pictures; one that a study has too little for is left out."""
     import matplotlib.pyplot as plt
+    import optuna
     from optuna.visualization import matplotlib as pictures
 
+    searched = optuna.create_study(directions=list(sweep.objectives.values()))  # without the best one again
+    searched.add_trials([trial for trial in sweep.searched() if trial.state.is_finished()])
     names = list(sweep.objectives)
     wanted: dict[str, Any] = {}
     for at, name in enumerate(names):
@@ -129,7 +87,7 @@ def _plots(sweep: Sweep, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are experimental, and say so
             try:
-                draw(sweep.study, **told)
+                draw(searched, **told)
             except (ValueError, RuntimeError):
                 continue
             plt.gcf().set_size_inches(9, 5)
@@ -138,13 +96,13 @@ def _plots(sweep: Sweep, folder: Path) -> None:
 
 
 def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
-    trials = sweep.study.get_trials()
+    trials = sweep.searched()
     states = {state: sum(t.state == state for t in trials) for state in TrialState}
     table = Table(title=f"{sweep.spec.name}: {states[TrialState.COMPLETE]} trials", title_justify="left")
     table.add_column("trial", justify="right")
     for name in (*sweep.search.space, *sweep.objectives):
         table.add_column(name)
-    complete = sorted(sweep.study.get_trials(states=[TrialState.COMPLETE]), key=lambda trial: trial.values[0])
+    complete = sorted((t for t in trials if t.state == TrialState.COMPLETE), key=lambda trial: trial.values[0])
     if next(iter(sweep.objectives.values())) == "maximize":
         complete.reverse()
     for trial in complete[:10]:

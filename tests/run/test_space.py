@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import optuna
 import pytest
 from pydantic import TypeAdapter
 
-from idc_run.space import Space, cells, draw, with_values
-from idc_run.spec import load_spec, make_spec
+from idc_run.space import Space, cells, draw, options, with_values
+from idc_run.spec import load_spec, load_values, make_spec
+from idc_run.sweep import check_sweep
 
+ROOT = Path(__file__).parents[2]
 SPACE = TypeAdapter(Space)
 
 
@@ -57,6 +61,86 @@ def test_a_condition_holds_or_the_path_is_left_alone():
     assert draw(space, fixed({"train.optimizer.name": "adam"})) == {"train.optimizer.name": "adam"}
     both = draw(space, fixed({"train.optimizer.name": "muon", "train.optimizer.lr": 0.5}))
     assert both == {"train.optimizer.name": "muon", "train.optimizer.lr": 0.5}
+
+
+GRU_OR_TRANSFORMER = {"model.decoder": [{"name": "gru"}, {"name": "transformer", "layers": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("before", "when"),
+    [
+        (GRU_OR_TRANSFORMER, {"model.decoder": "transformer"}),
+        (GRU_OR_TRANSFORMER, {"model.decoder.name": "transformer"}),
+        (GRU_OR_TRANSFORMER, {"model.decoder.layers": 2}),
+        ({"model.decoder": ["gru", "transformer"]}, {"model.decoder.name": "transformer"}),
+        ({"model.decoder.name": ["gru", "transformer"]}, {"model.decoder": "transformer"}),
+        ({"model.decoder": {"choices": {"a": "gru", "transformer": {"name": "b"}}}}, {"model.decoder": "transformer"}),
+        ({"model.decoder": ["gru", "transformer"]}, {"model.decoder": "transformer", "train.schedule.name": "cosine"}),
+    ],
+)
+def test_a_condition_may_name_a_plugin_a_choice_or_what_the_spec_has(spec, before, when):
+    space = SPACE.validate_python({**before, "model.decoder.dropout": {"low": 0.1, "high": 0.2, "when": when}})
+    base, study = spec().completed(), optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        trial = study.ask()
+        chosen = draw(space, trial, base)
+        assert ("model.decoder.dropout" in chosen) == ("transformer" in trial.params.values())
+
+
+def test_choices_that_could_be_taken_for_each_other_are_refused():
+    for choices in ([{"name": "lstm", "dim": 192}, "lstm"], [1, True], [0.0, 0]):
+        with pytest.raises(ValueError, match="two of the choices are called .*; name them"):
+            list(options(SPACE.validate_python({"model.decoder": choices})))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("{model.decoder.layer: [1, 2]}", "sweep.space, model.decoder.layer=.: .*layer"),
+        ("{model.decoder: [{name: gru, dimm: 16}, lstm, {name: transformer, dim: 16}]}", "model.decoder=gru: .*dimm"),
+        ("{model.decoder: [{name: gru, dim: {low: 4, high: 1}}, lstm]}", "expected low < high"),
+        (
+            "{model.decoder.dropout: {low: 0.0, high: 0.1, when: {model.fusion: x}}}",
+            "model.decoder.dropout is never 0.0, since its condition never holds",
+        ),
+        (
+            "{data.batch_size: {low: 2, high: 4, when: {model.fusion: concat}}, model.fusion: [concat, difference]}",
+            "a condition asks for model.fusion, which is drawn after it; put model.fusion before",
+        ),
+        ("{train.epochs: {low: 0, high: 4}}", "train.epochs=0: .*greater than 0"),
+    ],
+)
+def test_a_space_that_leads_to_no_spec_is_found_before_anything_is_trained(tiny, section, message):
+    values = load_values(tiny, [f"sweep={{space: {section}}}"])
+    with pytest.raises(ValueError, match=message):
+        check_sweep(values, make_spec(values))
+
+
+def test_a_setting_of_one_plugin_may_wait_for_it(tiny):
+    space = "{model.decoder.name: [gru, transformer], model.decoder.heads: {low: 1, high: 2, when: WHEN}}".replace(
+        "WHEN", "{model.decoder: transformer}"
+    )
+    values = load_values(tiny, [f"sweep={{space: {space}}}", "model.decoder=gru"])
+    check_sweep(values, make_spec(values))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/*.yaml")), ids=lambda path: path.stem)
+def test_the_sweeps_of_the_experiments_lead_to_specs(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = load_values(path)
+    if "sweep" in values and path.stem != "backbones":  # which needs files of one's own
+        check_sweep(values, make_spec(values))
+
+
+@pytest.mark.parametrize("name", ["meteor", "bleu", "cidre", "bleu-9"])
+def test_an_objective_that_validation_does_not_compute_is_refused(tiny, name):
+    section = f"sweep={{space: {{seed: [1, 2]}}, objectives: {{{name}: maximize}}}}"
+    values = load_values(tiny, [section, "eval.metrics=[bleu, meteor, cider]"])
+    with pytest.raises(ValueError, match=f"sweep.objectives has '{name}'.*bleu-1, bleu-2, bleu-3, bleu-4, cider, lat"):
+        check_sweep(values, make_spec(values))
+    values = load_values(tiny, [section, "eval.metrics=[bleu, cider]", "eval.select=meteor"])
+    if name == "meteor":
+        check_sweep(values, make_spec(values))
 
 
 def test_a_grid_has_every_combination():

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from optuna.trial import TrialState
 from scipy.stats import ttest_ind, ttest_rel
 
-from idc_run import sweep, sweep_end
-from idc_run.cli import table
+from idc_run import sweep, sweep_end, sweep_work
+from idc_run.cli import run, table
 from idc_run.console import Console
 from idc_run.spec import load_values
 from idc_run.table import Cell, Table, against_best, effects, half_width, read_table
-from idc_run.track import connect
+from idc_run.track import MlflowTracker, connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::optuna", "ignore:::matplotlib")]
 QUIET = Console(quiet=True)
@@ -41,41 +41,93 @@ def states(opened):
     return Counter(trial.state.name for trial in opened.study.get_trials())
 
 
-def test_a_sweep_prunes_trains_the_best_again_and_is_tracked(search):
-    space = "{train.optimizer.lr: {low: 1e-4, high: 1e-1, log: true}, model.decoder: [gru, lstm]}"
-    section = f"{{space: {space}, trials: 5, seeds: 2}}"
-    opened = search(section, "tracking=mlflow", "register=idc", "eval.metrics=[rouge-l]", "eval.select=rouge-l")
-    sweep.work(opened, QUIET)
+def done(opened):
+    sweep_work.work(opened, QUIET)
     sweep_end.finish(opened, QUIET)
-    found = states(opened)
-    assert found["COMPLETE"] >= 1 and found["COMPLETE"] + found["PRUNED"] == 5 and not found["FAIL"]
+    return opened
+
+
+def items(opened, *wanted):
+    """The items whose attempts are in one of these states, in the order of the trials."""
+    return [trial.user_attrs["item"] for trial in opened.study.get_trials() if trial.state.name in wanted]
+
+
+def test_a_sweep_trains_the_best_again_and_is_tracked(search):
+    space = "{train.optimizer.lr: {low: 1e-4, high: 1e-1, log: true}, model.decoder: [gru, lstm]}"
+    section = f"{{space: {space}, trials: 3, seeds: 2, pruner: none}}"
+    options = ["tracking=mlflow", "register=idc", "eval.metrics=[rouge-l]", "eval.select=rouge-l", "train.epochs=1"]
+    opened = done(search(section, *options))
+    best = opened.best()
+    assert items(opened, "COMPLETE") == [0, 1, 2, *(f"again {best.number}, seed {seed}" for seed in (0, 1))]
+    assert all(t.params == best.params for t in opened.study.get_trials()[3:])
     mlflow = connect()
     runs = {run.info.run_id: run for run in mlflow.search_runs(experiment_names=["tiny"], output_format="list")}
     parent = runs.pop(opened.study.user_attrs["run"])
-    assert parent.info.status == "FINISHED"
+    assert parent.info.status == "FINISHED" and parent.data.tags["sweep.planned"] == "3"
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in runs.values())
-    assert Counter(run.data.tags["trial"].startswith("best") for run in runs.values()) == {False: 5, True: 2}
-    ends = Counter(run.info.status for run in runs.values())
-    assert ends["KILLED"] == found["PRUNED"] and ends["FINISHED"] == 7 - found["PRUNED"]
+    assert Counter(run.data.tags["trial"].startswith("best") for run in runs.values()) == {False: 3, True: 2}
     # Only the best is tested, by its seeds, and their mean stands at the parent.
     tested = [run.data.metrics["test/rouge-l"] for run in runs.values() if "test/rouge-l" in run.data.metrics]
     assert len(tested) == 2 and parent.data.metrics["test/rouge-l"] == pytest.approx(sum(tested) / 2)
     kept = {file.path for file in mlflow.MlflowClient().list_artifacts(parent.info.run_id)}
-    assert {"trials.csv", "history.png", "parallel.png"} <= kept
+    assert {"trials.csv", "space.json", "history.png", "importance.png", "parallel.png"} <= kept
     assert len(mlflow.MlflowClient().search_model_versions("name='idc'")) == 2
-    # Typed again, the command does nothing more.
-    again = sweep.open_sweep(opened.values)
-    sweep.work(again, QUIET)
-    sweep_end.finish(again, QUIET)
+    # Typed again, the command does nothing more; with more trials it goes on with the same study.
+    again = done(sweep.open_sweep(opened.values))
     assert len(again.study.get_trials()) == 5
-    assert len(mlflow.search_runs(experiment_names=["tiny"], output_format="list")) == 8
+    assert len(mlflow.search_runs(experiment_names=["tiny"], output_format="list")) == 6
+    more = done(sweep.open_sweep({**opened.values, "sweep": {**opened.values["sweep"], "trials": 4}}))
+    assert [trial.user_attrs["item"] for trial in more.searched()] == [0, 1, 2, 3]
+    assert len(sweep_end.seeds(more)) == 2
+
+
+def test_a_trial_that_promises_little_is_pruned(search):
+    rates = "{train.optimizer.lr: [0.02, 0.021, 0.022, 0.023, 1e-9]}"
+    opened = search(
+        f"{{space: {rates}, sampler: grid, seeds: 1}}",
+        *("tracking=mlflow", "train.epochs=3", "data.dataset.train_pairs=64", "eval.metrics=[rouge-l]"),
+        *("eval.select=rouge-l", "train.schedule.warmup_steps=0"),
+    )
+    done(opened)
+    assert states(opened) == {"COMPLETE": 5, "PRUNED": 1}  # the best one again among them
+    (pruned,) = (trial for trial in opened.searched() if trial.state == TrialState.PRUNED)
+    assert pruned.params["train.optimizer.lr"] == 1e-9 and list(pruned.intermediate_values) == [1, 2]
+    ends = Counter(run.info.status for run in connect().search_runs(experiment_names=["tiny"], output_format="list"))
+    assert ends == {"FINISHED": 6, "KILLED": 1}
+
+
+def test_a_search_whose_time_is_up_ends_and_goes_on_when_asked_again(search):
+    section = "{space: {seed: [1, 2, 3]}, sampler: random, trials: 3, seeds: 1, timeout: 1}"
+    opened = done(search(section, "train.epochs=1"))
+    assert items(opened, "COMPLETE") == [0, "again 0, seed 0"]
+    again = done(sweep.open_sweep(opened.values))
+    assert items(again, "COMPLETE")[:3] == [0, "again 0, seed 0", 1]
+
+
+def test_a_cause_that_is_gone_and_a_tracker_that_broke_cost_one_trial(search, monkeypatch):
+    section = "{space: {seed: [1, 2]}, sampler: grid, seeds: 0}"
+    opened = search(section, "train.epochs=1", "tracking=mlflow")
+    with monkeypatch.context() as patch:
+        broken = [OSError("the disk is full")]
+        real = MlflowTracker.json
+        patch.setattr(
+            MlflowTracker, "json", lambda self, documents: raise_(broken.pop()) if broken else real(self, documents)
+        )
+        done(opened)
+    assert items(opened, "FAIL") == [0] and items(opened, "COMPLETE") == [1]
+    assert opened.study.get_trials()[0].user_attrs["cause"] == "OSError: the disk is full"
+    assert items(done(sweep.open_sweep(opened.values)), "COMPLETE") == [1], "it is not tried again by itself"
+    assert items(done(sweep.open_sweep(opened.values, again=True)), "COMPLETE") == [1, 0]
+
+
+def raise_(error):
+    raise error
 
 
 def test_a_grid_is_run_whole_tested_and_made_a_table(search, tmp_path):
     section = "{space: {seed: [1, 2], model.fusion: [concat, difference]}, sampler: grid, seeds: 0}"
     opened = search(section, "train.epochs=1", "tracking=mlflow", "eval.metrics=[rouge-l]", "eval.select=rouge-l")
-    sweep.work(opened, QUIET)
-    sweep_end.finish(opened, QUIET)
+    done(opened)
     trials = opened.study.get_trials()
     cells = {(t.params["seed"], t.params["model.fusion"]): t.user_attrs["test/rouge-l"] for t in trials}
     assert set(cells) == {(seed, fusion) for seed in (1, 2) for fusion in ("concat", "difference")}
@@ -118,31 +170,32 @@ def test_an_effect_is_that_of_pairs_which_differ_in_it_alone():
 def test_several_objectives_have_a_front(search):
     wanted = "{cider: maximize, latency: minimize}"
     section = f"{{space: {{model.decoder: [gru, lstm]}}, sampler: grid, seeds: 1, objectives: {wanted}}}"
-    opened = search(section, "train.epochs=1")
-    sweep.work(opened, QUIET)
-    sweep_end.finish(opened, QUIET)
+    opened = done(search(section, "train.epochs=1", "tracking=mlflow"))
     assert all(len(t.values) == 2 and t.values[1] > 0 for t in opened.study.get_trials())
-    assert 1 <= len(opened.study.best_trials) <= 2
+    kept = {file.path for file in connect().MlflowClient().list_artifacts(opened.study.user_attrs["run"])}
+    assert {"pareto.png", "history_cider.png", "history_latency.png"} <= kept
+    only = "{space: {model.decoder: [gru, lstm]}, sampler: grid, seeds: 1, objectives: {latency: minimize}}"
+    opened = done(search(only, "train.epochs=1"))
+    assert opened.best().values[0] == min(trial.values[0] for trial in opened.searched())
 
 
 def test_a_trial_that_fails_is_recorded_with_its_cause_and_the_others_go_on(search):
-    opened = search("{space: {data.batch_size: [4, 17]}, sampler: grid, seeds: 1}", "train.epochs=1")
-    sweep.work(opened, QUIET)
-    sweep_end.finish(opened, QUIET)
-    assert states(opened) == {"COMPLETE": 1, "FAIL": 1}
+    opened = done(search("{space: {data.batch_size: [4, 17]}, sampler: grid, seeds: 1}", "train.epochs=1"))
+    assert states(opened) == {"COMPLETE": 2, "FAIL": 1}
     (failed,) = opened.study.get_trials(states=[TrialState.FAIL])
     assert "make batch_size smaller" in failed.user_attrs["cause"]
     opened = search("{space: {data.batch_size: [17]}, sampler: grid}", "train.epochs=1")
-    sweep.work(opened, QUIET)
-    with pytest.raises(ValueError, match="no trial of the sweep came to its end.*make batch_size smaller"):
-        sweep_end.finish(opened, QUIET)
+    with pytest.raises(ValueError, match="no trial of the sweep came to its end.*make batch_size smaller.*--resume"):
+        done(opened)
 
 
-def test_a_misspelt_path_is_found_before_anything_is_trained(search):
-    with pytest.raises(ValueError, match="sweep.space.model.decoder.layer: .*layer"):
-        search("{space: {model.decoder.layer: [1, 2]}}")
-    with pytest.raises(ValueError, match="sweep.objectives has 'meteor', which validation does not compute"):
-        search("{space: {seed: [1, 2]}, objectives: {meteor: maximize}}")
+def test_torchrun_and_check_look_at_the_sweep(tiny, monkeypatch):
+    section = "sweep={space: {model.decoder: [gru, {name: lstm, dimm: 3}]}}"
+    told = CliRunner().invoke(run, [str(tiny), "-s", section, "--check"])
+    assert told.exit_code == 2 and "model.decoder=lstm" in told.stderr and "dimm" in told.stderr
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = CliRunner().invoke(run, [str(tiny), "-s", "sweep={space: {seed: [1, 2]}}"])
+    assert told.exit_code == 2 and "a sweep is not run by torchrun" in told.stderr
 
 
 def test_two_processes_share_a_study_and_one_is_killed(tiny):
@@ -176,7 +229,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tiny):
     (retry,) = [t for t in trials if "retry_of" in t.user_attrs]
     (killed,) = [t for t in trials if t.state == TrialState.FAIL]
     assert retry.user_attrs["retry_of"] == killed.number and retry.params == killed.params
-    assert sorted(t.user_attrs["queued"] for t in trials if t.state == TrialState.COMPLETE) == [0, 1, 2, 3]
+    assert sorted(items(opened, "COMPLETE")) == [0, 1, 2, 3]
     # It went on in the same run from the checkpoint that was left.
     assert retry.user_attrs["run"] == killed.user_attrs["run"] == retry.user_attrs["goes_on"]
     runs = connect().search_runs(experiment_names=["tiny"], output_format="list")

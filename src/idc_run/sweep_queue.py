@@ -1,0 +1,152 @@
+"""What of a sweep is left to do, and who does it: no process needs another, and each may die at any moment.
+
+A sweep is a list of items: the tries of its search by number, then the best one again by seed. A trial of the study is
+one attempt at an item, and an item is done when an attempt has ended, has failed with a cause, or when its processes
+keep dying. Everything is read off the study, so machines that share nothing else agree. Where two of them begin one
+item in the same moment, the attempt with the lower number counts.
+"""
+
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from filelock import Timeout
+from optuna import Trial
+from optuna.trial import FrozenTrial, TrialState
+
+from idc_run.sweep import Sweep, sampler
+
+SILENT = 600.0
+"""Seconds without a sign of life after which a trial of another machine counts as dead; there is one every minute."""
+
+_DEATHS = 3  # so many without an epoch more between them, and an item has failed
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+Item = int | str
+"""The number of a try, or `again 12, seed 1`: the best trial's number, and which seed after the spec's own."""
+
+
+def take(sweep: Sweep, worker: str) -> Trial | None:
+    """Begin the next item that nobody does; None if there is none now.
+
+    Args:
+        sweep: Whose.
+        worker: A lock that the process holds while it lives.
+    """
+    with sweep.lock():
+        while True:
+            for trial in sweep.trials():
+                if trial.state == TrialState.RUNNING and _dead(sweep, trial):
+                    with suppress(ValueError):  # another machine was faster
+                        sweep.study.tell(trial.number, state=TrialState.FAIL)
+            attempts = _attempts(sweep)
+            item = next((each for each in _wanted(sweep, attempts) if _open(attempts.get(each, []))), None)
+            if item is None:
+                return None
+            trial = _begin(sweep, item, attempts.get(item, []), worker)
+            if trial is not None:
+                return trial
+
+
+def busy(sweep: Sweep) -> bool:
+    """Whether an attempt is under way."""
+    return any(trial.state == TrialState.RUNNING for trial in sweep.trials())
+
+
+def seed_of(item: Item) -> int | None:
+    """Which seed after the spec's own an item trains the best trial with; None for a try of the search."""
+    return int(item.rpartition(" ")[2]) if isinstance(item, str) else None
+
+
+def again(best: FrozenTrial, seed: int) -> str:
+    """The item that trains the best trial once more."""
+    return f"again {best.number}, seed {seed}"  # its number, since a search that goes on may find another
+
+
+def _wanted(sweep: Sweep, attempts: dict[Item, list[FrozenTrial]]) -> Sequence[Item]:
+    """The items that may be begun now, in their order."""
+    tries = range(len(sweep.tries))
+    closed = sweep.study.user_attrs.get("closed")  # the time is up
+    if not closed and not all(_done(attempts.get(number, [])) for number in tries):
+        return tries
+    complete = any(trial.state == TrialState.COMPLETE for trial in sweep.searched())
+    if not sweep.search.seeds or not complete or any(map(_under_way, map(attempts.get, tries))):
+        return ()
+    return [again(sweep.best(), seed) for seed in range(sweep.search.seeds)]
+
+
+def _begin(sweep: Sweep, item: Item, attempts: list[FrozenTrial], worker: str) -> Trial | None:
+    """Make an attempt; None if another machine was faster."""
+    if isinstance(item, int):
+        sweep.study.sampler = sampler(sweep, item)
+    if not any(each.state == TrialState.WAITING for each in attempts):
+        params = sweep.tries[item] if isinstance(item, int) else sweep.best().params
+        told = {"item": item}
+        if attempts:  # one has died, and the next goes on where it was
+            last = attempts[-1]
+            run = last.user_attrs.get("run") or last.user_attrs.get("goes_on")
+            params, told = params | last.params, told | {"retry_of": last.number, "goes_on": run}
+        sweep.study.enqueue_trial(params, user_attrs=told)
+    trial = sweep.study.ask()
+    signs = {"worker": worker, "place": _place(sweep), "alive": time.time()}
+    for name, value in signs.items():
+        trial.set_user_attr(name, value)
+    mine = trial.user_attrs.get("item")
+    others = _attempts(sweep).get(mine, []) if mine is not None else []
+    if mine is None or any(other.number < trial.number and not _failed(other) for other in others):
+        trial.set_user_attr("twice", True)
+        sweep.study.tell(trial, state=TrialState.FAIL)
+        return None
+    return trial
+
+
+def _attempts(sweep: Sweep) -> dict[Item, list[FrozenTrial]]:
+    """The trials of each item, without those that do not count: begun twice, or failed before people said `again`."""
+    found: dict[Item, list[FrozenTrial]] = {}
+    forgiven = sweep.study.user_attrs.get("forgiven", 0)
+    for trial in sweep.trials():
+        item = trial.user_attrs.get("item")
+        if item is not None and "twice" not in trial.user_attrs and not (_failed(trial) and trial.number < forgiven):
+            found.setdefault(item, []).append(trial)
+    return found
+
+
+def _failed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL
+
+
+def _done(attempts: Sequence[FrozenTrial]) -> bool:
+    if any(each.state in _ENDED or (_failed(each) and "cause" in each.user_attrs) for each in attempts):
+        return True
+    furthest, deaths = 0, 0
+    for each in filter(_failed, attempts):
+        epoch = each.user_attrs.get("epoch", 0)
+        furthest, deaths = (epoch, 1) if epoch > furthest else (furthest, deaths + 1)
+    return deaths >= _DEATHS
+
+
+def _under_way(attempts: Sequence[FrozenTrial] | None) -> bool:
+    return any(each.state == TrialState.RUNNING for each in attempts or ())
+
+
+def _open(attempts: Sequence[FrozenTrial]) -> bool:
+    return not _done(attempts) and not _under_way(attempts)
+
+
+def _dead(sweep: Sweep, trial: FrozenTrial) -> bool:
+    if trial.user_attrs.get("place") != _place(sweep):
+        began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        return time.time() - trial.user_attrs.get("alive", began) > SILENT
+    lock = sweep.lock(trial.user_attrs["worker"])
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    lock.release()
+    return True
+
+
+def _place(sweep: Sweep) -> str:
+    """Where locks can be seen."""
+    return f"{socket.gethostname()}:{sweep.folder.resolve()}"
