@@ -86,7 +86,8 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
     Example:
       idc-table fusion-by-decoder
     """  # noqa: D301 - click reads the \b
-    from idc_run.table import markdown, read_table, write_table
+    from idc_run.table import read_table
+    from idc_run.table_page import markdown, write_table
 
     found = read_table(name, metric)
     common = ["statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider"]

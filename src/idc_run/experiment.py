@@ -137,6 +137,8 @@ def _run(
         )
         if checkpoint is None:
             tracker.json({"spec": spec.completed(), "provenance": came_from})
+        else:  # what came from a checkpoint of the same step before was lost, and is written over
+            tracker.json({provenance.resumed_at(checkpoint.progress["step"]): came_from})
         folder = last.parent if last else folder_of(spec) / run_id
         if first:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,18 @@
 """Where a run comes from: code, data, packages, machine; and how two runs differ in them."""
 
 import hashlib
+import os
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
-from importlib.metadata import distributions, entry_points
+from collections.abc import Iterable, Mapping
+from importlib.metadata import distributions, entry_points, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from idc_data.readers import resolve_reader
 from idc_models.registry import find
 from torch import Tensor
 
@@ -22,24 +25,34 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
     """Write down everything but the spec that may make a repeated run another one.
 
     Args:
-        spec: Whose plugins and weight files are meant.
+        spec: Whose plugins, objectives, reader and weight files are meant.
         datasets: The identity of each split.
         device: What is trained on.
     """
-    packages = {*_OURS, *(find(kind, part.name).__module__.partition(".")[0] for kind, part in spec.model)}
+    reader, _ = resolve_reader(spec.data.dataset)
+    named = [
+        *((kind, part.name) for kind, part in spec.model),
+        *(("objective", name) for name in spec.train.objectives),
+    ]
+    packages = {*_OURS, _package(reader), *(_package(find(kind, name)) for kind, name in named)}
     files = {Path(part.settings["weights"]) for _, part in spec.model if part.settings.get("weights")}
     weights = {str(file): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files if file.is_file()}
     processor = torch.backends.cpu.get_cpu_capability()
     return {
         "code": _git() | {f"sources of {name}": _sources(name) for name in sorted(packages)},
         "data": dict(datasets) | weights,
-        "plugins": {kind: _owner(kind, part.name) for kind, part in spec.model},
+        "plugins": {
+            **{kind: _owner(kind, part.name) for kind, part in spec.model},
+            "objectives": ", ".join(_owner("objective", name) for name in sorted(spec.train.objectives)),
+            "dataset": f"{spec.completed()['data']['dataset']['name']} ({_brought_by(_package(reader))})",
+        },
         "packages": {dist.name: dist.version for dist in sorted(distributions(), key=lambda dist: dist.name.lower())},
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
             "threads": torch.get_num_threads(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),  # torchrun's
         },
     }
 
@@ -66,6 +79,16 @@ def digest(weights: Mapping[str, Tensor]) -> dict[str, str]:
         hashed.update(name.encode())
         hashed.update(weights[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return {"sha256": hashed.hexdigest()}
+
+
+def resumed_at(step: int) -> str:
+    """Under which name a run keeps where it came from when it went on at a step."""
+    return f"resumed-{step}"
+
+
+def resumptions(names: Iterable[str]) -> list[int]:
+    """The steps at which a run went on, found among the names of what it keeps."""
+    return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"resumed-(\d+)\.json", name)))
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -99,19 +122,39 @@ def _git() -> dict[str, str]:
     }
 
 
+def _package(part: type) -> str:
+    return part.__module__.partition(".")[0]
+
+
 def _sources(package: str) -> str:
     """Identity of the Python files of a package; of a module in no package, of its file."""
     found = find_spec(package)
-    origin = Path(found.origin) if found and found.origin else None
-    if origin is None:
+    if found is None:
         return "none"
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    if found.submodule_search_locations is None:
+        files = [(path.name, path) for path in map(Path, [found.origin] if found.origin else []) if path.is_file()]
+    else:  # more than one folder, or none with an __init__.py: a namespace package
+        folders = [Path(folder) for folder in found.submodule_search_locations]
+        files = [(path.relative_to(top).as_posix(), path) for top in folders for path in sorted(top.rglob("*.py"))]
     hashed = hashlib.sha256()
-    for file in files:
-        hashed.update(file.relative_to(origin.parent).as_posix().encode() + file.read_bytes())
-    return hashed.hexdigest()[:12]
+    for name, path in files:
+        hashed.update(name.encode() + path.read_bytes())
+    return hashed.hexdigest()[:12] if files else "none"
 
 
 def _owner(kind: str, name: str) -> str:
     owners = [entry.dist for entry in entry_points(group=f"idc.{kind}s", name=name) if entry.dist]
-    return f"{name} ({', '.join(f'{dist.name} {dist.version}' for dist in owners) or 'local'})"
+    told = ", ".join(f"{dist.name} {dist.version}" for dist in owners)
+    return f"{name} ({told or _brought_by(_package(find(kind, name)))})"
+
+
+def _brought_by(package: str) -> str:
+    """The distributions that a package comes from, with their versions; `local` if from none."""
+    names = set(packages_distributions().get(package, ()))
+    # An editable installation lists no files, but may name its package in its entry points.
+    owners = [
+        f"{dist.name} {dist.version}"
+        for dist in distributions()
+        if dist.name in names or any(entry.module.partition(".")[0] == package for entry in dist.entry_points)
+    ]
+    return ", ".join(sorted(set(owners))) or "local"

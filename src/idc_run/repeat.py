@@ -33,12 +33,14 @@ def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bo
     for override in overrides:
         apply_override(values, override)
     spec = make_spec(values, f"run {run_id}")
-    now = experiment.origin(spec)
-    found = provenance.differences(_load(run_id, "provenance") or {}, now)
+    then, now = _load(run_id, "provenance") or {}, experiment.origin(spec)
+    found = provenance.differences(then, now)
     for part in now:
-        told = found.get(part, ["the same"])
-        more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
-        console.say(f"{part}: {'; '.join(told[:_SHOWN])}{more}")
+        console.say(f"{part}: {_shortened(found.get(part, ['the same']))}")
+    for step in provenance.resumptions(_names(run_id)):
+        changed = provenance.differences(then, _load(run_id, provenance.resumed_at(step)) or {})
+        told = [f"{part} {_shortened(each)}" for part, each in changed.items()]
+        console.say(f"resumed at step {step}: " + ("; ".join(told) or "nothing had changed"))
     if check:
         return
     result = experiment.run(spec, console, tags={TAG: run_id})
@@ -51,12 +53,21 @@ def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bo
         console.say("weights: " + ("the same, bit for bit" if old == new else f"not those of run {run_id}"))
 
 
+def _shortened(told: Sequence[str]) -> str:
+    more = f"; and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return "; ".join(told[:_SHOWN]) + more
+
+
+def _names(run_id: str) -> list[str]:
+    return [item.path for item in connect().MlflowClient().list_artifacts(run_id)]
+
+
 def _load(run_id: str, name: str) -> dict[str, Any] | None:
     """A document that `Tracker.json` has kept; None if the run has none of this name."""
     mlflow = connect()
     try:
         run = mlflow.get_run(run_id)
-        if not any(item.path == f"{name}.json" for item in mlflow.MlflowClient().list_artifacts(run_id)):
+        if f"{name}.json" not in _names(run_id):
             return None
         return mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
     except mlflow.exceptions.MlflowException as error:

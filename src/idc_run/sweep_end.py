@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from idc_eval.seeds import half_width
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
@@ -116,5 +117,5 @@ def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
     runs = seeds(sweep)
     for metric in runs[0] if runs else ():
         values = [run[metric] for run in runs if metric in run]
-        spread = f" +- {stdev(values):.4f}" if len(values) > 1 else ""
+        spread = f" +- {half_width(values):.4f}" if len(values) > 1 else ""  # of the 95 % interval
         console.say(f"  test/{metric:24s} {fmean(values):.4f}{spread} ({len(values)} seeds)")

@@ -1,17 +1,24 @@
-"""The runs of a sweep as a table that can be published: means over seeds, intervals, significance, and a picture."""
+"""The runs of a sweep as cells over seeds, and what is gained by one setting over another, seed by seed."""
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+
+from idc_eval.metrics import METRICS
+from idc_eval.seeds import half_width
 
 from idc_run.track import connect
 
 SEED = "seed"
+PLANNED = "sweep.planned"
+"""Tag of a sweep's own run in MLflow: how many trials it was to have."""
+_HASH = "-[0-9a-f]{12}"
+_NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,12 @@ class Table:
     """All cells of a sweep.
 
     Attributes:
-        sweep: The name of the study.
+        sweep: The name of the study, which ends with the hash of its spec.
         cells: Best first, by `metric`.
         metric: What the cells are ordered and compared by.
         protocol: What the values were scored under.
         runs: How many there are.
+        planned: How many the sweep was to have; None if that was not recorded.
     """
 
     sweep: str
@@ -51,10 +59,26 @@ class Table:
     metric: str
     protocol: str
     runs: int
+    planned: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the spec."""
+        return re.sub(f"{_HASH}$", "", self.sweep)
+
+    @property
+    def paths(self) -> list[str]:
+        """What any cell has a value of."""
+        return list(dict.fromkeys(path for cell in self.cells for path in cell.setting))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric counts what is wrong."""
+    return metric in METRICS and METRICS[metric].lower_is_better
 
 
 def read_table(name: str, metric: str = "") -> Table:
-    """Read the finished runs of the newest sweep of a spec.
+    """Read the finished runs of the newest sweep of a spec; of several with one setting and seed the newest.
 
     Args:
         name: The spec's name, or that of the study.
@@ -70,8 +94,8 @@ def read_table(name: str, metric: str = "") -> Table:
         order_by=["attributes.start_time DESC"],
         output_format="list",
     )
-    trials = [run for run in found if "chosen" in run.data.tags and run.data.tags["sweep"].startswith(name)]
-    trials = [run for run in trials if run.data.tags["sweep"] in (name, f"{name}-{run.data.tags['sweep'][-12:]}")]
+    of_name = re.compile(f"{re.escape(name)}({_HASH})?")
+    trials = [run for run in found if "chosen" in run.data.tags and of_name.fullmatch(run.data.tags["sweep"])]
     if not trials:
         raise ValueError(f"MLflow has no tested trials of a sweep {name!r}; run it first, with seeds: 0 in its sweep")
     newest = trials[0].data.tags["sweep"]
@@ -80,38 +104,74 @@ def read_table(name: str, metric: str = "") -> Table:
     if any(f"test/{metric}" not in run.data.metrics for run in trials):
         known = sorted(key.removeprefix("test/") for key in trials[0].data.metrics if key.startswith("test/"))
         raise ValueError(f"not every trial of {newest} has test/{metric}; there are: {', '.join(known) or 'none'}")
-    groups: dict[str, list[Any]] = {}
+    parent = trials[0].data.tags.get("mlflow.parentRunId")
+    planned = mlflow.get_run(parent).data.tags.get(PLANNED) if parent else None
+    cells = group(trials)
+    cells.sort(key=lambda cell: fmean(cell.values[metric]), reverse=not lower_is_better(metric))
+    runs = sum(len(cell.seeds) for cell in cells)
+    return Table(newest, cells, metric, trials[0].data.tags["protocol"], runs, int(planned) if planned else None)
+
+
+def group(trials: Sequence[Any]) -> list[Cell]:
+    """Make cells of MLflow's runs, which come newest first; one that was done again counts once."""
+    groups: dict[tuple[tuple[str, str], ...], dict[int, Any]] = {}
     for run in trials:
-        setting = {k: v for k, v in json.loads(run.data.tags["chosen"]).items() if k != SEED}
-        groups.setdefault(json.dumps(setting), []).append(run)
-    cells = [_cell(json.loads(setting), runs) for setting, runs in groups.items()]
-    cells.sort(key=lambda cell: -fmean(cell.values[metric]))
-    return Table(newest, cells, metric, trials[0].data.tags["protocol"], len(trials))
+        setting = tuple(item for item in json.loads(run.data.tags["chosen"]).items() if item[0] != SEED)
+        groups.setdefault(setting, {}).setdefault(int(run.data.params[SEED]), run)
+    return [_cell(dict(setting), [runs[seed] for seed in sorted(runs)]) for setting, runs in groups.items()]
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half of the 95 % interval of the mean over seeds, by Student's t; NaN for one seed."""
+def _cell(setting: dict[str, str], runs: Sequence[Any]) -> Cell:
+    values = {
+        name.removeprefix("test/"): [run.data.metrics[name] for run in runs]
+        for name in runs[0].data.metrics
+        if name.startswith("test/") and all(name in run.data.metrics for run in runs)
+    }
+    return Cell(setting, [int(run.data.params[SEED]) for run in runs], values)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What is gained by one thing over another, the seed being the unit: the runs of one seed are not independent.
+
+    Attributes:
+        mean: Of the gains of the seeds; above 0 where the first is better.
+        half: Half of its 95 % interval, by Student's t; NaN for one seed.
+        p: Of the paired t-test; NaN for one seed, or if all seeds gain the same.
+        seeds: How many both have.
+    """
+
+    mean: float
+    half: float
+    p: float
+    seeds: int
+
+
+def gain(by_seed: Sequence[float]) -> Gain:
+    """Sum up the gains of the seeds, one number for each."""
     from scipy.stats import t
 
-    if len(values) < 2:
-        return math.nan
-    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    num = len(by_seed)
+    mean, p = fmean(by_seed) if by_seed else math.nan, math.nan
+    if num > 1 and stdev(by_seed) > _NO_SPREAD:
+        p = 2 * float(t.sf(abs(mean) / (stdev(by_seed) / math.sqrt(num)), num - 1))
+    return Gain(mean, half_width(by_seed), p, num)
 
 
-def against_best(table: Table) -> list[float]:
-    """For each cell the p-value of Welch's t-test over seeds against the best, corrected by Holm; NaN for itself."""
-    from scipy.stats import ttest_ind
-
-    best, *others = (cell.values[table.metric] for cell in table.cells)
-    raw = [
-        float(tuple(ttest_ind(best, other, equal_var=False))[1]) if min(len(best), len(other)) > 1 else math.nan
-        for other in others
-    ]
-    corrected, largest = list(raw), 0.0
-    for rank, at in enumerate(sorted(range(len(raw)), key=lambda at: raw[at])):
-        largest = max(largest, min(1.0, (len(raw) - rank) * raw[at]))
+def holm(ps: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's method; a NaN is no test, stays, and does not count."""
+    tests = sorted((at for at, p in enumerate(ps) if not math.isnan(p)), key=lambda at: ps[at])
+    corrected, largest = list(ps), 0.0
+    for rank, at in enumerate(tests):
+        largest = max(largest, min(1.0, (len(tests) - rank) * ps[at]))
         corrected[at] = largest
-    return [math.nan, *corrected]
+    return corrected
+
+
+def of_best(table: Table) -> list[Gain]:
+    """What the first cell gains over each of the others."""
+    best, *others = table.cells
+    return [gain(list(_by_seed(table, [(best, other)]).values())) for other in others]
 
 
 @dataclass(frozen=True)
@@ -120,126 +180,60 @@ class Effect:
 
     Attributes:
         path: The setting.
-        better: The value with the higher mean.
+        better: The value with the higher mean over all the rest.
         worse: The other one.
-        gain: Mean difference of the metric over all such pairs of runs.
-        half: Half of its 95 % interval, by Student's t.
-        p: Of the paired t-test.
-        pairs: How many pairs there are.
+        within: Another setting and the value that it is held at; empty: the gains of a seed are averaged over the rest.
+        gain: Of `better`.
+        pairs: How many pairs of runs there are.
     """
 
     path: str
     better: str
     worse: str
-    gain: float
-    half: float
-    p: float
+    within: tuple[str, str] | tuple[()]
+    gain: Gain
     pairs: int
 
 
 def effects(table: Table) -> list[Effect]:
-    """Compare the values of each setting over pairs of runs that differ in it alone."""
-    from scipy.stats import ttest_rel
-
-    runs = {
-        (*cell.setting.items(), (SEED, str(seed))): value
-        for cell in table.cells
-        for seed, value in zip(cell.seeds, cell.values[table.metric], strict=True)
-    }
+    """Compare the values of each setting, first over all the rest and then within each value of another setting."""
     found = []
-    for path in table.cells[0].setting:
-        values = list(dict.fromkeys(cell.setting.get(path, "") for cell in table.cells))
-        for one, other in combinations(values, 2):
-            rest = {tuple(item for item in key if item[0] != path): key for key in runs if (path, one) in key}
-            twins = {tuple(item for item in key if item[0] != path): key for key in runs if (path, other) in key}
-            gains = [runs[rest[key]] - runs[twins[key]] for key in rest.keys() & twins.keys()]
-            if len(gains) < 2:
+    for path in table.paths:
+        scopes = list(dict.fromkeys(item for cell in table.cells for item in cell.setting.items() if item[0] != path))
+        for (one, other), twins in _twins(table, path).items():
+            whole = _by_seed(table, twins)
+            if len(whole) < 2:
                 continue
-            better, worse = (one, other) if fmean(gains) >= 0 else (other, one)
-            p = float(tuple(ttest_rel(gains, [0.0] * len(gains)))[1])
-            found.append(Effect(path, better, worse, abs(fmean(gains)), half_width(gains), p, len(gains)))
+            if fmean(whole.values()) < 0:
+                one, other, twins = other, one, [(second, first) for first, second in twins]
+            for within in ((), *sorted(scopes, key=lambda item: table.paths.index(item[0]))):
+                held = [pair for pair in twins if not within or within in pair[0].setting.items()]
+                by_seed = _by_seed(table, held)
+                if len(by_seed) < 2 or (within and len(held) == len(twins)):
+                    continue
+                pairs = sum(len(set(first.seeds) & set(second.seeds)) for first, second in held)
+                found.append(Effect(path, one, other, within, gain(list(by_seed.values())), pairs))
     return found
 
 
-def markdown(table: Table, metrics: Sequence[str]) -> str:
-    """The table as Markdown: mean and 95 % interval over seeds."""
-    paths = list(table.cells[0].setting)
-    header = [*paths, "seeds", *metrics, f"p against the best ({table.metric})"]
-    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    for cell, p in zip(table.cells, against_best(table), strict=True):
-        shown = [_shown(cell.values[metric]) if metric in cell.values else "" for metric in metrics]
-        words = [cell.setting.get(path, "") for path in paths]
-        lines.append(f"| {' | '.join([*words, str(len(cell.seeds)), *shown, '' if math.isnan(p) else f'{p:.3f}'])} |")
-    if told := effects(table):
-        lines += [
-            "",
-            f"| everything else and the seed equal | gain in {table.metric} | p (paired t) | pairs |",
-            "|---|---|---|---|",
-        ]
-    for each in told:
-        gain = f"{100 * each.gain:.1f} +- {100 * each.half:.1f}"
-        lines.append(f"| {each.path}: {each.better} over {each.worse} | {gain} | {each.p:.3f} | {each.pairs} |")
-    return "\n".join(lines) + "\n"
+def _twins(table: Table, path: str) -> dict[tuple[str, str], list[tuple[Cell, Cell]]]:
+    """Pairs of cells that differ in one setting alone, by their two values of it."""
+    values = list(dict.fromkeys(cell.setting.get(path, "") for cell in table.cells))
+    alike: dict[str, list[Cell]] = {}
+    for cell in sorted(table.cells, key=lambda cell: values.index(cell.setting.get(path, ""))):
+        alike.setdefault(json.dumps(cell.setting | {path: ""}, sort_keys=True), []).append(cell)
+    found: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
+    for first, second in (pair for cells in alike.values() for pair in combinations(cells, 2)):
+        found.setdefault((first.setting.get(path, ""), second.setting.get(path, "")), []).append((first, second))
+    return found
 
 
-def csv(table: Table) -> str:
-    """Every run in a line."""
-    paths, metrics = list(table.cells[0].setting), list(table.cells[0].values)
-    lines = [",".join([*paths, SEED, *metrics])]
-    for cell in table.cells:
-        for at, seed in enumerate(cell.seeds):
-            values = [repr(cell.values[metric][at]) if metric in cell.values else "" for metric in metrics]
-            lines.append(",".join([*(cell.setting.get(path, "") for path in paths), str(seed), *values]))
-    return "\n".join(lines) + "\n"
-
-
-def picture(table: Table, path: Path) -> None:
-    """Draw every run as a dot, and mean and interval of each cell."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 0.6 + 0.5 * len(table.cells)), layout="constrained")
-    axes = figure.subplots()
-    for row, cell in enumerate(table.cells):
-        values = cell.values[table.metric]
-        half = half_width(values)
-        axes.errorbar(fmean(values), row, xerr=None if math.isnan(half) else half, fmt="o", color="#1f6feb", capsize=4)
-        axes.plot(values, [row] * len(values), "o", color="#8b949e", ms=4, zorder=3)
-    axes.set_yticks(range(len(table.cells)), [cell.name for cell in table.cells])
-    axes.invert_yaxis()
-    axes.set_xlabel(f"test/{table.metric}: every seed, mean and 95 % interval")
-    axes.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=120)
-
-
-def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
-    """Write Markdown, CSV and the picture to a folder; gives the Markdown file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = table.sweep[:-13] if table.sweep[-13:-12] == "-" else table.sweep
-    page = folder / f"{name}.md"
-    page.write_text(
-        f"# {name}\n\n{table.runs} runs, each tested once, protocol {table.protocol}, values x 100: mean over seeds +- "
-        "half of the 95 % interval (Student's t). p: Welch's t-test over seeds against the first line, corrected by "
-        "Holm; below, what a value gains over another where all else and the seed are equal, by a paired t-test, not "
-        "corrected.\n\n"
-        f"{markdown(table, metrics)}\n![Every run]({name}.png)\n",
-        encoding="utf-8",
-    )
-    (folder / f"{name}.csv").write_text(csv(table), encoding="utf-8")
-    picture(table, folder / f"{name}.png")
-    return page
-
-
-def _cell(setting: dict[str, str], runs: Sequence[Any]) -> Cell:
-    ordered = sorted(runs, key=lambda run: int(run.data.params[SEED]))
-    names = [key for key in ordered[0].data.metrics if key.startswith("test/")]
-    values = {
-        name.removeprefix("test/"): [run.data.metrics[name] for run in ordered]
-        for name in names
-        if all(name in run.data.metrics for run in ordered)
-    }
-    return Cell(setting, [int(run.data.params[SEED]) for run in ordered], values)
-
-
-def _shown(values: Sequence[float]) -> str:
-    half = half_width(values)
-    return f"{100 * fmean(values):.1f}" + ("" if math.isnan(half) else f" +- {100 * half:.1f}")
+def _by_seed(table: Table, pairs: Sequence[tuple[Cell, Cell]]) -> dict[int, float]:
+    """The mean gain of the first of each pair over the second, for each seed that both have."""
+    sign = -1 if lower_is_better(table.metric) else 1
+    gains: dict[int, list[float]] = {}
+    for first, second in pairs:
+        ours, theirs = (dict(zip(cell.seeds, cell.values[table.metric], strict=True)) for cell in (first, second))
+        for seed in sorted(ours.keys() & theirs.keys()):
+            gains.setdefault(seed, []).append(sign * (ours[seed] - theirs[seed]))
+    return {seed: fmean(each) for seed, each in gains.items()}

@@ -1,6 +1,5 @@
 """Sweeps with real training, a real study and a real MLflow store; one with a real kill -9."""
 
-import math
 import os
 import signal
 import subprocess
@@ -12,13 +11,12 @@ import optuna
 import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
-from scipy.stats import ttest_ind, ttest_rel
 
 from idc_run import sweep, sweep_end, sweep_work
 from idc_run.cli import run, table
 from idc_run.console import Console
 from idc_run.spec import load_values
-from idc_run.table import Cell, Table, against_best, effects, half_width, read_table
+from idc_run.table import read_table
 from idc_run.track import MlflowTracker, connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::optuna", "ignore:::matplotlib")]
@@ -146,25 +144,6 @@ def test_a_grid_is_run_whole_tested_and_made_a_table(search, tmp_path):
     assert len((tmp_path / "results/tiny.csv").read_text().splitlines()) == 5
     ended = CliRunner().invoke(table, ["nothing"])
     assert ended.exit_code == 2 and "no tested trials of a sweep 'nothing'" in ended.stderr
-
-
-def test_the_statistics_of_a_table_by_hand():
-    # Differences of 1 and 2 over three seeds; Student's t with 2 degrees of freedom is 4.3027.
-    assert half_width([0.1, 0.2, 0.3]) == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
-    rows = {"a": [0.9, 0.91, 0.92], "b": [0.5, 0.51, 0.52], "c": [0.9, 0.5, 0.92]}
-    cells = [Cell({"model.fusion": name}, [1, 2, 3], {"m": values}) for name, values in rows.items()]
-    itself, far, near = against_best(Table("s", cells, "m", "plain", 9))
-    assert math.isnan(itself) and far == pytest.approx(2 * ttest_ind(rows["a"], rows["b"], equal_var=False)[1])
-    assert far < 0.001 < near
-
-
-def test_an_effect_is_that_of_pairs_which_differ_in_it_alone():
-    scores = {("concat", "gru"): [0.5, 0.6], ("concat", "lstm"): [0.7, 0.9], ("difference", "gru"): [0.4, 0.4]}
-    cells = [Cell({"fusion": one, "decoder": two}, [1, 2], {"m": values}) for (one, two), values in scores.items()]
-    first, second = effects(Table("s", cells, "m", "plain", 6))
-    assert (first.path, first.better, first.worse, first.pairs) == ("fusion", "concat", "difference", 2)
-    assert first.gain == pytest.approx(0.15) and first.p == pytest.approx(ttest_rel([0.5, 0.6], [0.4, 0.4])[1])
-    assert (second.better, second.worse, second.pairs) == ("lstm", "gru", 2) and second.gain == pytest.approx(0.25)
 
 
 def test_several_objectives_have_a_front(search):

@@ -5,14 +5,17 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from click.testing import CliRunner
 from idc_eval.cli import main as idc_eval
 
-from idc_run import registry
+from idc_run import experiment, provenance, registry
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
+from idc_run.console import Console
 from idc_run.provenance import differences
 from idc_run.registry import Standing
+from idc_run.spec import load_spec
 from idc_run.track import MlflowTracker, NullTracker, connect, flatten, store
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
@@ -96,7 +99,9 @@ def test_the_run_says_where_it_came_from(registered, mlflow):
     assert tags["plugin.encoder"].startswith("cnn (idc-models ") and tags["dataset"].startswith("scenes ")
     assert re.fullmatch("[0-9a-f]{40}|none", tags["git.commit"]) and tags["git.dirty"] in ("true", "false", "unknown")
     kept = mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/provenance.json")
-    assert kept["packages"]["torch"] and kept["machine"]["threads"] == 1
+    assert tags["plugin.objectives"].startswith("caption (idc-models ")
+    assert tags["plugin.dataset"].startswith("scenes (idc-data ")
+    assert kept["packages"]["torch"] and kept["machine"]["threads"] == kept["machine"]["processes"] == 1
     assert set(kept["code"]) == {
         "commit",
         "dirty",
@@ -130,6 +135,55 @@ def test_what_differs_from_then_is_named():
     }
     now = {"code": {"commit": "b2", "dirty": "false"}, "data": {"val": "x@48px"}, "packages": {"torch": "2.16"}}
     assert differences(then, now) == {"code": ["commit a1 -> b2"], "packages": ["old 1 -> none", "torch 2.15 -> 2.16"]}
+
+
+def test_a_run_by_more_processes_comes_from_elsewhere(spec, monkeypatch):
+    alone = provenance.collect(spec(), {}, torch.device("cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert differences(alone, provenance.collect(spec(), {}, torch.device("cpu"))) == {"machine": ["processes 1 -> 2"]}
+
+
+@pytest.mark.parametrize("place", ["{}.py", "{}/inner.py"])
+@pytest.mark.parametrize(
+    ("tag", "code", "override"),
+    [
+        ("objectives", "from idc_models.objectives import Caption as Base", "train.objectives={{caption: 1, '{}': 1}}"),
+        ("dataset", "from idc_data.scenes import Scenes as Base", "data.dataset={{name: '{}'}}"),
+    ],
+)
+def test_code_of_ones_own_is_known(spec, tmp_path, monkeypatch, place, tag, code, override):
+    top = f"my_{tag}_{len(place)}"  # a name of its own: modules stay imported
+    file = tmp_path / place.format(top)
+    file.parent.mkdir(exist_ok=True)  # without an __init__.py
+    file.write_text(f"{code}\nclass Mine(Base): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"{place.format(top).removesuffix('.py').replace('/', '.')}:Mine"
+    mine = spec(override.format(name))
+    then = provenance.collect(mine, {"test": "x"}, torch.device("cpu"))
+    assert f"{name} (local)" in provenance.tags(mine, then)[f"plugin.{tag}"]
+    file.write_text(f"{code}\nclass Mine(Base): changed = True\n")
+    found = differences(then, provenance.collect(mine, {"test": "x"}, torch.device("cpu")))
+    assert list(found) == ["code"] and found["code"][0].startswith(f"sources of {top} ")
+
+
+@pytest.mark.slow
+def test_that_a_run_went_on_with_other_code_is_told(registered, mlflow, monkeypatch):
+    class Impatient(Console):
+        def step(self, step, losses):
+            if step == 5:
+                raise KeyboardInterrupt
+
+    spec = load_spec(registered.spec_file, ["tracking=mlflow", "seed=11", "train.checkpoint_every=2"])
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(spec, Impatient(quiet=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "_git", lambda: {"commit": "other", "dirty": "false"})
+        result = experiment.run(spec, Console(quiet=True), resume=True)
+    done = CliRunner().invoke(run, ["--from-run", result.run_id, "--check"])
+    assert done.exit_code == 0 and "code: the same\n" in done.output
+    assert re.search("^resumed at step 4: code commit .* -> other", done.output, re.M)
+    done = CliRunner().invoke(run, ["--from-run", registered.result.run_id, "--check"])
+    assert "resumed" not in done.output
 
 
 @pytest.mark.parametrize(

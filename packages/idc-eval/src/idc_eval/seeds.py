@@ -48,12 +48,18 @@ def aggregate(runs: Sequence[Scores]) -> list[Aggregate]:
     return [_aggregate(name, [scores.values[name] for scores in runs]) for name in shared]
 
 
-def _aggregate(name: str, values: list[float]) -> Aggregate:
+def half_width(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of the mean by Student's t: what stands behind `+-`; NaN for one value."""
     from scipy.stats import t
 
-    mean, num = fmean(values), len(values)
-    if num == 1:
+    if len(values) < 2:
+        return math.nan
+    return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+
+
+def _aggregate(name: str, values: list[float]) -> Aggregate:
+    mean = fmean(values)
+    if len(values) == 1:
         return Aggregate(name, values, mean, None, None, None)
-    deviation = stdev(values)
-    half = float(t.ppf(0.975, num - 1)) * deviation / math.sqrt(num)
-    return Aggregate(name, values, mean, deviation, mean - half, mean + half)
+    half = half_width(values)
+    return Aggregate(name, values, mean, stdev(values), mean - half, mean + half)

@@ -1,0 +1,122 @@
+"""A table that can be published: Markdown, CSV and a picture in a folder."""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from idc_eval.seeds import half_width
+
+from idc_run.table import SEED, Gain, Table, effects, holm, lower_is_better, of_best
+
+_STATISTICS = (
+    "The unit is the seed. A cell: mean over seeds +- half of the 95 % interval (Student's t). A gain: runs are paired "
+    "by seed, a seed's gains are averaged over the rest if there are several, and mean, interval and p (paired t-test) "
+    "are over these numbers, one a seed. Holm: corrected for the number of tests in the same table."
+)
+
+
+def markdown(table: Table, metrics: Sequence[str]) -> str:
+    """The table as Markdown: mean and 95 % interval over seeds, and what is gained."""
+    better = f"{table.metric}, lower is better" if lower_is_better(table.metric) else table.metric
+    lines = _header([*table.paths, "seeds", *metrics, f"gain of the first line ({better})", "p", "p (Holm)"])
+    gains = of_best(table)
+    told = [["", "", ""], *(_told(each, p) for each, p in zip(gains, holm([each.p for each in gains]), strict=True))]
+    for cell, words in zip(table.cells, told, strict=True):
+        setting = [cell.setting.get(path, "") for path in table.paths]
+        shown = [_shown(cell.values[metric]) if metric in cell.values else "" for metric in metrics]
+        lines.append(_line([*setting, str(len(cell.seeds)), *shown, *words]))
+    found = effects(table)
+    if found:
+        lines += ["", *_header(["over", "where", f"gain in {better}", "p", "p (Holm)", "seeds", "pairs of runs"])]
+    for each, p in zip(found, holm([each.gain.p for each in found]), strict=True):
+        where = " is ".join(each.within) or ("the rest averaged" if each.pairs > each.gain.seeds else "the rest equal")
+        words = [f"{each.path}: {each.better} over {each.worse}", where, *_told(each.gain, p)]
+        lines.append(_line([*words, str(each.gain.seeds), str(each.pairs)]))
+    return "\n".join(lines) + "\n"
+
+
+def rows(table: Table) -> list[list[str]]:
+    """Names, then every run in a line."""
+    metrics = list(dict.fromkeys(metric for cell in table.cells for metric in cell.values))
+    lines = [[*table.paths, SEED, *metrics]]
+    for cell in table.cells:
+        setting = [cell.setting.get(path, "") for path in table.paths]
+        for at, seed in enumerate(cell.seeds):
+            values = [repr(cell.values[metric][at]) if metric in cell.values else "" for metric in metrics]
+            lines.append([*setting, str(seed), *values])
+    return lines
+
+
+def picture(table: Table, path: Path) -> None:
+    """Draw every run as a dot, and mean and interval of each cell."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.6 + 0.5 * len(table.cells)), layout="constrained")
+    axes = figure.subplots()
+    for row, cell in enumerate(table.cells):
+        values = cell.values[table.metric]
+        half = half_width(values)
+        axes.errorbar(fmean(values), row, xerr=None if math.isnan(half) else half, fmt="o", color="#1f6feb", capsize=4)
+        axes.plot(values, [row] * len(values), "o", color="#8b949e", ms=4, zorder=3)
+    axes.set_yticks(range(len(table.cells)), [cell.name for cell in table.cells])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"test/{table.metric}: every seed, mean and 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
+    """Write Markdown, CSV and the picture to a folder; gives the Markdown file.
+
+    Raises:
+        ValueError: The folder has a page of the same name that shows more runs.
+    """
+    page, runs = folder / f"{table.name}.md", folder / f"{table.name}.csv"
+    if (before := _runs(runs)) > table.runs:
+        raise ValueError(
+            f"{page} shows {before} runs, and {table.sweep}, the newest study, has {table.runs}; give another folder "
+            "with --out, or the whole name of the other study, MLflow's tag `sweep`"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    planned = "how many were planned is not recorded" if table.planned is None else f"{table.planned} were planned"
+    page.write_text(
+        f"# {table.name}\n\nStudy {table.sweep}: {table.runs} runs ({planned}), each tested once, protocol "
+        f"{table.protocol}, values x 100.\n\n{_STATISTICS}\n\n"
+        f"{markdown(table, metrics)}\n![Every run]({table.name}.png)\n",
+        encoding="utf-8",
+    )
+    with runs.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows(table))
+    picture(table, folder / f"{table.name}.png")
+    return page
+
+
+def _runs(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    with path.open(encoding="utf-8", newline="") as file:
+        return sum(1 for _ in csv.reader(file)) - 1
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    return [_line(names), f"|{'---|' * len(names)}"]
+
+
+def _line(words: Sequence[str]) -> str:
+    return f"| {' | '.join(words)} |"
+
+
+def _told(found: Gain, corrected: float) -> list[str]:
+    """Gain with interval, p, and p corrected; empty where nothing can be said."""
+    mean = "" if math.isnan(found.mean) else _with(found.mean, found.half)
+    return [mean, *("" if math.isnan(p) else f"{p:.3f}" for p in (found.p, corrected))]
+
+
+def _shown(values: Sequence[float]) -> str:
+    return _with(fmean(values), half_width(values))
+
+
+def _with(mean: float, half: float) -> str:
+    return f"{100 * mean:.1f}" + ("" if math.isnan(half) else f" +- {100 * half:.1f}")
