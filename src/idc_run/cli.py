@@ -86,13 +86,11 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
     Example:
       idc-table fusion-by-decoder
     """  # noqa: D301 - click reads the \b
-    from idc_run.table import read_table
+    from idc_run.table import columns, read_table
     from idc_run.table_page import markdown, write_table
 
     found = read_table(name, metric)
-    common = ["statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider"]
-    chosen = [each.strip() for each in metrics.split(",") if each.strip()]
-    columns = chosen or [each for each in common if all(each in cell.values for cell in found.cells)]
-    page = write_table(found, out, columns)
-    click.echo(markdown(found, columns))
+    shown = columns(found, metrics)
+    page = write_table(found, out, shown)
+    click.echo(markdown(found, shown))
     click.echo(f"{page}, and .csv and .png beside it")

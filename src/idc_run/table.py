@@ -9,7 +9,7 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any
 
-from idc_eval.metrics import METRICS
+from idc_eval.metrics import METRICS, metric_names
 from idc_eval.seeds import half_width
 
 from idc_run.track import connect
@@ -17,6 +17,7 @@ from idc_run.track import connect
 SEED = "seed"
 PLANNED = "sweep.planned"
 """Tag of a sweep's own run in MLflow: how many trials it was to have."""
+_COMMON = ("statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider")
 _HASH = "-[0-9a-f]{12}"
 _NO_SPREAD = 1e-12
 
@@ -70,6 +71,20 @@ class Table:
     def paths(self) -> list[str]:
         """What any cell has a value of."""
         return list(dict.fromkeys(path for cell in self.cells for path in cell.setting))
+
+
+def columns(table: Table, wanted: str = "") -> list[str]:
+    """The metrics that a page shows: those asked for, separated by commas, or the common ones that the runs have.
+
+    Raises:
+        ValueError: There is no such metric, or a run lacks it.
+    """
+    names = metric_names(name.strip() for name in wanted.split(",")) if wanted else _COMMON
+    there = [name for name in names if all(name in cell.values for cell in table.cells)]
+    if wanted and (lacking := [name for name in names if name not in there]):
+        known = sorted(set.intersection(*(set(cell.values) for cell in table.cells)))
+        raise ValueError(f"not every trial of {table.sweep} has test/{lacking[0]}; there are: {', '.join(known)}")
+    return there
 
 
 def lower_is_better(metric: str) -> bool:

@@ -126,6 +126,7 @@ def _serving(command, folder, port=None):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # nothing here needs its eight processes
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(

@@ -11,7 +11,7 @@ import pytest
 from idc_eval.seeds import half_width
 from scipy.stats import ttest_rel
 
-from idc_run.table import Cell, Table, effects, group, holm, of_best, read_table
+from idc_run.table import Cell, Table, columns, effects, group, holm, of_best, read_table
 from idc_run.table_page import markdown, rows, write_table
 from idc_run.track import MlflowTracker, connect
 
@@ -110,6 +110,17 @@ def test_of_what_counts_the_wrong_ones_less_is_a_gain():
     (found,) = effects(table)
     assert (found.better, found.worse) == ("a", "b") and found.gain.mean == pytest.approx(1 / 3)
     assert "gain in miss_rate, lower is better" in markdown(table, ["miss_rate"])
+
+
+def test_columns_are_those_asked_for_or_the_common_ones():
+    table = made({("concat", "gru"): [0.1, 0.2, 0.3]}, metric="cider")
+    table.cells[0].values.update({f"bleu-{n}": [0.1] * 3 for n in (1, 2, 3, 4)})
+    assert columns(table) == ["bleu-4", "cider"]
+    assert columns(table, "cider, bleu") == ["cider", "bleu-1", "bleu-2", "bleu-3", "bleu-4"]
+    with pytest.raises(ValueError, match="unknown metric 'cidre'; did you mean 'cider'"):
+        columns(table, "cidre")
+    with pytest.raises(ValueError, match="not every trial of s has test/meteor; there are: bleu-1, .*cider"):
+        columns(table, "meteor")
 
 
 def test_every_setting_that_any_cell_has_is_a_column():
