@@ -346,6 +346,25 @@ def test_a_csv_names_the_files_and_keeps_its_columns(open_page, files, said, tmp
     assert found[1]["error"] == "There is no file “gone.png” among those given."
 
 
+def test_half_an_image_among_many_fails_alone(open_page, files):
+    (files / "half_before.png").write_bytes((files / "0_before.png").read_bytes())
+    (files / "half_after.png").write_bytes((files / "0_after.png").read_bytes()[:-300])
+    page = open_page("#many", quiet=False)
+    page.set_input_files("#drop input[multiple]", [*sorted(files.glob("1_*.png")), *sorted(files.glob("half_*.png"))])
+    page.click("#start")
+    expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
+    expect(page.locator("#cancel")).to_be_hidden()
+    assert page.locator("#rows img").count() == 4, "browsers show half an image"
+    found = rows_of(page)
+    assert found[0]["caption"] and found[1]["error"].startswith("The server refuses this pair: 'after'")
+    # Not even a browser that draws nothing loses a row.
+    page.evaluate("() => { HTMLCanvasElement.prototype.toDataURL = () => { throw new Error('no'); }; }")
+    page.click("text=Try 1 pair again")
+    expect(page.locator("#rows img")).to_have_count(2)
+    expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
+    expect(page.locator("#start")).to_have_text("Try 1 pair again")
+
+
 def test_many_pairs_can_be_cancelled_and_gone_on_with(open_page, files):
     page = open_page("#many")
     gate = threading.Event()

@@ -40,7 +40,7 @@ export async function take(files) {
 async function run() {
   const {rows} = table, left = rows.filter(row => !row.reply), began = performance.now();
   let done = 0;
-  stop = new AbortController();
+  const {signal} = stop = new AbortController();
   $("#start").hidden = true;
   $("#cancel").hidden = $("#bar").hidden = false;
   $("#align-all").disabled = true;
@@ -49,38 +49,42 @@ async function run() {
     const failed = rows.filter(row => row.error).length, seconds = (performance.now() - began) / 1000 * (left.length - done) / Math.max(done, 1);
     $("#bar").value = (rows.length - left.length + done) / rows.length;
     $("#told").textContent = `${rows.length - left.length + done} of ${rows.length}` + (failed ? `, ${failed} failed` : "") +
-      (done && done < left.length && !stop.signal.aborted ? `, ${seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`} left` : "");
+      (done && done < left.length && !signal.aborted ? `, ${seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`} left` : "");
   };
   tell();
   const queue = left.values();
-  await Promise.all(Array.from({length: AT_ONCE}, async () => {
-    for (const row of queue) {
-      if (stop.signal.aborted) return;
-      await one(row, params);
-      if (stop.signal.aborted && !row.reply) return;
-      done++;
-      tell();
-    }
-  }));
-  const cancelled = stop.signal.aborted, open = rows.filter(row => !row.reply).length;
-  tell();
-  stop = null;
-  $("#cancel").hidden = true;
-  $("#align-all").disabled = false;
-  $("#save").hidden = !rows.some(row => row.reply);
-  $("#start").hidden = !open;
-  $("#start").textContent = cancelled ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
-  if (cancelled) $("#told").textContent += ", cancelled";
+  try {
+    await Promise.all(Array.from({length: AT_ONCE}, async () => {
+      for (const row of queue) {
+        if (signal.aborted) return;
+        await one(row, params, signal);
+        if (signal.aborted && !row.reply) return;
+        done++;
+        tell();
+      }
+    }));
+  } finally {
+    const cancelled = signal.aborted, open = rows.filter(row => !row.reply).length;
+    tell();
+    stop.abort();  // of no use unless one of the four has failed
+    stop = null;
+    $("#cancel").hidden = true;
+    $("#align-all").disabled = false;
+    $("#save").hidden = !rows.some(row => row.reply);
+    $("#start").hidden = !open;
+    $("#start").textContent = cancelled ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
+    if (cancelled) $("#told").textContent += ", cancelled";
+  }
 }
 
-async function one(row, params) {
+async function one(row, params, signal) {
   const images = [];
   row.error = "";
   try {
     for (const side of ["before", "after"]) images.push(await prepare(await row[side].open()));
-    row.reply = await ask(images[0].blob, images[1].blob, params, stop.signal, 8);
+    row.reply = await ask(images[0].blob, images[1].blob, params, signal, 8);
   } catch (error) {
-    if (stop.signal.aborted) return;
+    if (signal.aborted) return;
     row.error = error.message;
   }
   if (row.line) await draw(row, images);
@@ -94,9 +98,10 @@ async function draw({line, reply, error, names}, images) {
   if (reply?.note) said.append(el("small", {textContent: reply.note}));
   changed.textContent = reply?.changed == null ? "" : percent(reply.changed);
   part.textContent = reply ? percent(Math.exp(reply.log_prob)) : "";
-  const thumbnails = await Promise.all(images.map(({blob}) => thumbnail(blob, 64)));
+  // An image of which no picture can be made is no reason to lose its row.
+  const thumbnails = await Promise.all(images.map(({blob}) => thumbnail(blob, 64).catch(() => null)));
   $$("img", pair).forEach(image => image.remove());
-  $("div", pair).prepend(...thumbnails.map((src, at) => el("img", {src, alt: names[at]})));
+  $("div", pair).prepend(...thumbnails.flatMap((src, at) => src ? [el("img", {src, alt: names[at]})] : []));
 }
 
 function save() {

@@ -60,12 +60,17 @@ export const base64 = blob => new Promise((done, failed) => {
   reader.readAsDataURL(blob);
 });
 
+// Decoded as `prepare` does: createImageBitmap refuses half a file, of which the browser shows what there is.
 export async function thumbnail(blob, size = 128) {
-  const bitmap = await createImageBitmap(blob);
-  const scale = Math.min(1, size / Math.min(bitmap.width, bitmap.height));
-  const canvas = drawn(bitmap, ...[bitmap.width, bitmap.height].map(side => Math.max(1, Math.round(scale * side))));
-  bitmap.close();
-  return canvas.toDataURL("image/jpeg", 0.8);
+  const url = URL.createObjectURL(blob);
+  try {
+    const image = await decoded(url, "The image cannot be read any more; choose it again.");
+    const scale = Math.min(1, size / Math.min(image.naturalWidth, image.naturalHeight));
+    const sides = [image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(scale * side)));
+    return drawn(image, ...sides).toDataURL("image/jpeg", 0.8);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
 // A grey map as a layer of one colour, as opaque as the map is bright.
