@@ -66,7 +66,7 @@ async function run() {
   } finally {
     const cancelled = signal.aborted, open = rows.filter(row => !row.reply).length;
     tell();
-    stop.abort();  // of no use unless one of the four has failed
+    stop.abort();  // where one of the four has failed, the others end
     stop = null;
     $("#cancel").hidden = true;
     $("#align-all").disabled = false;
@@ -82,7 +82,7 @@ async function one(row, params, signal) {
   row.error = "";
   try {
     for (const side of ["before", "after"]) images.push(await prepare(await row[side].open()));
-    row.reply = await ask(images[0].blob, images[1].blob, params, signal, 8);
+    row.reply = await ask(images[0].blob, images[1].blob, params, signal);
   } catch (error) {
     if (signal.aborted) return;
     row.error = error.message;
