@@ -329,8 +329,7 @@ def test_what_goes_wrong_is_one_sentence(open_page, files, said):
     half = files / "half.png"
     half.write_bytes((files / "1_after.png").read_bytes()[:-300])
     page.set_input_files(".slot[data-side=after] input", half)  # browsers show half an image
-    expect(page.locator("#problem")).to_contain_text("The server refuses this pair: ")
-    expect(page.locator("#problem")).to_contain_text("'after'")
+    expect(page.locator("#problem")).to_contain_text("The server refuses the image “after”: the image is damaged")
     page.route("**/invocations", lambda route: route.abort())
     page.clock.install()
     give(page, files, "1", ["after"])
@@ -444,7 +443,7 @@ def test_half_an_image_among_many_fails_alone(open_page, files):
     expect(page.locator("#cancel")).to_be_hidden()
     assert page.locator("#rows img").count() == 4, "browsers show half an image"
     found = rows_of(page)
-    assert found[0]["caption"] and found[1]["error"].startswith("The server refuses this pair: 'after'")
+    assert found[0]["caption"] and found[1]["error"].startswith("The server refuses the image “after”: ")
     # Not even a browser that draws nothing loses a row.
     page.evaluate("() => { HTMLCanvasElement.prototype.toDataURL = () => { throw new Error('no'); }; }")
     page.click("text=Try 1 pair again")
@@ -468,11 +467,30 @@ def test_many_pairs_can_be_cancelled_and_gone_on_with(open_page, files):
     page.click("#start")
     expect(page.locator("#told")).to_contain_text("2 of 4")
     page.click("#cancel")
-    expect(page.locator("#told")).to_have_text("2 of 4, cancelled")
+    expect(page.locator("#told")).to_have_text("2 of 4, stopped")
     assert [bool(row["caption"]) for row in rows_of(page)].count(True) == 2
     gate.set()
     page.click("text=Go on with 2 pairs")
     expect(page.locator("#told")).to_have_text("4 of 4")
+
+
+def test_many_pairs_wait_for_a_server_that_has_gone(open_page, files):
+    page = open_page("#many", quiet=False)
+    gone = "the server of the model cannot be reached; is it running?"
+    page.route("**/invocations", lambda route: route.fulfill(status=502, json={"message": gone}))
+    page.clock.install()
+    page.set_input_files("#drop input[multiple]", sorted(files.glob("[0-3]_*.png")))
+    page.click("#start")
+    for _ in range(120):
+        page.clock.run_for(1000)
+        if page.is_hidden("#cancel"):
+            break
+    expect(page.locator("#told")).to_have_text("0 of 4, stopped")
+    expect(page.locator("#batch-problem")).to_have_text(f"The server gives no answer: {gone}")
+    page.unroute("**/invocations")
+    page.click("text=Go on with 4 pairs")
+    expect(page.locator("#told")).to_have_text("4 of 4")
+    assert page.inner_text("#batch-problem") == "" and page.locator("#rows tr.failed").count() == 0
 
 
 def test_bombs_and_broken_zips_are_refused_and_named(open_page, files, tmp_path):

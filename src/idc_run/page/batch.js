@@ -1,7 +1,7 @@
 // The second tab: many pairs in, a CSV out.
 
 import {$, $$, download, el, many, percent} from "./dom.js";
-import {ask} from "./ask.js";
+import {NoAnswer, ask} from "./ask.js";
 import {drop, prepare, thumbnail} from "./images.js";
 import {dropped, gather, pairUp, writeCsv} from "./files.js";
 
@@ -41,6 +41,7 @@ async function run() {
   const {rows} = table, left = rows.filter(row => !row.reply), began = performance.now();
   let done = 0;
   const {signal} = stop = new AbortController();
+  problem("");
   $("#start").hidden = true;
   $("#cancel").hidden = $("#bar").hidden = false;
   $("#align-all").disabled = true;
@@ -64,7 +65,7 @@ async function run() {
       }
     }));
   } finally {
-    const cancelled = signal.aborted, open = rows.filter(row => !row.reply).length;
+    const stopped = signal.aborted, open = rows.filter(row => !row.reply).length;
     tell();
     stop.abort();  // where one of the four has failed, the others end
     stop = null;
@@ -72,8 +73,8 @@ async function run() {
     $("#align-all").disabled = false;
     $("#save").hidden = !rows.some(row => row.reply);
     $("#start").hidden = !open;
-    $("#start").textContent = cancelled ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
-    if (cancelled) $("#told").textContent += ", cancelled";
+    $("#start").textContent = stopped ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
+    if (stopped) $("#told").textContent += ", stopped";
   }
 }
 
@@ -85,10 +86,15 @@ async function one(row, params, signal) {
     row.reply = await ask(images[0].blob, images[1].blob, params, signal);
   } catch (error) {
     if (signal.aborted) return;
+    if (error instanceof NoAnswer) {  // nor would the others get one
+      problem(error.message);
+      return stop.abort();
+    }
     row.error = error.message;
+  } finally {
+    images.forEach(drop);
   }
   if (row.line) await draw(row, images);
-  images.forEach(drop);
 }
 
 async function draw({line, reply, error, names}, images) {
