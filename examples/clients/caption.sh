@@ -1,10 +1,35 @@
 #!/bin/sh
 # What changed, from a shell: caption.sh http://127.0.0.1:5001 before.png after.png ['{"num_captions": 3}']
-# The images go through a pipe, since a shell's arguments are short; curl asks again while the server is busy or away.
+# It asks again for a minute while the server is busy, away, or killed while it answers.
 set -eu
-{
-  printf '{"inputs": [{"before": "'; base64 < "$2" | tr -d '\n'
-  printf '", "after": "'; base64 < "$3" | tr -d '\n'
-  printf '"}], "params": %s}' "${4:-{\}}"
-} | curl --silent --show-error --fail-with-body --retry 8 --retry-connrefused --retry-max-time 60 \
-  --header 'Content-Type: application/json' --data-binary @- "${1%/}/invocations"
+
+ask() {  # the images go through a pipe, since a shell's arguments are short; the status comes after the answer
+  {
+    printf '{"inputs": [{"before": "'; base64 < "$2" | tr -d '\n'
+    printf '", "after": "'; base64 < "$3" | tr -d '\n'
+    printf '"}], "params": %s}' "${4:-{\}}"
+  } | curl --silent --show-error --connect-timeout 5 --max-time 90 --write-out '\n%{http_code}' \
+    --header 'Content-Type: application/json' --data-binary @- "${1%/}/invocations"
+}
+
+give_up=$(($(date +%s) + 60))
+pause=1
+while :; do
+  ended=0
+  answer=$(ask "$@") || ended=$?
+  status=${answer#"${answer%???}"}
+  answer=${answer%????}
+  case $ended:$status in
+    0:2??) printf '%s\n' "$answer"; exit ;;
+    0:429 | 0:50[234]) ended=22 ;;                # busy, or being started again
+    7:* | 18:* | 28:* | 52:* | 55:* | 56:*) ;;    # not there, or gone while it was asked
+    0:*) give_up=0 ended=22 ;;                    # refused, and it says why
+    *) give_up=0 ;;
+  esac
+  if [ $(($(date +%s) + pause)) -gt "$give_up" ]; then
+    [ -z "$answer" ] || printf '%s\n' "$answer"
+    exit "$ended"
+  fi
+  sleep "$pause"
+  pause=$((pause < 4 ? 2 * pause : 5))
+done

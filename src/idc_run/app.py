@@ -122,9 +122,15 @@ def model_elsewhere(address: str) -> Handler:
 
     Args:
         address: Such as http://127.0.0.1:5001.
+
+    Raises:
+        ValueError: It is no address.
     """
     import httpx2
 
+    from idc_run.address import read_address
+
+    requests = read_address(address).requests
     client = httpx2.AsyncClient(
         timeout=httpx2.Timeout(120, connect=5),
         limits=httpx2.Limits(max_keepalive_connections=0),  # none is left open when the server ends
@@ -135,7 +141,7 @@ def model_elsewhere(address: str) -> Handler:
     async def forward(request: Request) -> Response:
         try:
             reply = await client.post(
-                f"{address.rstrip('/')}/invocations",
+                requests,
                 content=await request.body(),
                 headers={"Content-Type": "application/json"},
             )

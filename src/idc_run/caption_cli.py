@@ -1,7 +1,6 @@
 """The commands `idc-caption` and `idc-app`: parse, call, print."""
 
 import hashlib
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -73,6 +72,7 @@ def caption(
     A pair of many that cannot be captioned gets an `error` and the others go on; the exit code is then 1.
     """  # noqa: D301 - click reads the \b
     from idc_run import many
+    from idc_run.overlay import check_format
 
     if jsonl:
         if before or after or overlay or as_csv:
@@ -90,6 +90,8 @@ def caption(
     elif out or as_csv:
         raise ValueError("--out and --csv are for folders and --jsonl; of one pair, write what is printed: ... > file")
     else:
+        if overlay:
+            check_format(overlay)
         _one(model, before, after, settings, as_json, overlay)
 
 
@@ -98,7 +100,7 @@ def _one(model: str, before: Path, after: Path, settings: dict[str, Any], as_jso
 
     said = _captioner(model)[0].caption([(before, after)], change_map=bool(overlay), **settings)[0]
     if overlay:
-        _draw(overlay, before, after, said, settings)
+        _draw(overlay, before, after, said, settings["align"])
     if as_json:
         _print_json([many.record({"before": str(before), "after": str(after)}, said)])
     elif settings["num_captions"] == 1:
@@ -144,7 +146,9 @@ def _many(
         ):
             failed += isinstance(said, str)
             if overlay and row.before and row.after and not isinstance(said, str):
-                _draw(overlay / row.name.with_name(f"{row.name.name}.png"), row.before, row.after, said, settings)
+                _draw(
+                    overlay / row.name.with_name(f"{row.name.name}.png"), row.before, row.after, said, settings["align"]
+                )
             yield many.record(row.given, said)
 
     if records:
@@ -158,8 +162,10 @@ def _many(
 
 
 def _print_json(records: Iterable[dict[str, Any]]) -> None:
+    from idc_run.many import json_line
+
     for found in records:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json_line(found))
 
 
 def _print_csv(records: Iterable[dict[str, Any]]) -> None:
@@ -173,24 +179,24 @@ def _print_table(records: Iterable[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from idc_run.many import encodable
+
     table = Table("before", "caption", box=None)
     table.add_column("changed", justify="right")
     for found in records:
         changed = found.get("changed")
         said = f"error: {found['error']}" if "error" in found else found["caption"]
-        table.add_row(found["before"], said, "" if changed is None else f"{changed:.1%}")
+        table.add_row(encodable(found["before"]), said, "" if changed is None else f"{changed:.1%}")
     Console(highlight=False, markup=False).print(table)
 
 
-def _draw(path: Path, before: Path, after: Path, said: "Caption", settings: dict[str, Any]) -> None:
-    from idc_models.align import align
+def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool) -> None:
     from idc_models.images import load_image
 
     from idc_run.overlay import draw_overlay
 
-    first, second = load_image(before), load_image(after)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_overlay(path, first, align(first, second).after if settings["align"] else second, said)
+    draw_overlay(path, load_image(before), load_image(after), said, aligned)
 
 
 def _captioner(model: str) -> tuple["Captioner", str]:
@@ -232,7 +238,9 @@ def app(model: str, host: str, port: int) -> None:
 
     with listen(host, port) as listening:
         if model.startswith(_ADDRESS):
-            answer, shown = model_elsewhere(model), model
+            from idc_run.address import read_address
+
+            answer, shown = model_elsewhere(model), read_address(model).shown
         else:
             from idc_run.registry import checkpoint_of
 

@@ -16,6 +16,7 @@ from idc_models.inference import Caption
 
 BATCH = 16
 COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "note", "error")
+_ANSWERS = {"caption", "log_prob", "changed", "alternatives", "note", "error"}
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
@@ -97,7 +98,8 @@ def from_jsonl(file: IO[str], folder: Path) -> Source:
     if not file.seekable():
         return Source(_rows(file, folder))
     text = file.read()
-    return Source(_rows(text.splitlines(), folder), sum(map(bool, map(str.strip, text.splitlines()))), _digest(text))
+    lines = text.split("\n")  # splitlines would cut at signs that JSON has within its texts
+    return Source(_rows(lines, folder), sum(map(bool, map(str.strip, lines))), _digest(text))
 
 
 def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
@@ -152,7 +154,8 @@ def _caption(captioner: Captioner, rows: Sequence[Row], settings: dict[str, Any]
 
 
 def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
-    """What is written about a pair: all that was given, and the answer or an `error`."""
+    """What is written about a pair: all that was given but an earlier answer, and the answer or an `error`."""
+    given = {key: value for key, value in given.items() if key not in _ANSWERS}
     if isinstance(said, str):
         return given | {"error": said}
     others = [{"caption": other.caption, "log_prob": other.log_prob} for other in said.alternatives]
@@ -189,7 +192,7 @@ class Records:
         """Write the rest, each as it comes, and put the file in its place; gives how many of all are errors."""
         with self._part.open("a", encoding="utf-8", newline="\n") as file:
             for found in rest:
-                file.write(json.dumps(found, ensure_ascii=False) + "\n")
+                file.write(f"{json_line(found)}\n")
                 file.flush()
             os.fsync(file.fileno())
         with self._part.open(encoding="utf-8") as file:
@@ -203,6 +206,19 @@ class Records:
         return failed
 
 
+def json_line(found: dict[str, Any]) -> str:
+    """Write a record as JSON, in signs that UTF-8 has."""
+    return encodable(json.dumps(found, ensure_ascii=False))
+
+
+def encodable(text: str) -> str:
+    r"""Escape what UTF-8 does not have: names of files that are not UTF-8 hold such signs.
+
+    They become such as `\udcff`, which reads as the sign itself in JSON.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Write records as the lines of a CSV, each as it comes."""
     line = io.StringIO()
@@ -211,7 +227,7 @@ def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for found in chain([None], records):
         if found is not None:
             writer.writerow(found)
-        yield line.getvalue()
+        yield encodable(line.getvalue())
         line.seek(0)
         line.truncate()
 

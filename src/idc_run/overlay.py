@@ -1,5 +1,6 @@
 """A picture of one answer: before and after with the change map, and the caption under them."""
 
+import io
 import textwrap
 from pathlib import Path
 
@@ -13,21 +14,34 @@ _COLOUR = (255, 20, 140)
 _GAP = 8
 
 
-def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8], said: Caption) -> None:
+def check_format(path: Path) -> None:
+    """See that an image can be written in the format that a file's suffix says: not all that can be read can.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    try:
+        Image.new("RGB", (16, 16)).save(io.BytesIO(), Image.registered_extensions().get(path.suffix.lower()))
+    except (KeyError, ValueError, OSError) as error:
+        expected = f"expected such as {path.with_suffix('.png')}"
+        raise ValueError(f"no image can be written with the suffix {path.suffix!r}; {expected}") from error
+
+
+def draw_overlay(
+    path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8], said: Caption, aligned: bool = False
+) -> None:
     """Draw before beside after, where the model looks in one colour, and what it says.
 
     Args:
-        path: An image file; its suffix says the format.
+        path: An image file; its suffix says the format (see `check_format`).
         before: RGB.
-        after: RGB, of any size: it is brought to before's height and width, as the change map has them.
+        after: RGB as it was given, of any size: it is brought to before's height and width, as the model has them.
         said: With a change map, if the model has one.
+        aligned: The model saw `after` laid over `before`: the change map then has no place on `after` as it was given.
 
     Raises:
-        ValueError: Images cannot be written in the format of that suffix.
         OSError: The file cannot be written.
     """
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"no image format has the suffix {path.suffix!r}; expected such as {path.with_suffix('.png')}")
     scale = _SIDE / max(before.shape[:2])
     size = (max(1, round(before.shape[1] * scale)), max(1, round(before.shape[0] * scale)))
     sampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
@@ -36,7 +50,9 @@ def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8]
         weight = (
             Image.fromarray(said.change_map).resize(size, Image.Resampling.BILINEAR).point(lambda level: level * 0.7)
         )
-        panels = [Image.composite(Image.new("RGB", size, _COLOUR), panel, weight) for panel in panels]
+        colour = Image.new("RGB", size, _COLOUR)
+        mapped = 1 if aligned else 2
+        panels[:mapped] = [Image.composite(colour, panel, weight) for panel in panels[:mapped]]
     font, small = ImageFont.load_default(22), ImageFont.load_default(14)
     width = 2 * size[0] + 3 * _GAP
     lines = [piece for piece in textwrap.wrap(said.caption or "(no words)", max(20, width // 12))]

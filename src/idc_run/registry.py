@@ -78,7 +78,7 @@ def checkpoint_of(model: str) -> Path:
     """Find the checkpoint behind a `models:/` URI; a path is taken as it is.
 
     Raises:
-        ValueError: The registry has no such model.
+        ValueError: The registry has no such model, or it is none of this project's.
     """
     if not model.startswith("models:/"):
         return Path(model)
@@ -86,10 +86,13 @@ def checkpoint_of(model: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        folder = mlflow.artifacts.download_artifacts(f"{model}")
+        folder = mlflow.artifacts.download_artifacts(model)
     except MlflowException as error:
         raise ValueError(f"no registered model {model!r} ({error.message}); train one with idc-run first") from error
-    return next(Path(folder).glob("artifacts/*.safetensors"))
+    found = next(Path(folder).glob("artifacts/*.safetensors"), None)
+    if found is None:
+        raise ValueError(f"{model!r} holds no checkpoint; expected a model that idc-run has registered")
+    return found
 
 
 def scoring_model(checkpoint: Path) -> Any:

@@ -2,24 +2,28 @@
 
 import base64
 import io
+import logging
 import random
 import time
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
 from idc_models.inference import Alternative, Caption, Image
 from PIL import Image as Picture
 
+from idc_run.address import read_address
+
 _AGAIN = (429, 502, 503, 504)  # busy, or being started again
-_TRIES = 6
+_PATIENCE = 60  # seconds in which it is asked anew: a server takes up to 20 to start
 _MOST_PAIRS = 16
 _MOST_BYTES = 16_000_000  # of the images of a request
 _KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # how files begin that every server takes
+
+_log = logging.getLogger(__name__)
 
 
 class RemoteCaptioner:
@@ -27,17 +31,15 @@ class RemoteCaptioner:
 
     Args:
         address: Such as http://127.0.0.1:5001.
-        patience: Seconds to wait for one answer.
+        timeout: Seconds to wait for one answer.
 
     Raises:
         ValueError: It is no address.
     """
 
-    def __init__(self, address: str, patience: float = 120) -> None:
-        self._address = address.rstrip("/").removesuffix("/invocations")
-        self._timeout = httpx2.Timeout(patience, connect=5)
-        if not (urlsplit(self._address).hostname or "").strip():
-            raise ValueError(f"{address!r} is no address of a server; expected such as http://127.0.0.1:5001")
+    def __init__(self, address: str, timeout: float = 120) -> None:
+        self._address = read_address(address)
+        self._timeout = httpx2.Timeout(timeout, connect=5)
 
     def caption(self, pairs: Sequence[tuple[Image, Image]], **params: Any) -> list[Caption]:
         """Caption pairs, in as many requests as it takes.
@@ -66,21 +68,24 @@ class RemoteCaptioner:
             return []
         rows = [[base64.b64encode(side).decode() for side in pair] for pair in pairs]
         body = {"dataframe_split": {"columns": ["before", "after"], "data": rows}, "params": params}
-        for left in reversed(range(_TRIES)):
+        server, wait, give_up = self._address.shown, 0.25, time.monotonic() + _PATIENCE
+        while True:
             try:
-                reply = client.post(f"{self._address}/invocations", json=body)
+                reply = client.post(self._address.requests, json=body)
             except httpx2.TransportError as error:
-                if not left:
-                    raise ConnectionError(f"no answer from {self._address} ({error}); is the model served?") from error
+                trouble = f"no answer from {server} ({error}); is the model served?"
             else:
                 if reply.status_code == 200:
                     return [_caption(row) for row in reply.json()["predictions"]]
                 if reply.status_code not in _AGAIN:
-                    raise ValueError(f"{self._address} refuses: {_message(reply)}")
-                if not left:
-                    raise ConnectionError(f"{self._address} stays busy: {_message(reply)}")
-            time.sleep(0.25 * 2 ** (_TRIES - 1 - left) * random.uniform(0.75, 1.25))
-        raise AssertionError
+                    raise ValueError(f"{server} refuses: {_message(reply)}")
+                trouble = f"{server} stays busy: {_message(reply)}"
+            if time.monotonic() + wait > give_up:
+                raise ConnectionError(trouble)
+            if wait == 2:  # a moment is nothing to speak of
+                _log.warning("%s Asking again for %d s", trouble, _PATIENCE)
+            time.sleep(wait * random.uniform(0.5, 1))  # not all clients at once
+            wait = min(2 * wait, 5)
 
 
 def _content(image: Image) -> bytes:

@@ -116,8 +116,9 @@ def test_two_files_get_a_caption_with_alternatives_and_a_map(open_page, files, s
     expect(page.locator(".past button")).to_have_count(2)
     page.reload()
     expect(page.locator(".past button")).to_have_count(2)
-    page.locator(".past button").nth(1).click()
+    page.locator(".past button").nth(1).evaluate("button => { button.click(); button.click(); }")
     says(page, said[0])
+    expect(page.locator("#stage canvas")).to_have_count(2)
     assert "0_before.png · 48 × 48" in page.inner_text(".slot[data-side=before]")
     expect(page.locator("#map")).to_have_attribute("aria-pressed", "true")
     page.click("#forget")
@@ -168,6 +169,58 @@ def test_images_are_dropped_pasted_swapped_and_tried(open_page, files, said, reg
     expect(page.locator(".slot[data-side=after]")).to_contain_text("example_1_after.png · 256 × 256")
     expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
     assert page.inner_text("#problem") == ""
+    assert page.is_disabled("#curl") and "“example_1_before.png” is an example" in page.get_attribute("#curl", "title")
+
+
+def test_the_last_image_that_was_chosen_for_a_side_is_shown(open_page, files, said):
+    page = open_page()
+    page.evaluate(
+        """() => {
+          const decode = HTMLImageElement.prototype.decode;
+          let wait = 1000;
+          HTMLImageElement.prototype.decode = async function () {
+            await new Promise(done => setTimeout(done, wait, wait = 0));
+            return decode.call(this);
+          };
+        }"""
+    )
+    page.set_input_files(".slot[data-side=before] input", files / "1_before.png")
+    give(page, files)
+    says(page, said[0])
+    page.wait_for_timeout(1200)
+    says(page, said[0])
+    assert "0_before.png" in page.inner_text(".slot[data-side=before]")
+
+
+def test_the_map_lies_on_the_image_and_not_beside_it(open_page, files):
+    Image.new("RGB", (96, 48), "blue").save(files / "wide.png")
+    white = io.BytesIO()
+    Image.new("L", (48, 48), 255).save(white, "PNG")
+    everywhere = f"data:image/png;base64,{base64.b64encode(white.getvalue()).decode()}"
+    reply = {"caption": "all of it", "log_prob": -1.0, "changed": 1.0, "alternatives": [], "change_map": everywhere}
+    page = open_page(reduced_motion="reduce")
+    page.route("**/invocations", lambda route: route.fulfill(json={"predictions": [reply]}))
+    page.set_input_files(".slot[data-side=before] input", files / "0_before.png")
+    page.set_input_files(".slot[data-side=after] input", files / "wide.png")
+    page.click("text=Side by side")
+    page.fill("#opacity", "100")
+    expect(page.locator("#stage canvas")).to_have_count(2)
+    before, after = (shown(page.locator(f"#stage .{side}")) for side in ("before", "after"))
+    pink, middle = [255, 20, 140], len(after) // 2
+    assert (before[middle, 4:-4] == pink).all() and (before[4:-40, len(before) // 2] == pink).all()
+    # The wide image fills the width and half the height.
+    column = (after[:, len(after) // 2] == pink).all(1)
+    assert column.mean() == pytest.approx(0.5, abs=0.02) and column[middle]
+    assert (after[middle, 4:-4] == pink).all()
+    # The model saw the image after in another place.
+    page.click("label:has(#align)")
+    expect(page.locator("#stage canvas")).to_have_count(1)
+    assert page.locator("#stage .before canvas").count() == 1
+
+
+def shown(part):
+    with Image.open(io.BytesIO(part.screenshot())) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def test_all_of_it_works_by_keyboard_and_has_names(open_page, files):
@@ -235,6 +288,32 @@ def test_the_copied_command_works_in_a_shell(open_page, files, said):
     assert row["caption"] == said[0].caption and row["change_map"].startswith("data:image/png;base64,")
 
 
+def test_an_earlier_pair_comes_back_with_its_question(open_page, files):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    give(page, files)
+    page.click("summary >> text=Settings")
+    for name, value in (("num_captions", "2"), ("beam", "5")):
+        page.fill(f"#{name}", value)
+        page.press(f"#{name}", "Enter")
+    page.click("label:has(#align)")
+    expect(page.locator("#note")).to_be_visible()
+    dropped(page, "body", [files / "1_before.png", files / "1_after.png"])
+    expect(page.locator(".past button")).to_have_count(2)
+    page.fill("#beam", "")
+    page.click("label:has(#align)")
+    page.click("label:has(#sample)")
+    expect(page.locator("#note")).to_be_hidden()
+    page.locator(".past button").nth(1).click()
+    assert [page.input_value(f"#{name}") for name in ("num_captions", "beam", "temperature")] == ["2", "5", "1"]
+    assert page.is_checked("#align") and not page.is_checked("#sample") and page.is_disabled("#seed")
+    # What has not been asked yet is in no command.
+    page.fill("#num_captions", "99")
+    page.click("#curl")
+    assert '{"change_map":true,"num_captions":2,"beam":5,"align":true}' in page.evaluate(
+        "navigator.clipboard.readText()"
+    )
+
+
 def test_what_goes_wrong_is_one_sentence(open_page, files, said):
     page = open_page(quiet=False)
     give(page, files)
@@ -250,10 +329,16 @@ def test_what_goes_wrong_is_one_sentence(open_page, files, said):
     half = files / "half.png"
     half.write_bytes((files / "1_after.png").read_bytes()[:-300])
     page.set_input_files(".slot[data-side=after] input", half)  # browsers show half an image
-    expect(page.locator("#problem")).to_contain_text("The server refuses this pair: ")
-    expect(page.locator("#problem")).to_contain_text("'after'")
+    expect(page.locator("#problem")).to_contain_text("The server refuses the image “after”: the image is damaged")
     page.route("**/invocations", lambda route: route.abort())
+    page.clock.install()
     give(page, files, "1", ["after"])
+    expect(page.locator("#toast")).to_have_text("The server cannot be reached; asking again …")
+    waited = 0  # a server takes up to 20 seconds to start
+    while not page.inner_text("#problem"):
+        page.clock.run_for(1000)
+        waited += 1
+    assert 40 < waited < 120
     expect(page.locator("#problem")).to_have_text("The server cannot be reached; is idc-app still running?")
     page.unroute("**/invocations")
     busy = [429, 503]
@@ -278,6 +363,8 @@ def test_a_large_photo_is_made_smaller_before_it_travels(open_page, tmp_path):
     with Image.open(io.BytesIO(base64.b64decode(row["before"].partition(",")[2]))) as sent:
         assert sent.size == (1365, 2048) and sent.format == "JPEG"
     expect(page.locator(".slot[data-side=before]")).to_contain_text("4000 × 6000")
+    assert page.is_disabled("#curl"), "no file has what was asked about"
+    assert "“0_before.jpg” was made smaller" in page.get_attribute("#curl", "title")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -346,6 +433,25 @@ def test_a_csv_names_the_files_and_keeps_its_columns(open_page, files, said, tmp
     assert found[1]["error"] == "There is no file “gone.png” among those given."
 
 
+def test_half_an_image_among_many_fails_alone(open_page, files):
+    (files / "half_before.png").write_bytes((files / "0_before.png").read_bytes())
+    (files / "half_after.png").write_bytes((files / "0_after.png").read_bytes()[:-300])
+    page = open_page("#many", quiet=False)
+    page.set_input_files("#drop input[multiple]", [*sorted(files.glob("1_*.png")), *sorted(files.glob("half_*.png"))])
+    page.click("#start")
+    expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
+    expect(page.locator("#cancel")).to_be_hidden()
+    assert page.locator("#rows img").count() == 4, "browsers show half an image"
+    found = rows_of(page)
+    assert found[0]["caption"] and found[1]["error"].startswith("The server refuses the image “after”: ")
+    # Not even a browser that draws nothing loses a row.
+    page.evaluate("() => { HTMLCanvasElement.prototype.toDataURL = () => { throw new Error('no'); }; }")
+    page.click("text=Try 1 pair again")
+    expect(page.locator("#rows img")).to_have_count(2)
+    expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
+    expect(page.locator("#start")).to_have_text("Try 1 pair again")
+
+
 def test_many_pairs_can_be_cancelled_and_gone_on_with(open_page, files):
     page = open_page("#many")
     gate = threading.Event()
@@ -361,11 +467,30 @@ def test_many_pairs_can_be_cancelled_and_gone_on_with(open_page, files):
     page.click("#start")
     expect(page.locator("#told")).to_contain_text("2 of 4")
     page.click("#cancel")
-    expect(page.locator("#told")).to_have_text("2 of 4, cancelled")
+    expect(page.locator("#told")).to_have_text("2 of 4, stopped")
     assert [bool(row["caption"]) for row in rows_of(page)].count(True) == 2
     gate.set()
     page.click("text=Go on with 2 pairs")
     expect(page.locator("#told")).to_have_text("4 of 4")
+
+
+def test_many_pairs_wait_for_a_server_that_has_gone(open_page, files):
+    page = open_page("#many", quiet=False)
+    gone = "the server of the model cannot be reached; is it running?"
+    page.route("**/invocations", lambda route: route.fulfill(status=502, json={"message": gone}))
+    page.clock.install()
+    page.set_input_files("#drop input[multiple]", sorted(files.glob("[0-3]_*.png")))
+    page.click("#start")
+    for _ in range(120):
+        page.clock.run_for(1000)
+        if page.is_hidden("#cancel"):
+            break
+    expect(page.locator("#told")).to_have_text("0 of 4, stopped")
+    expect(page.locator("#batch-problem")).to_have_text(f"The server gives no answer: {gone}")
+    page.unroute("**/invocations")
+    page.click("text=Go on with 4 pairs")
+    expect(page.locator("#told")).to_have_text("4 of 4")
+    assert page.inner_text("#batch-problem") == "" and page.locator("#rows tr.failed").count() == 0
 
 
 def test_bombs_and_broken_zips_are_refused_and_named(open_page, files, tmp_path):
@@ -432,7 +557,7 @@ def asked(pair):
 def passed_on(app_address):
     """A page whose model is served elsewhere."""
     listening = listen("127.0.0.1", 0)
-    page = page_app(model_elsewhere(app_address), app_address, "127.0.0.1")
+    page = page_app(model_elsewhere(f"{app_address}invocations"), app_address, "127.0.0.1")
     server = uvicorn.Server(uvicorn.Config(page, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()
@@ -486,6 +611,8 @@ def test_a_model_that_is_not_there_is_told(pairs):
     [
         (["gone.safetensors"], "'gone.safetensors'"),
         (["models:/nobody/1"], "no registered model 'models:/nobody/1'"),
+        (["http://"], "'http://' is no address of a server"),
+        (["http://[1"], "'http://[1' is no address of a server"),
         (["gone.safetensors", "--port", "TAKEN"], "give another --port"),
         (["gone.safetensors", "--host", "no.such.host.invalid"], "cannot serve at no.such.host.invalid"),
     ],
@@ -499,6 +626,16 @@ def test_a_mistake_is_one_line_and_exit_code_2(registered, monkeypatch, argument
         ended = CliRunner().invoke(app, given if "--port" in given else [*given, "--port", "0"])
     (line,) = ended.stderr.splitlines()
     assert (ended.exit_code, ended.stdout) == (2, "") and line.startswith("error: ") and message in line
+
+
+def test_nobody_is_told_the_password_of_the_model(monkeypatch):
+    from starlette.testclient import TestClient
+
+    pages = []
+    monkeypatch.setattr("idc_run.app.serve", lambda page, listening: pages.append(page))
+    ended = CliRunner().invoke(app, ["http://user:secret@127.0.0.1:9/invocations", "--port", "0"])
+    assert ended.exit_code == 0 and "secret" not in ended.output
+    assert TestClient(pages[0], base_url="http://localhost").get("/about").json() == {"model": "http://127.0.0.1:9"}
 
 
 def test_nothing_but_the_page_is_given_out(app_address):

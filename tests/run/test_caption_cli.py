@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import socket
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -96,8 +98,18 @@ def test_the_overlay_shows_both_images_and_the_caption(files, run):
         sheet = np.asarray(image)
     assert sheet.shape[1] > 2 * 480 and sheet.shape[0] > 480
     assert sheet[8:488, 8:488].std() > 5 and (sheet[500:] < 100).any(), "an image, and words"
-    ended = run("MODEL", "before.png", "after.png", "--overlay", "look.docx", code=2)
-    assert "no image format has the suffix '.docx'" in ended.stderr
+    # Of a photo that was moved to be aligned the map is not; what is drawn is what was given.
+    run("MODEL", "before.png", "after.png", "--align", "--overlay", "aligned.png")
+    with Image.open("aligned.png") as image, Image.open("after.png") as after:
+        panel = image.crop((496, 8, 976, 488))
+        assert (np.asarray(panel) == np.asarray(after.resize((480, 480), Image.Resampling.NEAREST))).all()
+    assert (np.asarray(image) != sheet).any()
+
+
+@pytest.mark.parametrize("suffix", [".docx", ".psd", ".h5", ""])
+def test_a_picture_that_cannot_be_written_is_told_before_the_model_runs(files, run, suffix):
+    ended = run("gone.safetensors", "before.png", "after.png", "--overlay", f"look{suffix}", code=2)
+    assert f"no image can be written with the suffix {suffix!r}" in ended.stderr
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "table"])
@@ -140,6 +152,48 @@ def test_lines_of_json_keep_their_keys_and_a_bad_one_gets_an_error(files, expect
     (files / "deep" / "rows.jsonl").write_text('{"before": "../before.png", "after": "../after.png"}\n')
     (said,) = lines(run("MODEL", "--jsonl", "deep/rows.jsonl").stdout)
     assert said["caption"] == expected()[0].caption
+
+
+def test_lines_that_failed_can_be_fed_back(files, expected, run):
+    old = {"caption": "", "log_prob": -1.0, "changed": 0.5, "alternatives": [], "note": "old", "error": "it was away"}
+    (files / "rows.jsonl").write_text(
+        "".join(
+            json.dumps({"id": name, "before": f"before/{name}.png", "after": "after/0.png"} | old) + "\n"
+            for name in "0g"
+        )
+    )
+    ended = run("MODEL", "--jsonl", "rows.jsonl", "--out", "said.jsonl", code=1)
+    assert "1 of the pairs could not be captioned" in ended.stderr
+    good, bad = lines((files / "said.jsonl").read_text())
+    assert good["caption"] == expected()[0].caption and good["id"] == "0" and "error" not in good
+    assert bad.keys() == {"id", "before", "after", "error"} and "before/g.png" in bad["error"]
+
+
+def test_lines_end_where_lines_end(files, expected, run):
+    given = {"before": "before/0.png", "after": "after/0.png", "said": "one\u2028two\x85three\x0cfour"}
+    (files / "rows.jsonl").write_text(json.dumps(given, ensure_ascii=False) + "\n")
+    (found,) = (json.loads(line) for line in run("MODEL", "--jsonl", "rows.jsonl").stdout.split("\n") if line)
+    assert found["caption"] == expected()[0].caption and found["said"] == given["said"]
+
+
+def test_names_that_are_not_utf8_are_names(files, expected, run):
+    name = os.fsdecode(b"0\xff.png")
+    for side in ("before", "after"):
+        (files / side / "0.png").rename(files / side / name)
+    wanted = [each.caption for each in expected()]
+    for _ in range(2):  # the second time it is there
+        run("MODEL", "before", "after", "--out", "said.jsonl")
+    found = lines((files / "said.jsonl").read_text())
+    assert found == lines(run("MODEL", "before", "after", "--json").stdout)
+    assert found[0]["before"] == f"before/{name}" and [each["caption"] for each in found] == wanted
+    run("MODEL", "before", "after", "--out", "said.csv")
+    table = (files / "said.csv").read_text()
+    assert table == run("MODEL", "before", "after", "--csv").stdout
+    assert [row["before"] for row in csv.DictReader(io.StringIO(table))][0] == "before/0\\udcff.png"
+    assert "before/0\\udcff.png" in run("MODEL", "before", "after").stdout
+    row = json.dumps({"before": f"before/{name}", "after": f"after/{name}", "\ud800": "ß"})
+    (found,) = lines(run("MODEL", "--jsonl", "-", input=row).stdout)
+    assert found["\ud800"] == "ß" and found["caption"] == wanted[0]
 
 
 def test_what_was_stopped_goes_on(files, expected, run, monkeypatch):
@@ -215,7 +269,8 @@ def test_a_served_model_says_the_same(files, run, app_address):
         (["MODEL", "before", "after", "--out", "said.txt"], "expected a .jsonl or a .csv file"),
         (["MODEL", "before.png", "after.png", "--jsonl", "-"], "--jsonl brings its own pairs"),
         (["MODEL", "--jsonl", "gone.jsonl"], "gone.jsonl"),
-        (["http://[1", "before.png", "after.png"], "Invalid IPv6 URL"),
+        (["http://[1", "before.png", "after.png"], "'http://[1' is no address of a server"),
+        (["http://", "before.png", "after.png"], "'http://' is no address of a server"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(registered, files, monkeypatch, run, arguments, message):
@@ -227,10 +282,29 @@ def test_a_mistake_is_one_line_and_exit_code_2(registered, files, monkeypatch, r
     assert ended.stdout == "" and line.startswith("error: ") and message in line
 
 
-def test_a_server_that_is_not_there_is_told(files, run, monkeypatch):
-    monkeypatch.setattr("idc_run.remote._TRIES", 2)
+@dataclass
+class Clock:
+    """Time that passes by sleeping."""
+
+    now: float = 0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_a_server_that_is_not_there_is_told(files, run, monkeypatch, caplog):
+    clock = Clock()
+    monkeypatch.setattr("idc_run.remote.time", clock)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     ended = run(address, "before.png", "after.png", code=2)
     assert f"no answer from {address}" in ended.stderr and "is the model served?" in ended.stderr
+    assert 40 < clock.now <= 60, "a server takes up to 20 seconds to start"
+    (said,) = caplog.messages
+    assert said.endswith("Asking again for 60 s")
+    ended = run(address.replace("//", "//user:secret@"), "before.png", "after.png", code=2)
+    assert "secret" not in ended.output

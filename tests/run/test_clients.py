@@ -157,14 +157,18 @@ def wait_for(condition):
 
 def test_a_shell_does_with_curl(flaky, pair, expected):
     address, faults = flaky
-    faults[:] = [503]
+    faults[:] = ["cut", 503]
     command = ["sh", CLIENTS / "caption.sh", f"{address}/", *pair]
     ended = subprocess.run([*command, '{"num_captions": 3}'], capture_output=True, text=True, check=True)
     agrees(json.loads(ended.stdout)["predictions"][0], expected)
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(json.loads(ended.stdout)["predictions"]) == 1
-    ended = subprocess.run([*command, '{"beam": 99}'], capture_output=True, text=True, check=False)
-    assert ended.returncode and "beam is 99" in ended.stdout
+    assert not faults
+    for fault, said in (([], "beam is 99"), ([500, 503], "")):  # what is refused is not asked again
+        faults[:] = fault
+        ended = subprocess.run([*command, '{"beam": 99}'], capture_output=True, text=True, check=False)
+        assert ended.returncode == 22 and said in ended.stdout and faults == fault[1:]
+    faults.clear()
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no Node on the PATH; the browser runs the same file")

@@ -283,6 +283,15 @@ def test_a_checkpoint_is_found_by_its_registered_name(registered, mlflow):
         registry.checkpoint_of("models:/idc@loser")
 
 
+def test_a_registered_model_of_another_kind_is_told(registered, mlflow, tmp_path):
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    client = mlflow.MlflowClient()
+    client.create_registered_model("other")
+    client.create_model_version("other", str(tmp_path))
+    with pytest.raises(ValueError, match="'models:/other/1' holds no checkpoint; expected a model that idc-run"):
+        registry.checkpoint_of("models:/other/1")
+
+
 @pytest.mark.slow
 def test_without_tracking_mlflow_is_not_imported(tiny):
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}

@@ -37,14 +37,14 @@ addEventListener("drop", event => {
   event.preventDefault();
   $$(".slot").forEach(slot => slot.classList.remove("over"));
   if (shown() === "many") batch.takeDrop(event.dataTransfer);
-  else pair.takeAll([...event.dataTransfer.files], slotOf(event)?.dataset.side);
+  else pair.takeAll([...event.dataTransfer.files], {side: slotOf(event)?.dataset.side});
 });
 addEventListener("paste", event => {
   const files = [...event.clipboardData?.files ?? []];
   if (!files.length) return;
   event.preventDefault();
   if (shown() === "many") batch.take(files.map(file => ({file})));
-  else pair.takeAll(files);
+  else pair.takeAll(files, {unlike: "was pasted"});
 });
 const typing = event => event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input:not([type=range], [type=checkbox]), textarea");
 addEventListener("keydown", event => { if (shown() === "one" && !typing(event)) pair.keydown(event); });

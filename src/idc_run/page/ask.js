@@ -1,38 +1,45 @@
 // One question to the server, and its errors as sentences.
 
+import {toast} from "./dom.js";
 import {base64} from "./images.js";
 
 const AGAIN = new Set([429, 502, 503, 504]);  // busy, or being restarted
+const PATIENCE = 60_000;  // a server takes up to 20 seconds to start
 const pause = (ms, signal) => new Promise((done, failed) => {
   const timer = setTimeout(done, ms);
   signal?.addEventListener("abort", () => { clearTimeout(timer); failed(signal.reason); }, {once: true});
 });
 
+// There was no answer in a minute: no fault of the pair.
+export class NoAnswer extends Error {}
+
 // Gives {caption, log_prob, changed, alternatives, change_map, note}; a server of an older model leaves some out.
-export async function ask(before, after, params, signal, tries = 4) {
+export async function ask(before, after, params, signal) {
   const [first, second] = await Promise.all([before, after].map(base64));
   const body = JSON.stringify({inputs: [{before: first, after: second}], params});
-  for (let at = 1; ; at++) {
+  const giveUp = Date.now() + PATIENCE;
+  for (let wait = 400; ; wait = Math.min(2 * wait, 5000)) {
     let reply = null;
     try {
       reply = await fetch("invocations", {method: "POST", headers: {"Content-Type": "application/json"}, body, signal});
     } catch (error) {
       if (signal?.aborted) throw error;
-      if (at === tries) throw new Error("The server cannot be reached; is idc-app still running?");
     }
     if (reply?.ok) return (await reply.json()).predictions[0];
-    if (reply && (!AGAIN.has(reply.status) || at === tries)) throw new Error(await sentence(reply));
-    await pause(400 * 2 ** at * (0.75 + Math.random() / 2), signal);
+    if (reply && !AGAIN.has(reply.status)) throw new Error(refusal(reply.status, await message(reply)));
+    if (Date.now() + wait > giveUp) {
+      throw new NoAnswer(reply ? `The server gives no answer: ${await message(reply) || `status ${reply.status}`}`
+        : "The server cannot be reached; is idc-app still running?");
+    }
+    toast(reply ? "The server is busy; asking again …" : "The server cannot be reached; asking again …");
+    await pause(wait * (0.75 + Math.random() / 2), signal);
   }
 }
 
-async function sentence(reply) {
-  const text = await reply.text();
-  try {
-    // There was one pair, so its row says nothing; MLflow tells what it was given before it tells what is wrong.
-    const said = JSON.parse(text).message.split("Error: ").pop().replace(/^row 0, /, "").trim();
-    return `The server refuses this pair: ${said}${/[.!?]$/.test(said) ? "" : "."}`;
-  } catch {
-    return `The server answers with an error (${reply.status}); its log says more.`;
-  }
+const message = reply => reply.json().then(told => told.message, () => "");
+
+function refusal(status, said) {
+  if (!said) return `The server answers with an error (${status}); its log says more.`;
+  const [, side, why] = /^(?:row 0, '(before|after)': )?(.*)$/s.exec(said);
+  return `The server refuses ${side ? `the image “${side}”` : "this pair"}: ${why}${/[.!?]$/.test(why) ? "" : "."}`;
 }

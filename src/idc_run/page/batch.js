@@ -1,7 +1,7 @@
 // The second tab: many pairs in, a CSV out.
 
 import {$, $$, download, el, many, percent} from "./dom.js";
-import {ask} from "./ask.js";
+import {NoAnswer, ask} from "./ask.js";
 import {drop, prepare, thumbnail} from "./images.js";
 import {dropped, gather, pairUp, writeCsv} from "./files.js";
 
@@ -40,7 +40,8 @@ export async function take(files) {
 async function run() {
   const {rows} = table, left = rows.filter(row => !row.reply), began = performance.now();
   let done = 0;
-  stop = new AbortController();
+  const {signal} = stop = new AbortController();
+  problem("");
   $("#start").hidden = true;
   $("#cancel").hidden = $("#bar").hidden = false;
   $("#align-all").disabled = true;
@@ -49,42 +50,51 @@ async function run() {
     const failed = rows.filter(row => row.error).length, seconds = (performance.now() - began) / 1000 * (left.length - done) / Math.max(done, 1);
     $("#bar").value = (rows.length - left.length + done) / rows.length;
     $("#told").textContent = `${rows.length - left.length + done} of ${rows.length}` + (failed ? `, ${failed} failed` : "") +
-      (done && done < left.length && !stop.signal.aborted ? `, ${seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`} left` : "");
+      (done && done < left.length && !signal.aborted ? `, ${seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.round(seconds / 60)} min`} left` : "");
   };
   tell();
   const queue = left.values();
-  await Promise.all(Array.from({length: AT_ONCE}, async () => {
-    for (const row of queue) {
-      if (stop.signal.aborted) return;
-      await one(row, params);
-      if (stop.signal.aborted && !row.reply) return;
-      done++;
-      tell();
-    }
-  }));
-  const cancelled = stop.signal.aborted, open = rows.filter(row => !row.reply).length;
-  tell();
-  stop = null;
-  $("#cancel").hidden = true;
-  $("#align-all").disabled = false;
-  $("#save").hidden = !rows.some(row => row.reply);
-  $("#start").hidden = !open;
-  $("#start").textContent = cancelled ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
-  if (cancelled) $("#told").textContent += ", cancelled";
+  try {
+    await Promise.all(Array.from({length: AT_ONCE}, async () => {
+      for (const row of queue) {
+        if (signal.aborted) return;
+        await one(row, params, signal);
+        if (signal.aborted && !row.reply) return;
+        done++;
+        tell();
+      }
+    }));
+  } finally {
+    const stopped = signal.aborted, open = rows.filter(row => !row.reply).length;
+    tell();
+    stop.abort();  // where one of the four has failed, the others end
+    stop = null;
+    $("#cancel").hidden = true;
+    $("#align-all").disabled = false;
+    $("#save").hidden = !rows.some(row => row.reply);
+    $("#start").hidden = !open;
+    $("#start").textContent = stopped ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
+    if (stopped) $("#told").textContent += ", stopped";
+  }
 }
 
-async function one(row, params) {
+async function one(row, params, signal) {
   const images = [];
   row.error = "";
   try {
     for (const side of ["before", "after"]) images.push(await prepare(await row[side].open()));
-    row.reply = await ask(images[0].blob, images[1].blob, params, stop.signal, 8);
+    row.reply = await ask(images[0].blob, images[1].blob, params, signal);
   } catch (error) {
-    if (stop.signal.aborted) return;
+    if (signal.aborted) return;
+    if (error instanceof NoAnswer) {  // nor would the others get one
+      problem(error.message);
+      return stop.abort();
+    }
     row.error = error.message;
+  } finally {
+    images.forEach(drop);
   }
   if (row.line) await draw(row, images);
-  images.forEach(drop);
 }
 
 async function draw({line, reply, error, names}, images) {
@@ -94,9 +104,10 @@ async function draw({line, reply, error, names}, images) {
   if (reply?.note) said.append(el("small", {textContent: reply.note}));
   changed.textContent = reply?.changed == null ? "" : percent(reply.changed);
   part.textContent = reply ? percent(Math.exp(reply.log_prob)) : "";
-  const thumbnails = await Promise.all(images.map(({blob}) => thumbnail(blob, 64)));
+  // An image of which no picture can be made is no reason to lose its row.
+  const thumbnails = await Promise.all(images.map(({blob}) => thumbnail(blob, 64).catch(() => null)));
   $$("img", pair).forEach(image => image.remove());
-  $("div", pair).prepend(...thumbnails.map((src, at) => el("img", {src, alt: names[at]})));
+  $("div", pair).prepend(...thumbnails.flatMap((src, at) => src ? [el("img", {src, alt: names[at]})] : []));
 }
 
 function save() {

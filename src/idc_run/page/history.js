@@ -27,7 +27,7 @@ async function run(mode, work) {
 
 const newestFirst = entries => entries.sort((one, other) => other.id - one.id);
 
-// Each: {id (a time), before, after (blob, name, width, height, given, thumbnail), params, reply}.
+// Each: {id (a time), before, after (blob, name, width, height, given, unlike, thumbnail), params, reply}.
 export async function all() {
   try {
     return newestFirst(await run("readonly", store => store.getAll()));

@@ -31,7 +31,8 @@ function drawn(source, width, height) {
 const coded = (canvas, type) => new Promise((done, failed) =>
   canvas.toBlob(blob => blob ? done(blob) : failed(new Error("This browser cannot write images.")), type, 0.92));
 
-// An image ready to be sent: the file as it is if the server reads its kind and it is small enough, else a copy.
+// An image ready to be sent: the file as it is if the server reads its kind and it is small enough, else a copy;
+// `unlike` then says what makes it one.
 export async function prepare(file) {
   if (!file.size) throw new Error(`“${file.name}” is empty; give a PNG, JPEG or WebP file.`);
   if (file.size > MOST_BYTES) throw new Error(`“${file.name}” has ${Math.round(file.size / 1e6)} MB; expected at most ${MOST_BYTES / 1e6}.`);
@@ -39,12 +40,14 @@ export async function prepare(file) {
   try {
     const image = await decoded(original, `“${file.name}” is no image that this browser can read; give a PNG, JPEG or WebP file.`);
     let {naturalWidth: width, naturalHeight: height} = image, blob = file.slice(0, file.size, type);
+    let unlike = "";
     const given = `${width} × ${height}`, scale = Math.min(1, LONGEST / Math.max(width, height));
     if (scale < 1 || !type) {
       [width, height] = [width, height].map(side => Math.max(1, Math.round(scale * side)));
       blob = await coded(drawn(image, width, height), scale < 1 ? "image/jpeg" : "image/png");
+      unlike = scale < 1 ? "was made smaller" : "was converted to PNG";
     }
-    return {name: file.name, blob, url: URL.createObjectURL(blob), width, height, given};
+    return {name: file.name, blob, url: URL.createObjectURL(blob), width, height, given, unlike};
   } finally {
     URL.revokeObjectURL(original);
   }
@@ -60,19 +63,28 @@ export const base64 = blob => new Promise((done, failed) => {
   reader.readAsDataURL(blob);
 });
 
+// Decoded as `prepare` does: createImageBitmap refuses half a file, of which the browser shows what there is.
 export async function thumbnail(blob, size = 128) {
-  const bitmap = await createImageBitmap(blob);
-  const scale = Math.min(1, size / Math.min(bitmap.width, bitmap.height));
-  const canvas = drawn(bitmap, ...[bitmap.width, bitmap.height].map(side => Math.max(1, Math.round(scale * side))));
-  bitmap.close();
-  return canvas.toDataURL("image/jpeg", 0.8);
+  const url = URL.createObjectURL(blob);
+  try {
+    const image = await decoded(url, "The image cannot be read any more; choose it again.");
+    const scale = Math.min(1, size / Math.min(image.naturalWidth, image.naturalHeight));
+    const sides = [image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(scale * side)));
+    return drawn(image, ...sides).toDataURL("image/jpeg", 0.8);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
 }
 
-// A grey map as a layer of one colour, as opaque as the map is bright.
-export async function coloured(dataUri) {
-  const image = await decoded(dataUri, "The change map that the server sent is damaged.");
-  const scale = Math.min(1, 512 / Math.max(image.naturalWidth, image.naturalHeight));
-  const canvas = drawn(image, ...[image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(scale * side))));
+// A grey map as a layer of one colour, as opaque as the map is bright, in the shape of each image that it lies over.
+export async function coloured(dataUri, images) {
+  const map = await decoded(dataUri, "The change map that the server sent is damaged.");
+  return images.map(image => layer(map, image));
+}
+
+function layer(map, {width, height}) {
+  const scale = 512 / Math.max(width, height);
+  const canvas = drawn(map, ...[width, height].map(side => Math.max(1, Math.round(scale * side))));
   const pen = canvas.getContext("2d"), picture = pen.getImageData(0, 0, canvas.width, canvas.height);
   for (let at = 0; at < picture.data.length; at += 4) picture.data.set([255, 20, 140, picture.data[at]], at);
   pen.putImageData(picture, 0, 0);

@@ -6,7 +6,7 @@ import {coloured, drop, prepare, thumbnail} from "./images.js";
 import * as history from "./history.js";
 import {curl} from "./curl.js";
 
-const pair = {before: null, after: null, id: 0, reply: null};
+const pair = {before: null, after: null, id: 0, reply: null, params: null};  // the params that the reply is for
 const stage = $("#stage"), slider = $("#slider");
 const slot = side => $(`.slot[data-side=${side}]`);
 const EMPTY = matchMedia("(hover: none)").matches ? "Choose or take a photo" : "Drop, paste or choose an image";
@@ -15,37 +15,47 @@ let asking = null, focused = "before";
 
 // ---- the two images
 
-export async function take(side, file) {
-  problem("");
+const choices = {before: 0, after: 0};
+
+// Reads an image for one side; null if by then there is a later choice for it.
+async function read(side, file, unlike) {
+  const mine = ++choices[side];
   try {
-    set(side, await prepare(file));
+    const image = await prepare(file);
+    if (choices[side] === mine) return {...image, unlike: unlike || image.unlike};
+    drop(image);
   } catch (error) {
-    problem(error.message);
-    return;
+    if (choices[side] === mine) throw error;
   }
-  await caption();
+  return null;
 }
 
-// Files from anywhere: one goes where there is room, two are told apart by their names.
-export async function takeAll(files, side = pair.before ? pair.after ? focused : "after" : "before") {
+async function take(files, unlike) {
+  problem("");
+  try {
+    const images = await Promise.all(Object.entries(files).map(async ([side, file]) => [side, await read(side, file, unlike)]));
+    const wanted = images.filter(([, image]) => image);
+    for (const [side, image] of wanted) set(side, image);
+    if (wanted.length) await caption();
+  } catch (error) {
+    problem(error.message);
+  }
+}
+
+// Files from anywhere: one goes where there is room, two are told apart by their names. What is no file on a disk is
+// unlike one: `unlike` says what it is.
+export async function takeAll(files, {side = pair.before ? pair.after ? focused : "after" : "before", unlike = ""} = {}) {
   if (files.length > 2) return problem(`You gave ${files.length} images; a pair has two. “Many pairs” takes more.`);
   if (files.length === 2) {
     const later = file => /after|later|new|nachher|_1\b/i.test(file.name);
     const [before, after] = [...files].sort((one, other) => later(one) - later(other) || one.name.localeCompare(other.name, "en", {numeric: true}));
-    problem("");
-    try {
-      const images = await Promise.all([prepare(before), prepare(after)]);
-      set("before", images[0]);
-      set("after", images[1]);
-    } catch (error) {
-      return problem(error.message);
-    }
-    return caption();
+    return take({before, after}, unlike);
   }
-  if (files.length) return take(side, files[0]);
+  if (files.length) return take({[side]: files[0]}, unlike);
 }
 
 function set(side, image) {
+  choices[side]++;
   drop(pair[side]);
   pair[side] = image;
   pair.id = Date.now();
@@ -90,6 +100,19 @@ function params() {
   return given;
 }
 
+// Sets the controls to what was asked with.
+function restore(given) {
+  $("#sample").checked = Boolean(given.sample);
+  $("#align").checked = Boolean(given.align);
+  able();
+  for (const name of SETTINGS) $(`#${name}`).value = given[name] ?? ($(`#${name}`).disabled ? $(`#${name}`).defaultValue : "");
+}
+
+function able() {
+  $("#temperature").disabled = $("#seed").disabled = !$("#sample").checked;
+  $("#beam").disabled = $("#sample").checked;
+}
+
 async function caption() {
   if (!pair.before || !pair.after) return;
   asking?.abort();
@@ -100,7 +123,7 @@ async function caption() {
   try {
     const reply = await ask(before.blob, after.blob, wanted, mine.signal);
     if (pair.id !== id) return;
-    pair.reply = reply;
+    Object.assign(pair, {reply, params: wanted});
     await draw(reply);
     await keep({id, before, after, params: wanted, reply});
   } catch (error) {
@@ -121,8 +144,11 @@ async function draw(reply) {
   $("#note").hidden = !reply?.note;
   $("#changed").hidden = reply?.changed == null;
   $("#others").hidden = !reply;
-  for (const name of ["#copy", "#curl"]) $(name).disabled = !reply;
-  $$("canvas", stage).forEach(canvas => canvas.remove());
+  const copied = [pair.before, pair.after].find(({unlike}) => unlike);
+  $("#copy").disabled = !reply;
+  $("#curl").disabled = !reply || Boolean(copied);
+  $("#curl").title = copied ? `The command would read files, and there is none of what was asked about: “${copied.name}” ${copied.unlike}` : "";
+  clearMap();
   if (!reply) return;
   $("#caption").classList.remove("waiting");
   $("#caption").textContent = reply.caption || "(no words)";
@@ -140,20 +166,23 @@ async function draw(reply) {
   }));
   $("#mapping").hidden = !reply.change_map;
   if (reply.change_map) {
-    const canvas = await coloured(reply.change_map);
+    // It is of the image before. The model squeezes both to one shape, so that it fits the one after as well, unless that
+    // was moved to be aligned.
+    const sides = pair.params.align ? ["before"] : ["before", "after"];
+    const maps = await coloured(reply.change_map, sides.map(side => pair[side]));
     if (pair.reply !== reply) return;
-    const copy = el("canvas", {width: canvas.width, height: canvas.height});
-    copy.getContext("2d").drawImage(canvas, 0, 0);
-    $(".before", stage).insertBefore(canvas, $(".before .name", stage));
-    $(".after", stage).insertBefore(copy, $(".after .name", stage));
+    clearMap();
+    sides.forEach((side, at) => $(`.${side} img`, stage).after(maps[at]));
   }
 }
+
+const clearMap = () => $$("canvas", stage).forEach(canvas => canvas.remove());
 
 // ---- earlier pairs
 
 async function keep({id, before, after, params, reply}) {
-  const sides = await Promise.all([before, after].map(async ({blob, name, width, height, given}) =>
-    ({blob, name, width, height, given, thumbnail: await thumbnail(blob)})));
+  const sides = await Promise.all([before, after].map(async ({blob, name, width, height, given, unlike}) =>
+    ({blob, name, width, height, given, unlike, thumbnail: await thumbnail(blob)})));
   await history.remember({id, before: sides[0], after: sides[1], params, reply});
   await list();
 }
@@ -176,10 +205,12 @@ function reopen(entry) {
   $("#answer").setAttribute("aria-busy", "false");
   problem("");
   for (const side of ["before", "after"]) {
+    choices[side]++;
     drop(pair[side]);
     pair[side] = {...entry[side], url: URL.createObjectURL(entry[side].blob)};
   }
-  Object.assign(pair, {id: entry.id, reply: entry.reply});
+  Object.assign(pair, {id: entry.id, reply: entry.reply, params: entry.params});
+  restore(entry.params);
   show();
   draw(entry.reply);
   scrollTo({top: 0, behavior: "smooth"});
@@ -200,7 +231,7 @@ async function examples() {
     button.onclick = async () => {
       const files = await Promise.all([["before", before], ["after", after]].map(async ([side, url]) =>
         new File([await (await fetch(url)).blob()], `example_${at + 1}_${side}.png`)));
-      await takeAll(files);
+      await takeAll(files, {unlike: "is an example"});
       scrollTo({top: 0, behavior: "smooth"});
     };
     return button;
@@ -235,7 +266,7 @@ export function start() {
   for (const side of ["before", "after"]) {
     const box = slot(side), input = $("input", box);
     input.onfocus = () => { focused = side; };
-    input.onchange = () => { const files = [...input.files]; input.value = ""; takeAll(files, side); };
+    input.onchange = () => { const files = [...input.files]; input.value = ""; takeAll(files, {side}); };
     $(".clear", box).onclick = () => { asking?.abort(); set(side, null); problem(""); input.focus(); };
   }
   $("#swap").onclick = () => {
@@ -249,12 +280,11 @@ export function start() {
   $("#map").onclick = () => setMap(!mapShown());
   $("#opacity").oninput = () => { kept.set("opacity", $("#opacity").value); setMap(true); };
   $("#copy").onclick = () => copy(pair.reply.caption, "Caption copied");
-  $("#curl").onclick = () => copy(curl(pair.before, pair.after, params()), "Command copied; it reads the two files where you run it");
+  $("#curl").onclick = () => copy(curl(pair.before, pair.after, pair.params), "Command copied; it reads the two files where you run it");
   $("#forget").onclick = async () => { await history.forget(); await list(); toast("Forgotten"); };
   for (const name of ["align", "sample", ...SETTINGS]) {
     $(`#${name}`).onchange = () => {
-      $("#temperature").disabled = $("#seed").disabled = !$("#sample").checked;
-      $("#beam").disabled = $("#sample").checked;
+      able();
       if ($(`#${name}`).checkValidity()) caption();
       else problem(`${$(`#${name}`).parentNode.firstChild.textContent.trim()}: ${$(`#${name}`).validationMessage}`);
     };
