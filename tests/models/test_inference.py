@@ -18,6 +18,7 @@ from idc_models.spec import ModelSpec, build_captioner
 from idc_models.testing import Vocabulary as Small
 from idc_models.vocabulary import Vocabulary
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -194,6 +195,30 @@ def files():
 @pytest.mark.parametrize("content", list(files()))
 def test_images_are_read_as_in_training(content):
     np.testing.assert_array_equal(load_image(content), load_training_image(content))
+
+
+def texts_for_metadata():
+    """PNG files whose texts Pillow takes for the metadata of that name, and fails over; and EXIF of wrong types."""
+    for key, mode in (("transparency", "RGB"), ("transparency", "L"), ("xmp", "RGB"), ("exif", "RGB")):
+        info = PngInfo()
+        (info.add_itxt if key == "exif" else info.add_text)(key, "x")
+        file = io.BytesIO()
+        Image.new(mode, (4, 4)).save(file, "PNG", pnginfo=info)
+        yield pytest.param(file.getvalue(), id=f"{key} of {mode}")
+    image = Image.new("RGB", (4, 4))
+    exif = image.getexif()
+    exif[0x0112], exif[0x010E], exif[0x8298] = 6, "a text", 99 * "y"
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif)
+    assert b"\x01\x0e\0\x02" in file.getvalue()
+    yield pytest.param(file.getvalue().replace(b"\x01\x0e\0\x02", b"\x01\x0e\0\x05"), id="a text that is a ratio")
+
+
+@pytest.mark.parametrize("content", list(texts_for_metadata()))
+@pytest.mark.parametrize("load", [load_image, load_training_image])
+def test_metadata_that_pillow_fails_over_is_damage_too(load, content):
+    with pytest.raises(ValueError, match="the image is damaged or no image: "):
+        load(content)
 
 
 def test_only_the_formats_asked_for_are_read():
