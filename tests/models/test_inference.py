@@ -9,6 +9,7 @@ import pytest
 import torch
 from idc_data.example import load_image as load_training_image
 from idc_data.tokenizer import Tokenizer
+from idc_models.align import align
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.decoders.transformer import TransformerDecoder
 from idc_models.images import load_image
@@ -143,6 +144,28 @@ def test_the_change_map_has_the_shape_of_before(captioner, pairs):
     assert [each.shape for each in maps] == [(32, 40)] * 5 + [(20, 40)]
     assert all(each.dtype == np.uint8 and each.max() > each.min() for each in maps)
     assert captioner.caption(pairs)[0].change_map is None
+
+
+def test_large_photos_are_made_smaller_before_they_are_aligned(captioner, monkeypatch):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (15, 20, 3), np.uint8))
+    before = np.asarray(small.resize((400, 300), Image.Resampling.BICUBIC))
+    after, shapes = before[:, 40:], []
+
+    def register(*sides):
+        shapes.extend(side.shape[:2] for side in sides)
+        return align(*sides)
+
+    monkeypatch.setattr("idc_models.inference.register", register)
+    monkeypatch.setattr("idc_models.inference._LONGEST", 240)
+    pair = captioner.prepare(before, after, align=True)
+    assert shapes == [(180, 240), (200, 240)] and pair.shape == (300, 400)
+    moved, straight = (
+        (each.before.float() - each.after).abs().mean() for each in (pair, captioner.prepare(before, after))
+    )
+    assert moved < 0.2 * straight
+    captioner.prepare(before[:100, :200], before[:100, :200], align=True)
+    assert shapes[2:] == [(100, 200)] * 2, "those that are small stay as they are"
 
 
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"max_length": 0}, {"num_captions": 0}])
