@@ -22,7 +22,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlflow
@@ -109,30 +110,48 @@ def cpu(server: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def load(port: int, requests: list[tuple[bytes, str]], clients: int, seconds: float) -> tuple[list[float], int]:
-    """Let clients ask, one request after the other; gives the seconds of every answer, and how many were wrong."""
-    times: list[float] = []
-    wrong = 0
+@dataclass
+class Answers:
+    """What clients have got; lists, to which threads may append at a time."""
+
+    times: list[float] = field(default_factory=list)  # seconds of every answer
+    wrong: list[str] = field(default_factory=list)  # captions that are not the checkpoint's
+    errors: list[str] = field(default_factory=list)  # refusals, and connections that broke
+
+
+def load(port: int, requests: list[tuple[bytes, str]], clients: int, seconds: float) -> Answers:
+    """Let clients ask, one request after the other."""
+    answers = Answers()
     ends = time.perf_counter() + seconds
 
     def client(number: int) -> None:
-        nonlocal wrong
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        while (begun := time.perf_counter()) < ends:
-            body, caption = requests[number % len(requests)]
-            number += clients
-            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            content = answer.read()
-            times.append(time.perf_counter() - begun)
-            wrong += answer.status != 200 or json.loads(content)["predictions"][0]["caption"] != caption
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+            while (begun := time.perf_counter()) < ends:
+                body, caption = requests[number % len(requests)]
+                number += clients
+                try:
+                    connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+                    answer = connection.getresponse()
+                    content = answer.read()
+                except (OSError, http.client.HTTPException) as error:
+                    answers.errors.append(repr(error))
+                    connection.close()  # the next request opens another
+                    time.sleep(0.1)
+                    continue
+                if answer.status != 200:
+                    answers.errors.append(f"{answer.status} {content[:200]!r}")
+                    continue
+                answers.times.append(time.perf_counter() - begun)
+                said = json.loads(content)["predictions"][0]["caption"]
+                if said != caption:
+                    answers.wrong.append(said)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return times, wrong
+    return answers
 
 
 def requests_of(checkpoint: Path, num: int) -> list[tuple[bytes, str]]:
@@ -165,7 +184,7 @@ def main() -> None:
     print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {arguments.clients} clients, {arguments.seconds:g} s"
     )
-    print(f"{'':12}{'pairs/s':>9}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'CPU ms/pair':>13}{'wrong':>7}")
+    print(f"{'':12}{'pairs/s':>9}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'CPU ms/pair':>13}{'wrong':>7}{'errors':>8}")
     rates = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -180,13 +199,17 @@ def main() -> None:
             with served(folder / kind, workers) as (port, server):
                 load(port, requests, arguments.clients, min(5, arguments.seconds))
                 before, begun = cpu(server), time.perf_counter()
-                times, wrong = load(port, requests, arguments.clients, arguments.seconds)
-                rates[kind] = len(times) / (time.perf_counter() - begun)
-                spent = 1000 * (cpu(server) - before) / len(times)
-            middle, most, all_but = (1000 * float(np.percentile(times, part)) for part in (50, 95, 99))
+                got = load(port, requests, arguments.clients, arguments.seconds)
+                rates[kind] = len(got.times) / (time.perf_counter() - begun)
+                spent = 1000 * (cpu(server) - before) / max(1, len(got.times))
+            middle, most, all_but = (1000 * float(np.percentile(got.times or [np.nan], part)) for part in (50, 95, 99))
             print(
-                f"{kind:12}{rates[kind]:9.1f}{middle:9.0f}{most:9.0f}{all_but:9.0f}{spent:13.2f}{wrong:7d}", flush=True
+                f"{kind:12}{rates[kind]:9.1f}{middle:9.0f}{most:9.0f}{all_but:9.0f}{spent:13.2f}"
+                f"{len(got.wrong):7d}{len(got.errors):8d}",
+                flush=True,
             )
+            for error in sorted(set(got.errors))[:3]:
+                print(f"  {error}")
     print(f"{rates['registered'] / rates['naive']:.2f} times the throughput")
 
 

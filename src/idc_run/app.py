@@ -114,7 +114,7 @@ def model_in_process(checkpoint: Path) -> Handler:
 
     routes = scoring_server.init(scoring_model(checkpoint)).routes
     (route,) = (route for route in routes if isinstance(route, Route) and route.path == "/invocations")
-    return Guard(Limits(), PARAMS)(route.endpoint)
+    return Guard(Limits(reading=27, seconds=54), PARAMS)(route.endpoint)  # as where it is served
 
 
 def model_elsewhere(address: str) -> Handler:

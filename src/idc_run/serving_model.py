@@ -8,17 +8,20 @@ import io
 import logging
 import os
 import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import count, repeat
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from idc_models.batching import Batcher, Busy
-from idc_models.guard import Guard, Limits
+from idc_models.guard import Guard, Limits, deadline
 from idc_models.images import load_image
 from idc_models.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
 from mlflow.exceptions import MlflowException
@@ -30,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 MAX_PIXELS = 25_000_000
+MAX_REQUEST_PIXELS = 500_000_000
 MAX_PAIRS = 64
 MAX_BASE64 = 40_000_000
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -47,6 +51,33 @@ PARAMS = {name: type(most) for name, (_, most) in RANGES.items()} | dict.fromkey
 
 _log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class _Room:
+    """What is left for a request: time, and pixels to decode."""
+
+    def __init__(self) -> None:
+        self._deadline, self._pixels, self._lock = deadline.get(), MAX_REQUEST_PIXELS, threading.Lock()
+
+    def seconds(self) -> float | None:
+        """How long until the request is given up; None if it never is."""
+        if self._deadline is None:
+            return None
+        if (left := self._deadline - time.monotonic()) <= 0:
+            raise Busy("the request took too long; try again in a moment, or send fewer pairs")
+        return left
+
+    def decoded(self, image: NDArray[np.uint8]) -> None:
+        """Count an image."""
+        with self._lock:
+            self._pixels -= image.shape[0] * image.shape[1]
+            if self._pixels < 0:
+                raise _refused(
+                    f"the images have more than {MAX_REQUEST_PIXELS:,} pixels together; send fewer pairs at a time"
+                )
+
 
 class CaptionerModel(PythonModel):
     """Captions pairs of base64-coded images, together with those of other requests; faults are told in one sentence."""
@@ -56,10 +87,9 @@ class CaptionerModel(PythonModel):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._captioner = PairCaptioner(Path(context.artifacts["checkpoint"]), device)
         # Not in the threads of the requests: more at a time than cores would only take memory, and each keeps some.
-        self._pool = ThreadPoolExecutor(os.cpu_count())
-        # Before the server gives a request up, which would leave its thread behind.
-        patience = 0.8 * float(os.environ.get("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "60"))
-        self._batcher = Batcher(self._captioner.write, max_items=MAX_PAIRS, patience=patience)
+        self._threads = _cores()
+        self._pool = ThreadPoolExecutor(self._threads)
+        self._batcher = Batcher(self._captioner.write, max_items=MAX_PAIRS)
         grey = np.full((64, 64, 3), 128, np.uint8)
         self._captioner.caption([(grey, grey)])
         if "mlflow.pyfunc.scoring_server.app" in sys.modules:
@@ -89,22 +119,31 @@ class CaptionerModel(PythonModel):
         if not 1 <= len(model_input) <= MAX_PAIRS:
             raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}, split it up")
         align = params.pop("align", False)
-        sides = model_input["before"], model_input["after"]
-        pairs = list(self._pool.map(self._pair, count(), *sides, repeat(align)))
+        room = _Room()
+        rows = list(zip(count(), model_input["before"], model_input["after"], strict=False))
+        pairs = self._share(lambda row: self._pair(*row, align, room), rows)
         decoding = Decoding(**params)
-        captions = self._batcher(pairs, decoding)
-        write = self._pool.map if decoding.change_map else map
-        return list(write(_record, captions, [pair.shape for pair in pairs]))
+        captions = self._batcher(pairs, decoding, room.seconds())
+        answers = list(zip(captions, pairs, strict=True))
+        if decoding.change_map:
+            return self._share(lambda answer: _record(*answer, room), answers)
+        return [_record(*answer, room) for answer in answers]
 
-    def _pair(self, row: int, before: Any, after: Any, align: bool) -> Pair:
-        sides = [_image(text, f"row {row}, {side!r}") for text, side in ((before, "before"), (after, "after"))]
+    def _share(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Maps items, a few at a time: who has many pairs lets others in between."""
+        parts = (items[start : start + self._threads] for start in range(0, len(items), self._threads))
+        return [result for part in parts for result in self._pool.map(work, part)]
+
+    def _pair(self, row: int, before: Any, after: Any, align: bool, room: _Room) -> Pair:
+        sides = [_image(text, f"row {row}, {side!r}", room) for text, side in ((before, "before"), (after, "after"))]
+        room.seconds()
         try:
             return self._captioner.prepare(*sides, align=align)
         except ValueError as error:  # nothing to align with
             raise _refused(str(error)) from None
 
 
-def _image(text: Any, where: str) -> NDArray[np.uint8]:
+def _image(text: Any, where: str, room: _Room) -> NDArray[np.uint8]:
     if not isinstance(text, str):
         raise _refused(f"{where}: expected the image file's bytes as base64 text, got {type(text).__name__}")
     if text[:5].lower() == "data:":
@@ -115,19 +154,23 @@ def _image(text: Any, where: str) -> NDArray[np.uint8]:
         content = base64.b64decode(text, validate=True)
     except ValueError:
         raise _refused(f"{where}: not base64; send the image file's bytes in base64") from None
+    room.seconds()
     try:
-        return load_image(content, max_pixels=MAX_PIXELS, formats=FORMATS)
+        image = load_image(content, max_pixels=MAX_PIXELS, formats=FORMATS)
     except ValueError as error:
         fault, _, cause = str(error).partition(": ")
         expected = f" ({len(content):,} bytes); expected a whole PNG, JPEG or WebP file" if cause else ""
         raise _refused(f"{where}: {fault}{expected}") from None
+    room.decoded(image)
+    return image
 
 
-def _record(caption: Caption, shape: tuple[int, int]) -> dict[str, Any]:
+def _record(caption: Caption, pair: Pair, room: _Room) -> dict[str, Any]:
     record = asdict(caption)
     if caption.change_map is not None:
+        room.seconds()
         file = io.BytesIO()
-        Image.fromarray(enlarge(caption.change_map, shape)).save(file, "PNG", compress_level=1)
+        Image.fromarray(enlarge(caption.change_map, pair.shape)).save(file, "PNG", compress_level=1)
         record["change_map"] = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     return record
 
@@ -136,9 +179,19 @@ def _refused(message: str) -> MlflowException:
     return MlflowException.invalid_parameter_value(message)
 
 
+def _cores() -> int:
+    """How many cores this process may use, which may be few of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _guard_server() -> None:
     """Put a guard before MLflow's server, which is being set up; MLflow itself has no place for one."""
-    guard, catch = Guard(Limits(), PARAMS), scoring_server._async_catch_mlflow_exception
+    # Before MLflow's own limit, which is told in no JSON and leaves the work to go on.
+    seconds = 0.9 * float(os.environ.get("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "60"))
+    guard, catch = (
+        Guard(Limits(reading=seconds / 2, seconds=seconds), PARAMS),
+        scoring_server._async_catch_mlflow_exception,
+    )
     scoring_server._async_catch_mlflow_exception = lambda handler: guard(catch(handler))
 
 

@@ -89,12 +89,12 @@ def test_too_much_at_a_time_is_refused_at_once(work, pool):
 
 
 def test_who_waits_too_long_is_told_and_costs_no_work(work, pool):
-    batcher = Batcher(work, patience=0.2)
+    batcher = Batcher(work)
     begin(batcher, work, pool)
     with pytest.raises(Busy, match="waited for"):
-        batcher([1], "a")
+        batcher([1], "a", 0.2)
     work.may_go.set()
-    assert batcher([2], "a") == [(4, "a")]
+    assert batcher([2], "a", 30) == [(4, "a")]
     assert not any(1 in items for items, _ in work.batches)
 
 

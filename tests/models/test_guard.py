@@ -4,13 +4,15 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
-from idc_models.guard import Guard, Limits
+from idc_models.guard import Guard, Limits, deadline
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -123,6 +125,17 @@ def test_a_text_about_a_fault_is_told_too():
     assert status == 415 and body["error_code"] == "UNSUPPORTED_MEDIA_TYPE" and len(body["message"]) == 300
 
 
+@pytest.mark.parametrize("status", [400, 404, 405, 408, 418, 500, 502, 503, 504])
+@pytest.mark.parametrize("reply", [b"", b"Request processing time exceeded limit", b'{"detail": "no"}', b"[1]"])
+def test_a_fault_of_another_server_keeps_its_status(status, reply):
+    async def other(request):
+        return Response(reply, status)
+
+    got, body, headers = asyncio.run(post(app(other), GOOD))
+    assert got == status and body.keys() == {"error_code", "message"} and body["error_code"].isupper()
+    assert body["message"] == reply.decode() and (b"retry-after" in headers) == (status == 503)
+
+
 def test_what_breaks_the_server_breaks_one_request(caplog):
     async def broken(request):
         raise AttributeError("/srv/secret.py has no attribute")
@@ -170,6 +183,47 @@ def test_only_so_many_bytes_are_held_at_a_time():
     asyncio.run(crowd())
 
 
+def test_a_request_that_does_not_arrive_is_given_up_and_leaves_room():
+    async def crowd():
+        guarded = app(limits=replace(LIMITS, reading=0.2))
+        never = [asyncio.get_running_loop().create_future() for _ in range(2)]
+        stalled = [asyncio.create_task(post(guarded, b" " * 900, later)) for later in never]
+        await asyncio.sleep(0.05)
+        assert (await post(guarded, GOOD.ljust(300)))[0] == 429, "they hold the bytes"
+        for status, body, _ in await asyncio.wait_for(asyncio.gather(*stalled), 30):
+            assert (status, body["error_code"]) == (408, "REQUEST_TIMEOUT")
+            assert body["message"] == "the request did not arrive within 0 seconds; send fewer pairs at a time"
+        assert (await post(guarded, GOOD.ljust(900)))[0] == 200
+
+    asyncio.run(crowd())
+
+
+def test_an_answer_that_takes_too_long_is_not_waited_for_and_its_work_counts_until_it_ends():
+    may_end = threading.Event()
+    told_to_end = []
+
+    def work():
+        told_to_end.append(deadline.get() - time.monotonic())
+        assert may_end.wait(30)
+
+    async def slow(request):
+        await asyncio.to_thread(work)
+        return await echo(request)
+
+    async def crowd():
+        guarded = app(slow, replace(LIMITS, requests=1, seconds=0.3))
+        status, body, _ = await post(guarded, GOOD)
+        assert (status, body["message"]) == (429, "the answer took more than 0 seconds; try again in a moment")
+        assert 0 < told_to_end[0] < 0.3, "it could have ended by itself"
+        assert (await post(guarded, GOOD))[1]["message"] == "1 requests are at work already; try again in a moment"
+        may_end.set()
+        while (await post(guarded, GOOD))[0] != 200:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(crowd())
+    assert deadline.get() is None
+
+
 @contextmanager
 def listening(app):
     """The address of a real server."""
@@ -192,6 +246,17 @@ def test_a_client_that_sends_much_in_vain_hears_why(kind, limits, status):
             pass
         with refusal.value as error:
             assert error.code == status and json.load(error)["message"]
+
+
+def test_a_client_that_stalls_is_told_and_does_not_keep_others_out():
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+    with listening(app(limits=replace(LIMITS, bodies=1000, reading=0.5))) as address:
+        with socket.create_connection(address, timeout=30) as client:
+            client.sendall(head + b" " * 899)
+            assert client.recv(100).startswith(b"HTTP/1.1 408")
+        request = Request(f"http://{address[0]}:{address[1]}/invocations", GOOD, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=30) as reply:
+            assert reply.status == 200
 
 
 def test_a_client_that_asks_before_it_sends_is_answered_at_once():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from idc_data.example import load_image as load_training_image
 from idc_data.tokenizer import Tokenizer
+from idc_models.align import align
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.decoders.transformer import TransformerDecoder
 from idc_models.images import load_image
@@ -18,6 +19,7 @@ from idc_models.spec import ModelSpec, build_captioner
 from idc_models.testing import Vocabulary as Small
 from idc_models.vocabulary import Vocabulary
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -144,6 +146,28 @@ def test_the_change_map_has_the_shape_of_before(captioner, pairs):
     assert captioner.caption(pairs)[0].change_map is None
 
 
+def test_large_photos_are_made_smaller_before_they_are_aligned(captioner, monkeypatch):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (15, 20, 3), np.uint8))
+    before = np.asarray(small.resize((400, 300), Image.Resampling.BICUBIC))
+    after, shapes = before[:, 40:], []
+
+    def register(*sides):
+        shapes.extend(side.shape[:2] for side in sides)
+        return align(*sides)
+
+    monkeypatch.setattr("idc_models.inference.register", register)
+    monkeypatch.setattr("idc_models.inference._LONGEST", 240)
+    pair = captioner.prepare(before, after, align=True)
+    assert shapes == [(180, 240), (200, 240)] and pair.shape == (300, 400)
+    moved, straight = (
+        (each.before.float() - each.after).abs().mean() for each in (pair, captioner.prepare(before, after))
+    )
+    assert moved < 0.2 * straight
+    captioner.prepare(before[:100, :200], before[:100, :200], align=True)
+    assert shapes[2:] == [(100, 200)] * 2, "those that are small stay as they are"
+
+
 @pytest.mark.parametrize("wrong", [{"beam": 0}, {"max_length": 0}, {"num_captions": 0}])
 def test_what_is_out_of_range_is_refused(captioner, pairs, wrong):
     ((name, value),) = wrong.items()
@@ -194,6 +218,30 @@ def files():
 @pytest.mark.parametrize("content", list(files()))
 def test_images_are_read_as_in_training(content):
     np.testing.assert_array_equal(load_image(content), load_training_image(content))
+
+
+def texts_for_metadata():
+    """PNG files whose texts Pillow takes for the metadata of that name, and fails over; and EXIF of wrong types."""
+    for key, mode in (("transparency", "RGB"), ("transparency", "L"), ("xmp", "RGB"), ("exif", "RGB")):
+        info = PngInfo()
+        (info.add_itxt if key == "exif" else info.add_text)(key, "x")
+        file = io.BytesIO()
+        Image.new(mode, (4, 4)).save(file, "PNG", pnginfo=info)
+        yield pytest.param(file.getvalue(), id=f"{key} of {mode}")
+    image = Image.new("RGB", (4, 4))
+    exif = image.getexif()
+    exif[0x0112], exif[0x010E], exif[0x8298] = 6, "a text", 99 * "y"
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif)
+    assert b"\x01\x0e\0\x02" in file.getvalue()
+    yield pytest.param(file.getvalue().replace(b"\x01\x0e\0\x02", b"\x01\x0e\0\x05"), id="a text that is a ratio")
+
+
+@pytest.mark.parametrize("content", list(texts_for_metadata()))
+@pytest.mark.parametrize("load", [load_image, load_training_image])
+def test_metadata_that_pillow_fails_over_is_damage_too(load, content):
+    with pytest.raises(ValueError, match="the image is damaged or no image: "):
+        load(content)
 
 
 def test_only_the_formats_asked_for_are_read():

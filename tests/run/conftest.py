@@ -121,34 +121,42 @@ def serving():
 
 @contextmanager
 def _serving(command, folder, port=None):
-    if port is None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # nothing here needs its eight processes
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command.split(), "--port", str(port)],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 180
-            while not _healthy(f"http://127.0.0.1:{port}"):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    raise AssertionError(log.read())
-                time.sleep(0.2)
-            yield Served(f"http://127.0.0.1:{port}", server.pid)
-        finally:
-            if server.poll() is None:
-                os.killpg(server.pid, 15)
-            server.wait()
+    for again in (True, False):
+        number = _free_port() if port is None else port
+        with tempfile.TemporaryFile("w+") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", *command.split(), "--port", str(number)],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                deadline = time.monotonic() + 180
+                while server.poll() is None and time.monotonic() < deadline:
+                    if _healthy(f"http://127.0.0.1:{number}"):
+                        yield Served(f"http://127.0.0.1:{number}", server.pid)
+                        return
+                    time.sleep(0.2)
+                log.seek(0)
+                said = log.read()
+                # Seconds pass before the port is taken, and another server may have got it.
+                if not again or "address already in use" not in said:
+                    raise AssertionError(said)
+            finally:
+                if server.poll() is None:
+                    os.killpg(server.pid, 15)
+                server.wait()
+
+
+def _free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def _healthy(address):

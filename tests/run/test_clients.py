@@ -19,6 +19,11 @@ from idc_data.readers import open_reader
 from idc_models.inference import PairCaptioner
 from PIL import Image
 
+from idc_run import experiment
+from idc_run.console import Console
+from idc_run.registry import Standing, register
+from idc_run.track import MlflowTracker, connect
+
 CLIENTS = Path(__file__).parents[2] / "examples/clients"
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow")]
@@ -114,10 +119,29 @@ def test_python_loses_nothing_while_the_server_comes_back(client, flaky, pair, e
     faults.clear()
 
 
-def test_a_server_killed_under_load_and_started_again_costs_nobody_an_answer(
-    client, serving, registered, pair, expected
+@pytest.fixture
+def contender(registered, spec, monkeypatch):
+    """Another checkpoint, the version that it is registered as, and a function that lets `champion` be a version."""
+    other = experiment.run(spec("seed=4", "train.epochs=1"), Console(quiet=True)).checkpoint
+    monkeypatch.chdir(registered.folder)
+    models = connect().MlflowClient()
+    first = models.get_model_version_by_alias("idc", "champion").version
+    tracker = MlflowTracker("contenders")
+    tracker.begin("contender", {}, {}, {})
+    version, _ = register(other, "idc", Standing("another", "protocol", "data", 0.0))
+    tracker.end()
+    yield other, version, lambda version: models.set_registered_model_alias("idc", "champion", version)
+    models.set_registered_model_alias("idc", "champion", first)
+    models.delete_model_version("idc", version)
+
+
+def test_a_server_killed_under_load_and_started_again_costs_nobody_an_answer_and_serves_the_new_champion(
+    client, serving, registered, contender, pair, expected
 ):
     command, answers, stop = "models serve -m models:/idc@champion --env-manager local", [], threading.Event()
+    checkpoint, version, crown = contender
+    (afterwards,) = PairCaptioner(checkpoint).caption([pair], num_captions=3)
+    assert abs(afterwards.log_prob - expected.log_prob) > 0.01, "the two can be told apart"
 
     def ask():
         while not stop.is_set():
@@ -132,15 +156,18 @@ def test_a_server_killed_under_load_and_started_again_costs_nobody_an_answer(
                 os.killpg(server.pid, signal.SIGKILL)
                 wait_for(lambda: not reachable(port))
                 killed_at = len(answers)
+                crown(version)
                 with serving(command, registered.folder, port):
-                    wait_for(lambda: len(answers) > killed_at + 20)
+                    wait_for(lambda: len(answers) > killed_at + 30)
                     stop.set()
                     for each in asked:
                         each.result()  # raises what a client has met
             finally:
                 stop.set()
-    for row in answers:
+    for row in answers[:killed_at]:
         agrees(row, expected)
+    for row in answers[killed_at + 4 :]:  # each client may have had one answer in its hands
+        agrees(row, afterwards)
 
 
 def reachable(port):

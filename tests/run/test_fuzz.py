@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from idc_models.inference import PairCaptioner
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow"), pytest.mark.timeout(3600)]
 
@@ -42,6 +43,23 @@ def bomb(side):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def texted(key, mode="RGB", international=False):
+    """A PNG with a text that Pillow takes for metadata of its own."""
+    info, file = PngInfo(), io.BytesIO()
+    (info.add_itxt if international else info.add_text)(key, "x")
+    Image.new(mode, (4, 4)).save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def turned(kind, wrong_type=b"\x02"):
+    """A picture with EXIF: an orientation, and a description, whose type may not be that of a text."""
+    image, file = Image.effect_noise((24, 18), 60).convert("RGB"), io.BytesIO()
+    exif = image.getexif()
+    exif[0x0112], exif[0x010E], exif[0x8298] = 6, "a text", 99 * "y"
+    image.save(file, kind, exif=exif.tobytes().replace(b"\x01\x0e\0\x02", b"\x01\x0e\0" + wrong_type))
+    return file.getvalue()
+
+
 WHOLE = [picture(), picture("JPEG"), picture("WEBP"), picture(mode="L"), picture(mode="RGBA"), picture(size=(1, 700))]
 STRANGE = [
     picture("GIF"),
@@ -50,6 +68,14 @@ STRANGE = [
     bomb(5_000),
     bomb(30_000),
     bomb(2**31 - 1),
+    texted("transparency"),
+    texted("transparency", "L"),
+    texted("xmp"),
+    texted("exif", international=True),
+    turned("JPEG"),
+    turned("PNG"),
+    turned("WEBP"),
+    turned("JPEG", wrong_type=b"\x05"),
     b"<svg/>",
     b"%PDF-1.7",
 ]

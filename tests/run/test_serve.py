@@ -1,19 +1,26 @@
 """The registered model behind `mlflow models serve`, as a user starts it."""
 
 import base64
+import contextvars
 import io
 import json
+import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
 import pytest
 import torch
 from idc_data.readers import open_reader
+from idc_models.guard import deadline
 from idc_models.inference import PairCaptioner
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
 from idc_run.predict import predict
+from idc_run.registry import scoring_model
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
@@ -29,6 +36,7 @@ def pairs():
 def expected(registered, pairs):
     """Gives what the model says of the pairs, by decoding settings."""
     captioner = PairCaptioner(registered.result.checkpoint)
+    assert len({each.caption for each in captioner.caption(pairs)}) > 1, "else any answer would do for any pair"
     return lambda **decoding: captioner.caption(pairs, **decoding)
 
 
@@ -41,7 +49,63 @@ def test_the_captions_are_those_of_the_predictions(registered, beam):
     predictions = predict(checkpoint.build(), reader, checkpoint.tokenizer, spec.data, decoding, torch.device("cpu"))
     captions = PairCaptioner(path).caption([(each.before, each.after) for each in reader], beam=beam)
     assert [each.caption for each in captions] == [each.hypothesis for each in predictions]
+    assert len({each.caption for each in captions}) > 1
     assert [each.log_prob for each in captions] == pytest.approx([each.log_prob for each in predictions], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def model(registered):
+    """The registered model without a server."""
+    return scoring_model(registered.result.checkpoint).unwrap_python_model()
+
+
+def asking(model, pair, num=1, seconds=None, **params):
+    """Asks as a server's thread does, with so many seconds left."""
+
+    def ask():
+        deadline.set(None if seconds is None else time.monotonic() + seconds)
+        rows = [[coded(image) for image in pair]] * num
+        return model.predict(None, pd.DataFrame(rows, columns=["before", "after"]), params)
+
+    return contextvars.copy_context().run(ask)
+
+
+def test_a_request_has_only_so_many_pixels(model, pairs, monkeypatch):
+    monkeypatch.setitem(model._predict.__globals__, "MAX_REQUEST_PIXELS", 6 * 48 * 48)
+    assert len(asking(model, pairs[0], 3)) == 3
+    with pytest.raises(MlflowException, match="more than 13,824 pixels together; send fewer pairs at a time") as error:
+        asking(model, pairs[0], 4)
+    assert error.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("seconds", [-1, 0.2])
+def test_a_request_without_time_left_costs_no_more_work(model, pairs, seconds):
+    large = Image.new("RGB", (5000, 5000))
+    with pytest.raises(MlflowException, match="took too long; try again in a moment, or send fewer pairs") as error:
+        asking(model, (large, large), 8, seconds)
+    assert error.value.get_http_status_code() == 429
+    assert model._pool._work_queue.empty() and len(asking(model, pairs[0], seconds=300, change_map=True)) == 1
+
+
+def test_a_request_of_many_pairs_lets_others_in_between(model):
+    done = []
+
+    def slow(number):
+        time.sleep(0.02)
+        done.append(number)
+        return -number
+
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(model._share, slow, range(60))
+        while not done:
+            time.sleep(0.001)
+        assert model._share(str, [5]) == ["5"] and len(done) < 30
+        assert large.result() == [-number for number in range(60)]
+
+
+def test_as_many_images_are_decoded_at_a_time_as_there_are_cores_to_use(model, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
+    assert model._predict.__globals__["_cores"]() == 1
 
 
 @pytest.fixture(scope="module")

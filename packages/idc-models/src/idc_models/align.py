@@ -76,6 +76,20 @@ def align(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h 
     return Aligned(mixed, True, float(shown.mean()), None)
 
 
+def shrink(image: UInt8[np.ndarray, "h w 3"], longest: int) -> NDArray[np.uint8]:
+    """Bring the longer side down to so many pixels; an image that is smaller stays as it is.
+
+    Raises:
+        ValueError: OpenCV is not installed.
+    """
+    scale = longest / max(image.shape[:2])
+    return (
+        image
+        if scale >= 1
+        else _resize(_opencv(), image, *(max(1, round(scale * side)) for side in image.shape[1::-1]))
+    )
+
+
 def unlike(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h later_w 3"]) -> str | None:
     """Say in one sentence that two images are too unlike to compare; None where they may show one scene.
 

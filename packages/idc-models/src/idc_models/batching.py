@@ -33,7 +33,6 @@ class Batcher(Generic[Item, Settings, Result]):
         work: gives one result for each item; called from one thread only.
         max_items: most items of a batch. A request is never divided, so one with more is a batch by itself.
         capacity: most items that may wait.
-        patience: seconds that a request may wait for its results.
     """
 
     def __init__(
@@ -42,15 +41,19 @@ class Batcher(Generic[Item, Settings, Result]):
         *,
         max_items: int = 64,
         capacity: int = 1024,
-        patience: float = 50.0,
     ) -> None:
-        self._work, self._max_items, self._capacity, self._patience = work, max_items, capacity, patience
+        self._work, self._max_items, self._capacity = work, max_items, capacity
         self._waiting: deque[_Request[Item, Settings, Result]] = deque()
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="batcher", daemon=True).start()
 
-    def __call__(self, items: Sequence[Item], settings: Settings) -> Sequence[Result]:
+    def __call__(self, items: Sequence[Item], settings: Settings, patience: float | None = None) -> Sequence[Result]:
         """Gives the results of items, when their batch is done.
+
+        Args:
+            items: what is asked for.
+            settings: those with equal ones may share a batch.
+            patience: seconds that they may wait for their batch to begin; None is for ever.
 
         Raises:
             Busy: too many items wait, or it took too long.
@@ -64,11 +67,11 @@ class Batcher(Generic[Item, Settings, Result]):
             self._waiting.append(request)
             self._changed.notify()
         try:
-            return request.results.result(self._patience)
+            return request.results.result(patience)
         except TimeoutError:
             if not request.results.cancel():  # it is being computed, or failed with a timeout of its own
                 return request.results.result()
-            raise Busy(f"the request waited for {self._patience:.0f} seconds; try again in a moment") from None
+            raise Busy(f"the request waited for {patience:.0f} seconds; try again in a moment") from None
 
     def _run(self) -> None:
         while True:

@@ -7,9 +7,11 @@ import asyncio
 import difflib
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -23,13 +25,21 @@ FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 _CODES = {
     400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    408: "REQUEST_TIMEOUT",
     413: "REQUEST_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL_ERROR",
+    502: "BAD_GATEWAY",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false"}
 _MOST_SAID = 300  # characters of an answer to a fault: what is echoed in it may be long
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""When, by `time.monotonic`, a handler does well to give the request up that it is at; nothing outside a guard."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +53,8 @@ class Limits:
         bodies: most bytes of all requests together.
         requests: most requests that are worked on or wait.
         marks: most commas and brackets of a request: a little JSON can else become very many objects, or very deep.
+        reading: most seconds that a request may take to arrive.
+        seconds: most seconds from the beginning of a request to its answer; handlers are told to give up a bit sooner.
         linger: most seconds that a client may go on sending what was refused, to hear why.
     """
 
@@ -50,6 +62,8 @@ class Limits:
     bodies: int = 256 * 2**20
     requests: int = 128
     marks: int = 900
+    reading: float = 30.0
+    seconds: float = 120.0
     linger: float = 10.0
 
 
@@ -79,31 +93,39 @@ class Guard:
 
         @wraps(handler)
         async def answer(request: Request) -> Response:
-            body, inside, chunks = bytearray(), False, request.stream()
+            begun, limits = time.monotonic(), self._limits
+            deadline.set(begun + 0.9 * limits.seconds)
+            body, working = bytearray(), None
+
+            def left(_: object = None) -> None:
+                self._bytes -= len(body)
+                self._requests -= working is not None
+
             try:
-                _check_headers(request, self._limits)
-                async for chunk in chunks:
-                    body += chunk
-                    self._bytes += len(chunk)
-                    if len(body) > self._limits.body:
-                        raise _too_large(self._limits)
-                    if self._bytes > self._limits.bodies:
-                        raise Refused(429, "the server has its hands full with other requests; try again in a moment")
+                _check_headers(request, limits)
+                await self._read(request, body)
                 request._body = bytes(body)  # where Starlette keeps what was read, for the handler
-                _check_body(request._body, self._limits, self._params)
-                if self._requests >= self._limits.requests:
+                _check_body(request._body, limits, self._params)
+                if self._requests >= limits.requests:
                     raise Refused(429, f"{self._requests} requests are at work already; try again in a moment")
-                self._requests, inside = self._requests + 1, True
                 if self._threads is None:
                     # Handlers run in the loop's default executor, whose few threads would bound a batch.
-                    self._threads = ThreadPoolExecutor(self._limits.requests)
+                    self._threads = ThreadPoolExecutor(limits.requests)
                     asyncio.get_running_loop().set_default_executor(self._threads)
-                return _plain(await handler(request))
+                # A task of its own: when its time is up its thread goes on, and counts until it has ended.
+                working = asyncio.ensure_future(handler(request))
+                self._requests += 1
+                working.add_done_callback(left)
+                await asyncio.wait([working], timeout=begun + limits.seconds - time.monotonic())
+                if not working.done():
+                    raise Refused(429, f"the answer took more than {limits.seconds:.0f} seconds; try again in a moment")
+                return _plain(working.result())
             except Refused as refusal:
-                self._bytes -= len(body)
-                body.clear()
+                if working is None:
+                    self._bytes -= len(body)
+                    body.clear()
                 if "expect" not in request.headers:  # else it waits to be told before it sends
-                    await _let_finish(chunks, self._limits.linger)
+                    await _let_finish(request, limits.linger)
                 return _answer(refusal.status, str(refusal))
             except ClientDisconnect:
                 raise
@@ -112,17 +134,32 @@ class Guard:
                 _log.exception("a request could not be read")
                 return _answer(400, f"the request could not be read; expected pairs as one of {', '.join(FORMS)}")
             finally:
-                self._bytes -= len(body)
-                self._requests -= inside
+                if working is None:
+                    left()
 
         return answer
 
+    async def _read(self, request: Request, body: bytearray) -> None:
+        limits = self._limits
+        try:
+            async with asyncio.timeout(limits.reading):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._bytes += len(chunk)
+                    if len(body) > limits.body:
+                        raise _too_large(limits)
+                    if self._bytes > limits.bodies:
+                        raise Refused(429, "the server has its hands full with other requests; try again in a moment")
+        except TimeoutError:
+            message = f"the request did not arrive within {limits.reading:.0f} seconds; send fewer pairs at a time"
+            raise Refused(408, message) from None
 
-async def _let_finish(chunks: AsyncIterator[bytes], seconds: float) -> None:
+
+async def _let_finish(request: Request, seconds: float) -> None:
     """Read what a client is still sending, and keep nothing: it would get a broken connection for an answer."""
-    with suppress(TimeoutError, ClientDisconnect):
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # the last one where all has been read
         async with asyncio.timeout(seconds):
-            async for _ in chunks:
+            async for _ in request.stream():
                 pass
 
 
@@ -179,8 +216,8 @@ def _plain(response: Response) -> Response:
 
 
 def _answer(status: int, message: str, code: str = "") -> Response:
-    content = {"error_code": code or _CODES[status], "message": _short(message, _MOST_SAID)}
-    return JSONResponse(content, status, {"Retry-After": "1"} if status == 429 else None)
+    content = {"error_code": code or _CODES.get(status, f"HTTP_{status}"), "message": _short(message, _MOST_SAID)}
+    return JSONResponse(content, status, {"Retry-After": "1"} if status in (429, 503) else None)
 
 
 def _short(text: str, most: int) -> str:

@@ -1,8 +1,6 @@
 """Image files as a model takes them; the same pixels as idc_data's, which is not there where a model is served."""
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,6 @@ from torch import Tensor
 MAX_PIXELS = 50_000_000
 """The largest image that is decoded unless asked otherwise: 150 MB as RGB."""
 
-# What Pillow's decoders raise on damaged files; its own UnidentifiedImageError is an OSError.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, struct.error, zlib.error)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -46,13 +42,16 @@ def load_image(
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             if image.width * image.height <= max_pixels:
-                return np.array(_as_rgb(ImageOps.exif_transpose(image)))
+                ImageOps.exif_transpose(image, in_place=True)
+                return np.array(_as_rgb(image))
             size = f"{image.width} x {image.height} pixels"
     except _BOMB as error:
         raise ValueError(f"{name} is too large: {error}") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is damaged or no image: its beginning is of no known format") from error
-    except _DAMAGED as error:
+    except (
+        Exception
+    ) as error:  # damaged files make Pillow raise nearly anything; TypeError, of a text named as metadata
         raise ValueError(f"{name} is damaged or no image: {error}") from error
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
 
@@ -73,4 +72,4 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies
