@@ -27,17 +27,14 @@ def check_format(path: Path) -> None:
         raise ValueError(f"no image can be written with the suffix {path.suffix!r}; {expected}") from error
 
 
-def draw_overlay(
-    path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8], said: Caption, aligned: bool = False
-) -> None:
+def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8], said: Caption) -> None:
     """Draw before beside after, where the model looks in one colour, and what it says.
 
     Args:
         path: An image file; its suffix says the format (see `check_format`).
         before: RGB.
-        after: RGB as it was given, of any size: it is brought to before's height and width, as the model has them.
+        after: RGB of any size: it is brought to before's height and width, as the model has them.
         said: With a change map, if the model has one.
-        aligned: The model saw `after` laid over `before`: the change map then has no place on `after` as it was given.
 
     Raises:
         OSError: The file cannot be written.
@@ -51,8 +48,7 @@ def draw_overlay(
             Image.fromarray(said.change_map).resize(size, Image.Resampling.BILINEAR).point(lambda level: level * 0.7)
         )
         colour = Image.new("RGB", size, _COLOUR)
-        mapped = 1 if aligned else 2
-        panels[:mapped] = [Image.composite(colour, panel, weight) for panel in panels[:mapped]]
+        panels = [Image.composite(colour, panel, weight) for panel in panels]
     font, small = ImageFont.load_default(22), ImageFont.load_default(14)
     width = 2 * size[0] + 3 * _GAP
     lines = [piece for piece in textwrap.wrap(said.caption or "(no words)", max(20, width // 12))]

@@ -156,8 +156,8 @@ def test_large_photos_are_made_smaller_before_they_are_aligned(captioner, monkey
         shapes.extend(side.shape[:2] for side in sides)
         return align(*sides)
 
-    monkeypatch.setattr("idc_models.inference.register", register)
-    monkeypatch.setattr("idc_models.inference._LONGEST", 240)
+    monkeypatch.setattr("idc_models.align.align", register)
+    monkeypatch.setattr("idc_models.align._ALIGNED", 240)
     pair = captioner.prepare(before, after, align=True)
     assert shapes == [(180, 240), (200, 240)] and pair.shape == (300, 400)
     moved, straight = (

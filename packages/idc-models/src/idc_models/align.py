@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
+_ALIGNED = 2048  # pixels of the longer side at which photos are aligned
 _LONGEST = 1024  # pixels at which photos are matched: more takes longer and finds no better transformation
 _FEATURES = 2000
 _RATIO = 0.8  # of the distances to the best and the second best match (Lowe)
@@ -76,18 +77,32 @@ def align(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h 
     return Aligned(mixed, True, float(shown.mean()), None)
 
 
-def shrink(image: UInt8[np.ndarray, "h w 3"], longest: int) -> NDArray[np.uint8]:
-    """Bring the longer side down to so many pixels; an image that is smaller stays as it is.
+def as_seen(
+    before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h later_w 3"], *, register: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str | None]:
+    """The two images as a model gets to see them, and what to know about them, if anything.
+
+    Args:
+        before: The earlier image.
+        after: The later image.
+        register: Align them, with large photos made smaller; a pair that is too unlike to compare stays as it is.
 
     Raises:
-        ValueError: OpenCV is not installed.
+        ValueError: OpenCV is not installed, and the images are to be aligned.
     """
-    scale = longest / max(image.shape[:2])
-    return (
-        image
-        if scale >= 1
-        else _resize(_opencv(), image, *(max(1, round(scale * side)) for side in image.shape[1::-1]))
-    )
+    note = unlike(before, after)
+    if not register or note:
+        return before, after, note
+    # A model sees far fewer pixels, and the whole of a large photo would take a gigabyte and seconds.
+    first, second = _shrunk(before), _shrunk(after)
+    aligned = align(first, second)
+    return first, aligned.after, aligned.note
+
+
+def _shrunk(image: UInt8[np.ndarray, "h w 3"]) -> NDArray[np.uint8]:
+    scale = _ALIGNED / max(image.shape[:2])
+    sides = (max(1, round(scale * side)) for side in image.shape[1::-1])
+    return image if scale >= 1 else _resize(_opencv(), image, *sides)
 
 
 def unlike(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h later_w 3"]) -> str | None:

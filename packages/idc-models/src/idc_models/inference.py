@@ -16,8 +16,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idc_models.align import align as register
-from idc_models.align import shrink, unlike
+from idc_models.align import as_seen
 from idc_models.checkpoint import read_checkpoint
 from idc_models.contract import Fused
 from idc_models.decoding import generate
@@ -26,9 +25,6 @@ from idc_models.probability import total_probability
 
 _ROWS = 256
 """How many hypotheses are decoded at a time, whatever is asked for."""
-
-_LONGEST = 2048
-"""Pixels of the longer side that images are aligned at."""
 
 Image = Path | bytes | NDArray[np.uint8]
 """A file, the contents of a file, or RGB pixels `h w 3`."""
@@ -174,12 +170,7 @@ class PairCaptioner:
         """
         first, second = load_image(before), load_image(after)
         height, width = first.shape[:2]
-        note = unlike(first, second)
-        if align and not note:
-            # A model sees far fewer pixels, and the whole of a large photo would take a gigabyte and seconds.
-            first, second = (shrink(side, _LONGEST) for side in (first, second))
-            aligned = register(first, second)
-            second, note = aligned.after, aligned.note
+        first, second, note = as_seen(first, second, register=align)
         return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)
 
     def write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
