@@ -3,13 +3,16 @@
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import product
+from math import prod
 from types import MappingProxyType
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from idc_data.strict_yaml import set_value
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+_MOST_CELLS = 100_000
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -60,10 +63,11 @@ class Range(BaseModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> "Range":
-        if self.low >= self.high or (self.log and self.low <= 0) or (self.log and self.step is not None):
+        step = self.step is None or self.step > 0
+        if self.low >= self.high or not step or (self.log and (self.low <= 0 or self.step is not None)):
             raise ValueError(
                 f"low {self.low}, high {self.high}, log {self.log}, step {self.step}: expected low < high, above 0 "
-                "with log, and not both log and step"
+                "with log, a step above 0, and not both log and step"
             )
         return self
 
@@ -105,23 +109,34 @@ Space = Annotated[dict[str, Node], Field(min_length=1)]
 
 
 class Probe:
-    """Draws like a trial, but what it has not drawn yet if it can, and of a range only the ends."""
+    """Draws like a trial, but what it has not drawn yet if it can, and often what conditions ask for.
 
-    def __init__(self) -> None:
+    Args:
+        space: Where it draws from; of a range that is the ends, and what conditions ask for.
+    """
+
+    def __init__(self, space: Mapping[str, Node]) -> None:
         self.params: dict[str, Any] = {}
         self.seen: set[tuple[str, Any]] = set()
         self._random = random.Random(0)
+        self._asked: dict[str, list[Any]] = {}
+        for node in space.values():
+            for path, wanted in conditions(node).items():
+                self._asked.setdefault(path.removesuffix(".name"), []).append(wanted)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Draw one of a list."""
         fresh = [choice for choice in choices if (name, choice) not in self.seen]
-        self.params[name] = chosen = self._random.choice(fresh or choices)
+        asked = [choice for choice in choices if choice in self._asked.get(name.removesuffix(".name"), ())]
+        likely = asked if asked and self._random.random() < 0.7 else choices
+        self.params[name] = chosen = self._random.choice(fresh or likely)
         self.seen.add((name, chosen))
         return chosen
 
     def suggest_int(self, name: str, low: float, high: float, **_: Any) -> Any:
-        """Draw an end."""
-        return self.suggest_categorical(name, (low, high))
+        """Draw a number."""
+        asked = [value for value in self._asked.get(name, ()) if low < value < high]
+        return self.suggest_categorical(name, (low, high, *asked))
 
     suggest_float = suggest_int
 
@@ -160,9 +175,13 @@ def cells(space: Mapping[str, Node]) -> Iterator[dict[str, Any]]:
     """Every combination of a grid, as the parameters of a trial.
 
     Raises:
-        ValueError: A range has no step, or a condition makes cells unequal.
+        ValueError: A range has no step, a condition makes cells unequal, or there are too many.
     """
     parts = [list(_cells(node, path)) for path, node in space.items()]
+    if (count := prod(map(len, parts))) > _MOST_CELLS:
+        raise ValueError(
+            f"the grid has {count:,} cells; expected at most {_MOST_CELLS:,}, or the sampler tpe or random"
+        )
     for combination in product(*parts):
         yield {name: value for part in combination for name, value in part.items()}
 
@@ -212,8 +231,9 @@ def _cells(node: Any, name: str) -> Iterator[dict[str, Any]]:
     if isinstance(node, Range):
         if node.step is None:
             raise ValueError(f"a grid needs the step of {name}, from {node.low} to {node.high}; or list its values")
-        num = int((node.high - node.low) / node.step + 1e-9)
-        yield from ({name: node.low + node.step * index} for index in range(num + 1))
+        low, high, step = (Decimal(str(number)) for number in (node.low, node.high, node.step))
+        number = int if node.whole else float
+        yield from ({name: number(low + step * index)} for index in range(int((high - low) / step) + 1))
         return
     for label, option in _options(node).items():
         inner = list(_searched(option, f"{name}={label}"))
@@ -224,10 +244,17 @@ def _cells(node: Any, name: str) -> Iterator[dict[str, Any]]:
 def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
     """The ranges and choices inside a section: key, the name of the parameter, and what to search."""
     for key, value in option.items() if isinstance(option, dict) else ():
-        if isinstance(value, dict) and "choices" in value:
-            yield key, f"{name}.{key}", Choice.model_validate(value)
-        elif isinstance(value, dict) and {"low", "high"} <= value.keys():
-            yield key, f"{name}.{key}", Range.model_validate(value)
+        found = Choice if isinstance(value, dict) and "choices" in value else Range
+        if found is Choice or (isinstance(value, dict) and {"low", "high"} <= value.keys()):
+            if "when" in value:
+                raise ValueError(
+                    f"{name}.{key} has a condition; only paths of the space may, not what is inside a choice"
+                )
+            try:
+                yield key, f"{name}.{key}", found.model_validate(value)
+            except ValidationError as error:
+                told = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+                raise ValueError(f"{name}.{key}: {told}") from error
 
 
 def _options(node: Any) -> dict[Any, Any]:

@@ -1,7 +1,8 @@
 """A sweep: a study of Optuna's that any number of processes and machines share."""
 
 import json
-from collections.abc import Iterator
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,12 +15,12 @@ from filelock import FileLock
 from idc_eval.metrics import metric_names
 from optuna.trial import FrozenTrial, TrialState
 
-from idc_run.space import Probe, cells, conditions, draw, options, with_values
+from idc_run.space import Node, Probe, cells, conditions, draw, options, with_values
 from idc_run.spec import Direction, Spec, SweepSpec, make_spec
 from idc_run.track import store
 
 LATENCY = "latency"
-_PATIENCE = 200  # draws without anything new after which the rest of a space counts as out of reach
+_PATIENCE = 100  # draws without anything new after which the rest of a space counts as out of reach
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ class Sweep:
         grid = self.search.sampler == "grid"
         return list(cells(self.search.space)) if grid else [{} for _ in range(self.search.trials)]
 
-    def chosen(self, trial: optuna.Trial | FrozenTrial) -> dict[str, Any]:
-        """The values that a trial tries, by path."""
-        drawing = optuna.trial.FixedTrial(trial.params) if isinstance(trial, FrozenTrial) else trial
-        return draw(self.search.space, drawing, self.spec.completed())
+    def chosen(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The values that a trial tries, by path; draws those that are not given."""
+        return draw(self.search.space, trial, self.spec.completed())
 
     def best(self) -> FrozenTrial:
         """The best trial of the search by the first objective.
@@ -114,9 +114,8 @@ def check_sweep(values: dict[str, Any], spec: Spec) -> None:
     """
     assert spec.sweep is not None
     objectives(spec)
-    space, base, probe = spec.sweep.space, spec.completed(), Probe()
-    for path in _later(space):
-        raise ValueError(f"sweep.space: a condition asks for {path}, which is drawn after it; put {path} before")
+    space, base, probe = spec.sweep.space, spec.completed(), Probe(spec.sweep.space)
+    _check_order(space)
     left, idle = set(options(space)), 0
     while left and idle < _PATIENCE:
         probe.params.clear()
@@ -147,13 +146,12 @@ def open_sweep(values: dict[str, Any], *, again: bool = False) -> Sweep:
     assert spec.sweep is not None
     check_sweep(values, spec)
     # What decides what a trial is: more trials, seeds or time are more of the same study.
-    told = [spec.completed(), spec.sweep.model_dump(mode="json", include={"space", "sampler"}), objectives(spec)]
-    kind = json.dumps([*told, spec.sweep.seeds > 0], sort_keys=True)
-    name = f"{spec.name}-{sha256(kind.encode()).hexdigest()[:12]}"
-    folder = _beside_sqlite(spec.sweep.storage) or store() / "sweeps"
-    folder /= name
+    search = spec.sweep.model_dump(mode="json", include={"space", "sampler"})
+    told = [json.dumps(spec.completed(), sort_keys=True), search, list(objectives(spec).items()), spec.sweep.seeds > 0]
+    name = f"{spec.name}-{sha256(json.dumps(told).encode()).hexdigest()[:12]}"
     directions = list(objectives(spec).values())
     try:
+        folder = (_beside_sqlite(spec.sweep.storage) or store() / "sweeps") / name
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             study = optuna.create_study(
@@ -180,15 +178,26 @@ def sampler(sweep: Sweep, item: int) -> optuna.samplers.BaseSampler:
     """What draws one try of the search: the same whichever process does it."""
     seed = int(sha256(f"{sweep.spec.seed} {item}".encode()).hexdigest()[:8], 16)
     if sweep.search.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, group=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _later(space: Any) -> Iterator[str]:
-    """Paths that a condition asks for before they are drawn."""
+def _check_order(space: Mapping[str, Node]) -> None:
+    """See that no path sets anew what one before it has set, or what a condition before it has looked at."""
     paths = list(space)
-    for at, node in enumerate(space.values()):
-        yield from (path for path in conditions(node) if path in paths[at:])
+    for at, (path, node) in enumerate(space.items()):
+        for later in paths[at:]:
+            if path.startswith(f"{later}."):
+                raise ValueError(f"sweep.space: {later} sets all of {path} anew; put {later} before")
+            for asked in conditions(node):
+                # A plugin's name stands for its section.
+                if f"{asked.removesuffix('.name')}.".startswith(f"{later.removesuffix('.name')}."):
+                    raise ValueError(
+                        f"sweep.space: a condition of {path} asks for {asked}, and {later} is not drawn before it; put "
+                        f"{later} before {path}"
+                    )
 
 
 def _told(labels: dict[str, Any]) -> str:

@@ -22,7 +22,12 @@ def finish(sweep: Sweep, console: Console) -> None:
     Raises:
         ValueError: No trial has come to its end.
     """
-    best = sweep.best()
+    try:
+        best = sweep.best()
+    except ValueError:
+        if parent := sweep.study.user_attrs.get("run"):
+            connect().MlflowClient().set_terminated(parent, "FAILED")
+        raise
     with sweep.lock("finish"):
         known = [trial.number for trial in sweep.trials() if trial.state.is_finished()]
         if sweep.study.user_attrs.get("finished") != len(known):

@@ -8,11 +8,13 @@ item in the same moment, the attempt with the lower number counts.
 
 import socket
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from filelock import Timeout
 from optuna import Trial
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from idc_run.sweep import Sweep, sampler
@@ -38,13 +40,12 @@ def take(sweep: Sweep, worker: str) -> Trial | None:
         while True:
             for trial in sweep.trials():
                 if trial.state == TrialState.RUNNING and _dead(sweep, trial):
-                    with suppress(ValueError):  # another machine was faster
+                    with suppress(ValueError, UpdateFinishedTrialError):  # another machine was faster
                         sweep.study.tell(trial.number, state=TrialState.FAIL)
-            attempts = _attempts(sweep)
-            item = next((each for each in _wanted(sweep, attempts) if _open(attempts.get(each, []))), None)
+            item = next(iter(_open(sweep, _attempts(sweep))), None)
             if item is None:
                 return None
-            trial = _begin(sweep, item, attempts.get(item, []), worker)
+            trial = _begin(sweep, item, worker)
             if trial is not None:
                 return trial
 
@@ -64,74 +65,69 @@ def again(best: FrozenTrial, seed: int) -> str:
     return f"again {best.number}, seed {seed}"  # its number, since a search that goes on may find another
 
 
-def _wanted(sweep: Sweep, attempts: dict[Item, list[FrozenTrial]]) -> Sequence[Item]:
+def _open(sweep: Sweep, attempts: Mapping[Item, list[FrozenTrial]]) -> list[Item]:
     """The items that may be begun now, in their order."""
-    tries = range(len(sweep.tries))
-    closed = sweep.study.user_attrs.get("closed")  # the time is up
-    if not closed and not all(_done(attempts.get(number, [])) for number in tries):
-        return tries
+    done = {item for item, made in attempts.items() if _done(made, sweep.study.user_attrs.get("forgiven", 0))}
+    begun = {item for item, made in attempts.items() if any(each.state == TrialState.RUNNING for each in made)}
+    tries = set(range(len(sweep.tries)))
+    if tries - done and not sweep.study.user_attrs.get("closed"):  # closed: the time is up
+        return sorted(tries - done - begun)
     complete = any(trial.state == TrialState.COMPLETE for trial in sweep.searched())
-    if not sweep.search.seeds or not complete or any(map(_under_way, map(attempts.get, tries))):
-        return ()
-    return [again(sweep.best(), seed) for seed in range(sweep.search.seeds)]
+    if not complete or tries & begun:
+        return []
+    wanted = [again(sweep.best(), seed) for seed in range(sweep.search.seeds)]
+    return [item for item in wanted if item not in done | begun]
 
 
-def _begin(sweep: Sweep, item: Item, attempts: list[FrozenTrial], worker: str) -> Trial | None:
+def _begin(sweep: Sweep, item: Item, worker: str) -> Trial | None:
     """Make an attempt; None if another machine was faster."""
-    if isinstance(item, int):
-        sweep.study.sampler = sampler(sweep, item)
+    attempts = _attempts(sweep).get(item, [])
     if not any(each.state == TrialState.WAITING for each in attempts):
         params = sweep.tries[item] if isinstance(item, int) else sweep.best().params
         told = {"item": item}
-        if attempts:  # one has died, and the next goes on where it was
+        if attempts:  # one has died or failed, and the next goes on where it was
             last = attempts[-1]
             run = last.user_attrs.get("run") or last.user_attrs.get("goes_on")
             params, told = params | last.params, told | {"retry_of": last.number, "goes_on": run}
         sweep.study.enqueue_trial(params, user_attrs=told)
-    trial = sweep.study.ask()
+    trial = sweep.study.ask()  # the oldest that waits: it may be one that a killed process has left
     signs = {"worker": worker, "place": _place(sweep), "alive": time.time()}
     for name, value in signs.items():
         trial.set_user_attr(name, value)
     mine = trial.user_attrs.get("item")
-    others = _attempts(sweep).get(mine, []) if mine is not None else []
-    if mine is None or any(other.number < trial.number and not _failed(other) for other in others):
+    before = {other: [each for each in made if each.number < trial.number] for other, made in _attempts(sweep).items()}
+    if mine not in _open(sweep, before):
         trial.set_user_attr("twice", True)
         sweep.study.tell(trial, state=TrialState.FAIL)
         return None
+    if isinstance(mine, int):
+        sweep.study.sampler = sampler(sweep, mine)  # draws when it is asked for a value
     return trial
 
 
 def _attempts(sweep: Sweep) -> dict[Item, list[FrozenTrial]]:
-    """The trials of each item, without those that do not count: begun twice, or failed before people said `again`."""
+    """The trials of each item, without those that were begun twice."""
     found: dict[Item, list[FrozenTrial]] = {}
-    forgiven = sweep.study.user_attrs.get("forgiven", 0)
     for trial in sweep.trials():
         item = trial.user_attrs.get("item")
-        if item is not None and "twice" not in trial.user_attrs and not (_failed(trial) and trial.number < forgiven):
+        if item is not None and "twice" not in trial.user_attrs:
             found.setdefault(item, []).append(trial)
     return found
 
 
-def _failed(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL
-
-
-def _done(attempts: Sequence[FrozenTrial]) -> bool:
-    if any(each.state in _ENDED or (_failed(each) and "cause" in each.user_attrs) for each in attempts):
-        return True
+def _done(attempts: Sequence[FrozenTrial], forgiven: int) -> bool:
+    """Whether an attempt has ended, or those after the number `forgiven` say that there is no point in another."""
     furthest, deaths = 0, 0
-    for each in filter(_failed, attempts):
+    for each in attempts:
+        if each.state in _ENDED:
+            return True
+        if each.state != TrialState.FAIL or each.number < forgiven:
+            continue
+        if "cause" in each.user_attrs:
+            return True
         epoch = each.user_attrs.get("epoch", 0)
         furthest, deaths = (epoch, 1) if epoch > furthest else (furthest, deaths + 1)
     return deaths >= _DEATHS
-
-
-def _under_way(attempts: Sequence[FrozenTrial] | None) -> bool:
-    return any(each.state == TrialState.RUNNING for each in attempts or ())
-
-
-def _open(attempts: Sequence[FrozenTrial]) -> bool:
-    return not _done(attempts) and not _under_way(attempts)
 
 
 def _dead(sweep: Sweep, trial: FrozenTrial) -> bool:
@@ -148,5 +144,8 @@ def _dead(sweep: Sweep, trial: FrozenTrial) -> bool:
 
 
 def _place(sweep: Sweep) -> str:
-    """Where locks can be seen."""
-    return f"{socket.gethostname()}:{sweep.folder.resolve()}"
+    """Where locks can be seen: this machine, and this very folder."""
+    mark = sweep.folder / "place"
+    if not mark.is_file():
+        mark.write_text(uuid.uuid4().hex)
+    return f"{socket.gethostname()}:{mark.read_text()}"

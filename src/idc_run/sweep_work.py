@@ -22,6 +22,7 @@ from idc_run.space import with_values
 from idc_run.spec import Spec, make_spec
 from idc_run.sweep import LATENCY, Sweep
 from idc_run.sweep_queue import busy, seed_of, take
+from idc_run.table import PLANNED
 from idc_run.track import MlflowTracker, connect, flatten
 
 _POLL = 2.0  # seconds between two looks at what the others do
@@ -33,17 +34,19 @@ def work(sweep: Sweep, console: Console) -> None:
 
     A trial that fails is recorded with its cause, and the sweep goes on.
     """
-    worker, began = f"worker-{uuid.uuid4().hex}", time.monotonic()
-    parent = _parent(sweep)
+    worker, parent = f"worker-{uuid.uuid4().hex}", _parent(sweep)
+    ends = time.monotonic() + (sweep.search.timeout or float("inf"))
     with sweep.lock(worker):
         while True:
-            if sweep.search.timeout and time.monotonic() - began > sweep.search.timeout:
+            if time.monotonic() > ends:
                 sweep.study.set_user_attr("closed", True)
+                ends = float("inf")  # once: another process may begin the search again
+            others = busy(sweep)  # before looking for work: what ends in between may leave some
             attempt = take(sweep, worker)
             if attempt is not None:
                 with _alive(attempt):
                     _do(sweep, attempt, parent, console)
-            elif busy(sweep):
+            elif others:
                 time.sleep(_POLL)
             else:
                 break
@@ -72,6 +75,7 @@ def _alive(attempt: Attempt) -> Iterator[None]:
 
 
 def _do(sweep: Sweep, attempt: Attempt, parent: str, console: Console) -> None:
+    spec = sweep.spec
     try:
         chosen = sweep.chosen(attempt)
         seed = seed_of(attempt.user_attrs["item"])
@@ -104,6 +108,7 @@ def _do(sweep: Sweep, attempt: Attempt, parent: str, console: Console) -> None:
         sweep.study.tell(attempt, values, skip_if_finished=True)
     except Pruned:
         sweep.study.tell(attempt, state=TrialState.PRUNED, skip_if_finished=True)
+        (experiment.folder_of(spec) / attempt.user_attrs["run"] / "last.safetensors").unlink(missing_ok=True)
         console.say(f"trial {attempt.number}: pruned")
     except UpdateFinishedTrialError:
         console.say(f"trial {attempt.number}: another machine took this one for dead, and does it again")
@@ -163,7 +168,9 @@ def _going_on(sweep: Sweep, attempt: Attempt, part: Trial, spec: Spec) -> Trial:
     if last.is_file() and set(sweep.objectives) <= {sweep.spec.eval.select, LATENCY}:
         return replace(part, last=last)
     if sweep.spec.tracking == "mlflow":
-        connect().MlflowClient().set_terminated(run, "FAILED")
+        mlflow = connect()
+        with suppress(mlflow.exceptions.MlflowException):  # it is another machine's, or was deleted
+            mlflow.MlflowClient().set_terminated(run, "FAILED")
     return part
 
 
@@ -182,13 +189,14 @@ def _parent(sweep: Sweep) -> str:
             for name, value in flatten(told).items():
                 client.log_param(run, f"sweep.{name}", value)
             client.log_dict(run, sweep.search.model_dump(mode="json", include={"space"}), "space.json")
-            client.set_tag(run, "sweep.planned", str(len(sweep.tries)))
             sweep.study.set_user_attr("run", run)
             if sweep.search.storage:  # a machine that does not see the lock may have made one, too
                 time.sleep(_POLL)
                 if sweep.study.user_attrs["run"] != run:
                     client.delete_run(run)
-        return sweep.study.user_attrs["run"]
+        run = sweep.study.user_attrs["run"]
+        connect().MlflowClient().set_tag(run, PLANNED, str(len(sweep.tries)))
+        return run
 
 
 def _short(value: Any) -> str:

@@ -105,8 +105,25 @@ def test_choices_that_could_be_taken_for_each_other_are_refused():
         ),
         (
             "{data.batch_size: {low: 2, high: 4, when: {model.fusion: concat}}, model.fusion: [concat, difference]}",
-            "a condition asks for model.fusion, which is drawn after it; put model.fusion before",
+            "a condition of data.batch_size asks for model.fusion, and model.fusion is not drawn before it; put",
         ),
+        (
+            "{model.decoder.dropout: [0.1, 0.2], model.decoder: [gru, lstm]}",
+            "model.decoder sets all of model.decoder.dropout anew; put model.decoder before",
+        ),
+        (
+            "{data.batch_size: {low: 2, high: 4, when: {model.decoder.name: gru}}, model.decoder: [gru, lstm]}",
+            "a condition of data.batch_size asks for model.decoder.name, and model.decoder is not drawn before it",
+        ),
+        (
+            "{model.decoder: [{name: gru, dim: {low: 4, high: 8, when: {model.fusion: x}}}, lstm]}",
+            "model.decoder=gru.dim has a condition",
+        ),
+        (
+            "{model.decoder: [{name: gru, dim: {low: 4, high: 8, stp: 1}}, lstm]}",
+            "^model.decoder=gru.dim: Extra inputs",
+        ),
+        ("{train.epochs: {low: 1, high: 4, step: 0}}", "a step above 0"),
         ("{train.epochs: {low: 0, high: 4}}", "train.epochs=0: .*greater than 0"),
     ],
 )
@@ -121,6 +138,14 @@ def test_a_setting_of_one_plugin_may_wait_for_it(tiny):
         "WHEN", "{model.decoder: transformer}"
     )
     values = load_values(tiny, [f"sweep={{space: {space}}}", "model.decoder=gru"])
+    check_sweep(values, make_spec(values))
+
+
+def test_conditions_that_hold_seldom_are_found(tiny):
+    numbers = ", ".join(map(str, range(1, 21)))
+    space = f"""{{train.epochs: {{low: 1, high: 9}}, data.batch_size: [{numbers}], seed: [{numbers}],
+      train.log_every: {{low: 1, high: 2, when: {{train.epochs: 3, data.batch_size: 7, seed: 11}}}}}}"""
+    values = load_values(tiny, [f"sweep={{space: {space}}}"])
     check_sweep(values, make_spec(values))
 
 
@@ -155,6 +180,10 @@ def test_a_grid_has_every_combination():
     assert len(found) == 2 * 3 * 3 and len({str(cell) for cell in found}) == 18
     values = [draw(space, fixed(cell)) for cell in found]
     assert {"name": "gru", "dim": 16} in [each["model.decoder"] for each in values]
+    tenths = SPACE.validate_python({"lr": {"low": 0.1, "high": 0.3, "step": 0.1}})
+    assert list(cells(tenths)) == [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
+    with pytest.raises(ValueError, match="the grid has 1,000,000 cells; expected at most"):
+        next(cells(SPACE.validate_python({name: {"low": 1, "high": 10, "step": 1} for name in "abcdef"})))
     with pytest.raises(ValueError, match="a grid needs the step of lr"):
         list(cells(SPACE.validate_python({"lr": {"low": 0.1, "high": 1.0}})))
 

@@ -54,7 +54,7 @@ def test_every_try_is_begun_once_and_then_the_best_one_again_by_seed(machine):
         assert [each.user_attrs["item"] for each in again] == ["again 3, seed 0", "again 3, seed 1"]
         assert take(here, "worker-1") is None and busy(here), "nothing is left to begin, and two are under way"
         for each in again:
-            assert here.chosen(each) == here.chosen(here.best())
+            assert here.chosen(each) == here.best().params
             here.study.tell(each, 0.9)
         assert take(here, "worker-1") is None and not busy(here)
         assert here.best().user_attrs["item"] == 3, "the best one again is no trial of the search"
@@ -118,12 +118,55 @@ def test_a_machine_that_is_silent_is_dead_and_one_on_this_machine_at_once(machin
     retry = take(here, "worker-here")  # what this process began itself is dead, too: nobody holds its lock
     told = retry.user_attrs
     assert (told["item"], told["retry_of"], told["goes_on"]) == (0, lost.number, "r1")
-    assert here.chosen(retry) == there.chosen(here.study.get_trials()[lost.number])
+    assert here.chosen(retry) == here.study.get_trials()[lost.number].params
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         lost.report(0.5, 1)  # so that the one who was not dead notices
     # It dies once more before it has a run of its own, and what it was to go on from is not forgotten.
     assert take(here, "worker-here").user_attrs["goes_on"] == "r1"
     lock.release()
+
+
+def test_to_try_again_does_not_forget_where_a_trial_was(machine):
+    here = machine(section="sampler: random, trials: 1, seeds: 0")
+    lost = take(here, "nobody")  # holds this lock: it is dead at once
+    drawn = here.chosen(lost)
+    lost.set_user_attr("run", "r1")
+    here = machine(section="sampler: random, trials: 1, seeds: 0", again=True)
+    retry = take(here, "nobody")
+    assert retry.user_attrs["goes_on"] == "r1" and here.chosen(retry) == drawn
+
+
+def test_what_a_killed_process_has_left_waiting_is_no_more_than_it_should_be(machine):
+    here = machine()
+    with here.lock("worker"):
+        here.study.enqueue_trial({}, user_attrs={"item": 2})
+        here.study.enqueue_trial({"seed": 1}, user_attrs={"item": "again 7, seed 0"})
+        first = take(here, "worker")
+        assert first.user_attrs["item"] == 2
+        here.study.sampler = sweep.sampler(here, 2)
+        study = optuna.create_study(sampler=sweep.sampler(here, 2))
+        assert here.chosen(first) == here.chosen(study.ask()), "it draws what it would have"
+        assert take(here, "worker").user_attrs["item"] == 0, "nobody has asked for the second one"
+
+
+def test_a_search_is_closed_once(machine):
+    here = machine()
+    with here.lock("worker"):
+        end(here, take(here, "worker"))
+        here.study.set_user_attr("closed", True)
+        assert take(here, "worker").user_attrs["item"] == "again 0, seed 0"
+        assert take(machine(), "worker").user_attrs["item"] == 1, "typed again, the command goes on"
+
+
+def test_the_order_of_what_is_searched_makes_another_study(tiny):
+    def name(section):
+        return sweep.open_sweep(load_values(tiny, [f"sweep={section}"])).study.study_name
+
+    both = "{space: {seed: [1, 2]}, objectives: {cider: maximize, latency: minimize}}"
+    assert name(both) != name(both.replace("cider: maximize, latency: minimize", "latency: minimize, cider: maximize"))
+    grid = "{space: {seed: [1, 2], train.epochs: [1, 2]}, sampler: grid}"
+    assert name(grid) != name(grid.replace("seed: [1, 2], train.epochs: [1, 2]", "train.epochs: [1, 2], seed: [1, 2]"))
+    assert name(grid) == name(grid[:-1] + ", timeout: 9, seeds: 5}")
 
 
 @pytest.mark.parametrize(("epochs", "attempts"), [([0, 0, 0], 3), ([1, 2, 2, 2], 4)])
@@ -151,7 +194,7 @@ def test_a_kill_between_two_steps_of_beginning_loses_nothing(machine):
 
 
 def test_a_storage_that_cannot_be_opened_is_one_sentence(tiny):
-    for url in ("postgresql+nothing://a:b@127.0.0.1/c", "nonsense", "sqlite:////dev/null/study.db"):
+    for url in ("postgresql+nothing://a:b@127.0.0.1/c", "nonsense", "sqlite:/study.db", "sqlite:////dev/null/study.db"):
         values = load_values(tiny, [f"sweep={{space: {{seed: [1, 2]}}, storage: '{url}'}}"])
         with pytest.raises(ValueError, match="sweep.storage cannot be opened .*expected a URL"):
             sweep.open_sweep(values)
