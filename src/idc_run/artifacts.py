@@ -14,7 +14,6 @@ from idc_eval.report import write_report
 from idc_eval.report_gallery import choose
 from idc_eval.score import Scores, reference_ceiling
 
-from idc_run import pictures
 from idc_run.fit import Progress
 from idc_run.spec import Spec
 from idc_run.track import Tracker
@@ -58,6 +57,8 @@ def _write(
     ceiling: Scores | None,
     progress: Progress,
 ) -> None:
+    from idc_run import pictures  # matplotlib takes a second
+
     curves = {
         "train/loss": [(int(step), value) for step, value in progress.losses],
         f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],

@@ -15,7 +15,6 @@ from idc_data.loader import batches_per_epoch, train_batches
 from idc_data.tokenizer import Tokenizer
 from idc_models.captioner import Captioner
 from torch.nn.parallel import DistributedDataParallel
-from torchmetrics import MeanMetric, MetricCollection
 
 from idc_run.checkpoint import Checkpoint, restore_training, save_checkpoint, training_state
 from idc_run.optim import Schedule, build_optimizer
@@ -177,22 +176,45 @@ class Losses:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._means: MetricCollection | None = None
+        self._means: dict[str, Any] = {}
 
     def update(self, parts: dict[str, torch.Tensor]) -> None:
         """Take in the losses of one step."""
-        if self._means is None:
-            means = {name: MeanMetric() for name in parts}
-            self._means = MetricCollection(means, compute_groups=False).to(self._device)  # pyright: ignore[reportArgumentType]
+        if not self._means:
+            self._means = {name: _mean(self._device) for name in parts}
         for name, value in parts.items():
             self._means[name].update(value.detach())
 
     def report(self) -> dict[str, float]:
         """Give the means since the last report, under `train/`, and begin anew."""
-        assert self._means is not None
-        values = {f"train/{name}": float(value) for name, value in self._means.compute().items()}
-        self._means.reset()
+        values = {f"train/{name}": float(mean.compute()) for name, mean in self._means.items()}
+        for mean in self._means.values():
+            mean.reset()
         return values
+
+
+def _mean(device: torch.device) -> Any:
+    """A mean over processes, which torchmetrics gets right; alone a plain one, for importing that takes ten seconds."""
+    if world() == 1:
+        return _Mean()
+    from torchmetrics import MeanMetric
+
+    return MeanMetric().to(device)
+
+
+class _Mean:
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, value: torch.Tensor) -> None:
+        self._total, self._count = self._total + value, self._count + 1
+
+    def compute(self) -> torch.Tensor | float:
+        return self._total / self._count
+
+    def reset(self) -> None:
+        self._total: torch.Tensor | float = 0.0
+        self._count = 0
 
 
 def _from_first(validate: Callable[[], dict[str, float]]) -> dict[str, float]:
