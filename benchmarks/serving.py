@@ -26,7 +26,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mlflow
 import numpy as np
 from idc_data.readers import open_reader
 from idc_models.inference import PairCaptioner
@@ -34,6 +33,7 @@ from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
 from idc_run.registry import checkpoint_of, packaged
+from idc_run.track import quiet_mlflow
 
 NAIVE = """
 import base64
@@ -191,6 +191,7 @@ def main() -> None:
         checkpoint = shutil.copy(found, folder / "best.safetensors")
         requests = requests_of(checkpoint, 256)
         (folder / "naive.py").write_text(NAIVE)
+        mlflow = quiet_mlflow()
         with packaged(checkpoint) as package:
             mlflow.pyfunc.save_model(folder / "registered", **package)
             naive = {**package, "python_model": str(folder / "naive.py"), "code_paths": None}
