@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -92,9 +93,16 @@ def test_a_trial_that_promises_little_is_pruned(search):
     assert [path.name for path in left] == ["best.safetensors"], "nothing that only a resumption would need"
 
 
-def test_a_search_whose_time_is_up_ends_and_goes_on_when_asked_again(search):
-    section = "{space: {seed: [1, 2, 3]}, sampler: random, trials: 3, seeds: 1, timeout: 1}"
-    opened = done(search(section, "train.epochs=1"))
+def test_a_search_whose_time_is_up_ends_and_goes_on_when_asked_again(search, monkeypatch):
+    section = "{space: {seed: [1, 2, 3]}, sampler: random, trials: 3, seeds: 1, timeout: 50}"
+    opened = search(section, "train.epochs=1")
+
+    def clock():
+        """A trial takes a hundred seconds."""
+        return 100.0 * sum(trial.state.is_finished() for trial in opened.study.get_trials())
+
+    monkeypatch.setattr(sweep_work, "time", SimpleNamespace(monotonic=clock, sleep=time.sleep, time=time.time))
+    done(opened)
     assert items(opened, "COMPLETE") == [0, "again 0, seed 0"]
     again = done(sweep.open_sweep(opened.values))
     assert items(again, "COMPLETE")[:3] == [0, "again 0, seed 0", 1]
