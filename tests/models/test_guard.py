@@ -238,7 +238,9 @@ def listening(app):
             thread.join()
 
 
-@pytest.mark.parametrize(("kind", "limits", "status"), [("text/csv", Limits(), 415), ("application/json", LIMITS, 413)])
+@pytest.mark.parametrize(
+    ("kind", "limits", "status"), [("text/csv", Limits(), 415), ("application/json", Limits(body=1000), 413)]
+)
 def test_a_client_that_sends_much_in_vain_hears_why(kind, limits, status):
     with listening(app(limits=limits)) as (host, port):
         request = Request(f"http://{host}:{port}/invocations", bytes(20_000_000), {"Content-Type": kind})
