@@ -64,6 +64,13 @@ def test_one_file_of_idc_eval_knows_torch():
     assert torch == {"learned.py"}
 
 
+def test_the_runner_begins_without_what_takes_seconds_to_load():
+    heavy = ("torchmetrics", "torchvision", "transformers", "matplotlib", "mlflow")
+    program = f"import sys, idc_run.experiment\nsys.exit(', '.join(sys.modules.keys() & {set(heavy)}))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.stderr.strip() == ""
+
+
 def test_idc_eval_loads_no_torch():
     program = "import sys, pkgutil, importlib, idc_eval\n" + (
         "for module in pkgutil.walk_packages(idc_eval.__path__, 'idc_eval.'): importlib.import_module(module.name)\n"

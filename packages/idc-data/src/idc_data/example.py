@@ -105,9 +105,9 @@ def load_image(source: Path | bytes | np.ndarray, *, max_pixels: int = MAX_PIXEL
             size = f"{image.width} x {image.height} pixels"
     except _BOMB as error:
         raise ValueError(f"{name} is too large: {error}") from error
-    except (
-        Exception
-    ) as error:  # damaged files make Pillow raise nearly anything; TypeError, of a text named as metadata
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise nearly anything, even TypeError
         raise ValueError(f"{name} is damaged or no image: {error}") from error
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
 

@@ -121,8 +121,8 @@ class Guard:
                     raise Refused(429, f"the answer took more than {limits.seconds:.0f} seconds; try again in a moment")
                 return _plain(working.result())
             except Refused as refusal:
-                if working is None:
-                    self._bytes -= len(body)
+                if working is None:  # what it took is free while it is heard out
+                    left()
                     body.clear()
                 if "expect" not in request.headers:  # else it waits to be told before it sends
                     await _let_finish(request, limits.linger)

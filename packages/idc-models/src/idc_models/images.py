@@ -49,9 +49,9 @@ def load_image(
         raise ValueError(f"{name} is too large: {error}") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is damaged or no image: its beginning is of no known format") from error
-    except (
-        Exception
-    ) as error:  # damaged files make Pillow raise nearly anything; TypeError, of a text named as metadata
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise nearly anything, even TypeError
         raise ValueError(f"{name} is damaged or no image: {error}") from error
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
 
