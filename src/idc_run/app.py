@@ -164,7 +164,7 @@ def serve(app: Starlette, listening: socket) -> None:
 @cache
 def _examples() -> dict[str, bytes]:
     """A few rendered pairs as PNG files, by name."""
-    from idc_data.example import load_image
+    from idc_data.images import load_image
     from idc_data.scenes.reader import Scenes
 
     found = {}

@@ -191,8 +191,8 @@ def _print_table(records: Iterable[dict[str, Any]]) -> None:
 
 
 def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool) -> None:
+    from idc_data.images import load_image
     from idc_models.align import as_seen
-    from idc_models.images import load_image
 
     from idc_run.overlay import draw_overlay
 

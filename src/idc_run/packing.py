@@ -1,7 +1,8 @@
 """What a registered model carries along: the code it runs on, and the versions of everything else.
 
-idc-models and the distributions of plugins need not be on any package index, so the model holds their files, metadata
-included: put on the path, as MLflow does with a model's code, they are found by their entry points as if installed.
+idc-models, idc-data (it reads the images) and the distributions of plugins need not be on any package index, so the
+model holds their files, metadata included: put on the path, as MLflow does with a model's code, they are found by their
+entry points as if installed.
 """
 
 import json
@@ -17,8 +18,7 @@ from packaging.requirements import Requirement
 _METADATA = ("METADATA", "WHEEL", "entry_points.txt")
 """What is kept of an installation's records; others say on which machine and how it was installed."""
 
-_MODELS = "idc-models"
-_EXTRAS = {_MODELS: ("align",)}
+_EXTRAS = {"idc-models": ("align",)}
 """Optional parts that a served model uses if they are there."""
 
 
@@ -32,7 +32,7 @@ def pack(spec: ModelSpec, folder: Path) -> list[str]:
     Returns:
         The distributions that were copied; modules of none are copied too, and are not among them.
     """
-    carried = {_MODELS}
+    carried = {"idc-data", "idc-models"}
     for kind, part in spec:
         module = part.name.partition(":")[0]
         if module != part.name:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from idc_data.example import Reader, load_image
+from idc_data.example import Reader
+from idc_data.images import load_image
 from idc_eval.prediction import Prediction
 from matplotlib.figure import Figure
 from PIL import Image

@@ -93,7 +93,7 @@ def _content(image: Image) -> bytes:
     content = image.read_bytes() if isinstance(image, Path) else image
     if isinstance(content, bytes) and content.startswith(_KINDS):
         return content
-    from idc_models.images import load_image
+    from idc_data.images import load_image
 
     file = io.BytesIO()
     Picture.fromarray(load_image(image)).save(file, "PNG")

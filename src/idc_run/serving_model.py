@@ -1,6 +1,7 @@
 """The registered model, as code: MLflow runs this file where the model is served, and no pickle is involved.
 
-It runs there without the training packages: all that it imports of this project is idc_models, which the model carries.
+It runs there without the training packages: all that it imports of this project is idc_models and the image reader of
+idc_data, which the model carries.
 """
 
 import base64
@@ -20,9 +21,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
+from idc_data.images import load_image
 from idc_models.batching import Batcher, Busy
 from idc_models.guard import Guard, Limits, deadline
-from idc_models.images import load_image
 from idc_models.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model

@@ -1,25 +1,21 @@
 """A checkpoint at work, with nothing but the file and idc_models."""
 
-import io
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from idc_data.example import load_image as load_training_image
 from idc_data.tokenizer import Tokenizer
 from idc_models.align import align
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.decoders.transformer import TransformerDecoder
-from idc_models.images import load_image
 from idc_models.inference import Decoding, PairCaptioner
 from idc_models.probability import total_probability
 from idc_models.spec import ModelSpec, build_captioner
 from idc_models.testing import Vocabulary as Small
 from idc_models.vocabulary import Vocabulary
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -187,67 +183,3 @@ def test_many_hypotheses_are_decoded_in_parts(captioner, pairs, monkeypatch):
 
 def test_no_pairs_have_no_captions(captioner):
     assert captioner.caption([]) == []
-
-
-def files():
-    """Images as files of every kind that readers differ over."""
-    rng = np.random.default_rng(0)
-    plain = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
-    clear = Image.fromarray(rng.integers(0, 256, (9, 12, 4), np.uint8))
-    deep = Image.fromarray(rng.integers(0, 65536, (9, 12), np.uint16))
-    turned = plain.getexif()
-    turned[0x0112] = 6
-    kinds = {
-        "png": (plain, {"format": "PNG"}),
-        "turned": (plain, {"format": "JPEG", "exif": turned}),
-        "webp": (clear, {"format": "WEBP", "lossless": True}),
-        "palette": (clear.quantize(9), {"format": "PNG"}),
-        "clear": (clear, {"format": "PNG"}),
-        "deep": (deep, {"format": "PNG"}),
-        "cmyk": (plain.convert("CMYK"), {"format": "JPEG"}),
-        "grey and clear": (plain.convert("LA"), {"format": "PNG"}),
-        "bits": (plain.convert("1"), {"format": "PNG"}),
-        "moving": (plain, {"format": "GIF", "save_all": True, "append_images": [clear]}),
-    }
-    for name, (image, settings) in kinds.items():
-        file = io.BytesIO()
-        image.save(file, **settings)
-        yield pytest.param(file.getvalue(), id=name)
-
-
-@pytest.mark.parametrize("content", list(files()))
-def test_images_are_read_as_in_training(content):
-    np.testing.assert_array_equal(load_image(content), load_training_image(content))
-
-
-def texts_for_metadata():
-    """PNG files whose texts Pillow takes for the metadata of that name, and fails over; and EXIF of wrong types."""
-    for key, mode in (("transparency", "RGB"), ("transparency", "L"), ("xmp", "RGB"), ("exif", "RGB")):
-        info = PngInfo()
-        (info.add_itxt if key == "exif" else info.add_text)(key, "x")
-        file = io.BytesIO()
-        Image.new(mode, (4, 4)).save(file, "PNG", pnginfo=info)
-        yield pytest.param(file.getvalue(), id=f"{key} of {mode}")
-    image = Image.new("RGB", (4, 4))
-    exif = image.getexif()
-    exif[0x0112], exif[0x010E], exif[0x8298] = 6, "a text", 99 * "y"
-    file = io.BytesIO()
-    image.save(file, "JPEG", exif=exif)
-    assert b"\x01\x0e\0\x02" in file.getvalue()
-    yield pytest.param(file.getvalue().replace(b"\x01\x0e\0\x02", b"\x01\x0e\0\x05"), id="a text that is a ratio")
-
-
-@pytest.mark.parametrize("content", list(texts_for_metadata()))
-@pytest.mark.parametrize("load", [load_image, load_training_image])
-def test_metadata_that_pillow_fails_over_is_damage_too(load, content):
-    with pytest.raises(ValueError, match="the image is damaged or no image: "):
-        load(content)
-
-
-def test_only_the_formats_asked_for_are_read():
-    file = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(file, "GIF")
-    with pytest.raises(ValueError, match="the image is damaged or no image"):
-        load_image(file.getvalue(), formats=("PNG", "JPEG"))
-    with pytest.raises(ValueError, match="the image has 2 x 2 pixels, more than the limit of 3; scale it down"):
-        load_image(file.getvalue(), max_pixels=3)

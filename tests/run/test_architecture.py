@@ -43,7 +43,7 @@ def imports(package):
     ("package", "never"),
     [
         ("idc_data", {"idc_models", "idc_eval", "idc_run", "mlflow", "pickle"}),
-        ("idc_models", {"idc_data", "idc_eval", "idc_run", "mlflow", "pickle"}),
+        ("idc_models", {"idc_eval", "idc_run", "mlflow", "pickle"}),
         ("idc_eval", {"idc_data", "idc_models", "idc_run", "mlflow", "pickle"}),
         ("idc_run", {"pickle", "cloudpickle", "dill"}),
     ],
@@ -52,6 +52,28 @@ def test_a_package_imports_only_what_it_may(package, never):
     found = imports(package)
     assert package in found, "the walk found no file"
     assert {name: where for name, where in found.items() if name in never} == {}
+
+
+def test_idc_models_knows_the_light_part_of_idc_data_only():
+    """Images, and later tokenizers: a served model carries it, and needs no numba, faiss or datasets."""
+    known = {
+        module
+        for path in (SOURCES["idc_models"] / "idc_models").rglob("*.py")
+        for module in re.findall(r"^\s*(?:import|from) (idc_data[.\w]*)", path.read_text(), re.M)
+    }
+    assert known == {"idc_data.images"}
+
+
+def test_the_image_reader_loads_numpy_and_pillow_only():
+    light = {"numpy", "PIL", "jaxtyping", "idc_data"}
+    program = (
+        "import sys\nbefore = set(sys.modules)\nimport idc_data.images\n"
+        "new = {name.partition('.')[0] for name in sys.modules.keys() - before}\n"
+        f"sys.exit(', '.join(sorted(name for name in new - {light} if name in "
+        "('torch', 'numba', 'pydantic', 'tokenizers', 'click', 'rich'))))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.stderr.strip() == ""
 
 
 def test_one_file_of_idc_eval_knows_torch():

@@ -32,7 +32,7 @@ import sys
 
 class Gone:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"idc_run", "idc_data", "idc_eval", "tokenizers"}:
+        if name.partition(".")[0] in {"idc_run", "idc_eval", "numba", "faiss", "datasets", "tokenizers"}:
             raise ModuleNotFoundError(f"{name} is not installed here")
 
 sys.meta_path.insert(0, Gone())
@@ -42,7 +42,9 @@ import pandas
 model = mlflow.pyfunc.load_model(sys.argv[1])
 import idc_models
 answers = model.predict(pandas.DataFrame(json.load(sys.stdin)))
-print(json.dumps({"code": idc_models.__file__, "captions": [answer["caption"] for answer in answers]}))
+import idc_data
+code = [idc_data.__file__, idc_models.__file__]
+print(json.dumps({"code": code, "captions": [answer["caption"] for answer in answers]}))
 """
 
 
@@ -71,11 +73,13 @@ def model(registered, monkeypatch):
 
 
 def test_the_code_of_an_editable_installation_is_packed_with_its_entry_points(tmp_path):
-    assert pack(spec(), tmp_path) == ["idc-models"]
+    assert pack(spec(), tmp_path) == ["idc-data", "idc-models"]
     packed = files(tmp_path)
-    assert {"idc_models/inference.py", "idc_models/decoders/recurrent.py"} < packed
+    assert {"idc_data/images.py", "idc_models/inference.py", "idc_models/decoders/recurrent.py"} < packed
     assert {path for path in packed if "dist-info" in path} == {
-        f"idc_models-{version('idc-models')}.dist-info/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt")
+        f"{package}-{version(package.replace('_', '-'))}.dist-info/{name}"
+        for package in ("idc_data", "idc_models")
+        for name in ("METADATA", "WHEEL", "entry_points.txt")
     }
     assert not [path for path in packed if path.endswith((".pyc", ".pth"))]
     assert not [path for path in packed if str(ROOT) in (tmp_path / path).read_text()], "no path of this machine"
@@ -89,7 +93,7 @@ def test_a_plugin_of_another_distribution_comes_along(tmp_path, monkeypatch):
     example = str(ROOT / "examples" / "idc-decoder-bow")
     subprocess.run([*install, "-q", "--no-deps", "--target", str(installed), example], check=True)
     monkeypatch.syspath_prepend(str(installed))
-    assert pack(spec(decoder="bag-of-memory"), packed) == ["idc-decoder-bow", "idc-models"]
+    assert pack(spec(decoder="bag-of-memory"), packed) == ["idc-data", "idc-decoder-bow", "idc-models"]
     shutil.rmtree(installed)
     found = run("from idc_models.registry import find\nprint(find('decoder', 'bag-of-memory'))", packed)
     assert found == "<class 'idc_decoder_bow.BagOfMemoryDecoder'>"
@@ -102,12 +106,12 @@ def test_a_class_of_no_distribution_comes_along(tmp_path, monkeypatch):
     code = "from idc_models.decoders.recurrent import GruDecoder\n\n\nclass Mine(GruDecoder):\n    pass\n"
     (written / "my_decoders.py").write_text(code)
     monkeypatch.syspath_prepend(str(written))
-    assert pack(spec(decoder="my_decoders:Mine"), packed) == ["idc-models"]
+    assert pack(spec(decoder="my_decoders:Mine"), packed) == ["idc-data", "idc-models"]
     assert (packed / "my_decoders.py").read_text() == code
 
 
 def test_every_version_is_pinned_and_nothing_of_this_project_is_asked_for():
-    direct, every = requirements(["idc-models"], "mlflow", "pandas")
+    direct, every = requirements(["idc-data", "idc-models"], "mlflow", "pandas")
     assert {line.partition("==")[0] for line in direct} > {
         "mlflow",
         "opencv-python-headless",
@@ -117,7 +121,7 @@ def test_every_version_is_pinned_and_nothing_of_this_project_is_asked_for():
     }
     assert set(direct) < set(every) and {line.partition("==")[0] for line in every} > {"fastapi", "uvicorn"}
     assert all(re.fullmatch(r"[a-z0-9._-]+==[^+]+", line) for line in every)
-    assert not [line for line in every if line.startswith(("idc-", "pytest", "tokenizers"))]
+    assert not [line for line in every if line.startswith(("idc-", "pytest", "numba", "faiss", "datasets", "llvmlite"))]
 
 
 @pytest.mark.slow
@@ -130,7 +134,8 @@ def test_a_registered_model_needs_nothing_else_of_this_project(registered, model
     )
     assert ended.returncode == 0, ended.stderr
     told = json.loads(ended.stdout)
-    assert Path(told["code"]) == model / "code" / "idc_models" / "__init__.py", "the model's own code"
+    own = [str(model / "code" / name / "__init__.py") for name in ("idc_data", "idc_models")]
+    assert told["code"] == own, "the model's own code"
     expected = PairCaptioner(registered.result.checkpoint).caption(pairs)
     assert told["captions"] == [each.caption for each in expected]
 
@@ -169,6 +174,7 @@ def test_docker_has_all_that_it_copies(model, tmp_path):
         "constraints.txt",
         "serving_model.py",
         "artifacts/best.safetensors",
+        "code/idc_data/images.py",
         "code/idc_models/inference.py",
     }
     # Pip runs there from another folder: no line may name a file but those beside the requirements.

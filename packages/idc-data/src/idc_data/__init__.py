@@ -1,9 +1,17 @@
-"""Change-captioning data: read, render and write before/after pairs, tokenize and batch them."""
+"""Change-captioning data: read, render and write before/after pairs, tokenize and batch them.
 
-from idc_data.check import Problem, check_dataset
-from idc_data.example import Box, ChangeExample, Reader, Regions, load_image
-from idc_data.layout import Folder, write_layout
-from idc_data.readers import READERS, open_reader, resolve_reader
+The names below are imported when they are first asked for: `idc_data.images`, which served models carry, needs little.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from idc_data.check import Problem, check_dataset
+    from idc_data.example import Box, ChangeExample, Reader, Regions
+    from idc_data.images import load_image
+    from idc_data.layout import Folder, write_layout
+    from idc_data.readers import READERS, open_reader, resolve_reader
 
 __all__ = [
     "READERS",
@@ -19,3 +27,18 @@ __all__ = [
     "resolve_reader",
     "write_layout",
 ]
+
+_HOMES = {
+    "check": ("Problem", "check_dataset"),
+    "example": ("Box", "ChangeExample", "Reader", "Regions"),
+    "images": ("load_image",),
+    "layout": ("Folder", "write_layout"),
+    "readers": ("READERS", "open_reader", "resolve_reader"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"idc_data.{module}"), name)
+    raise AttributeError(f"module 'idc_data' has no attribute {name!r}")

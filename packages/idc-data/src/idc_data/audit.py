@@ -14,7 +14,8 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from idc_data.example import SPLITS, ChangeExample, load_image
+from idc_data.example import SPLITS, ChangeExample
+from idc_data.images import load_image
 from idc_data.layout import METADATA, Folder, Row, read_rows
 from idc_data.whole import write_whole
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from idc_data.example import SPLITS, Box, load_image
+from idc_data.example import SPLITS, Box
+from idc_data.images import load_image
 from idc_data.layout import METADATA, Row, image_path, parse_row
 
 

@@ -13,8 +13,9 @@ from typing import Any, TextIO
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from idc_data.example import SPLITS, ChangeExample, Regions, load_image
+from idc_data.example import SPLITS, ChangeExample, Regions
 from idc_data.fingerprint import fingerprint
+from idc_data.images import load_image
 
 METADATA = "metadata.jsonl"
 GENERATION = "generation.json"

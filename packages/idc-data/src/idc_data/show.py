@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from idc_data.example import Box, ChangeExample, load_image
+from idc_data.example import Box, ChangeExample
+from idc_data.images import load_image
 
 _TILE = 256  # longer side of an image on the sheet, in pixels: 64 and 128 fit a whole number of times
 _GAP = 6  # between the images of a pair

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from idc_data.example import Box, ChangeExample, Regions, load_image
+from idc_data.example import Box, ChangeExample, Regions
+from idc_data.images import load_image
 
 _SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # leftmost and right-hand too
 _Window = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the image

@@ -1,6 +1,6 @@
 """A trained model at work: before and after in, a caption with its probabilities out.
 
-All it needs is a checkpoint that idc-run wrote: the data, training and tracking packages are not there where a model is
+All it needs is a checkpoint that idc-run wrote: the training and tracking packages are not there where a model is
 served.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from idc_data.images import load_image
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,7 +21,7 @@ from idc_models.align import as_seen
 from idc_models.checkpoint import read_checkpoint
 from idc_models.contract import Fused
 from idc_models.decoding import generate
-from idc_models.images import load_image, squeeze
+from idc_models.images import squeeze
 from idc_models.probability import total_probability
 
 _ROWS = 256

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
-from idc_data.example import load_image
 from idc_data.generate.answers import Answers
 from idc_data.generate.progress import Progress
 from idc_data.generate.stage import identity
+from idc_data.images import load_image
 
 
 class Question(NamedTuple):

@@ -11,9 +11,10 @@ import imagehash
 import pyarrow as pa
 from PIL import Image
 
-from idc_data.example import SPLITS, load_image
+from idc_data.example import SPLITS
 from idc_data.generate.progress import Progress
 from idc_data.generate.stage import Rows
+from idc_data.images import image_files, load_image
 from idc_data.layout import METADATA
 
 COLLECTORS = {
@@ -54,9 +55,7 @@ class ImageFolder:
 
     def paths(self) -> list[Path]:
         """The files, in the order of their names; hidden ones are left out."""
-        Image.init()
-        found = (path.relative_to(self.root) for path in self.root.rglob("*") if path.suffix.lower() in Image.EXTENSION)
-        return sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
+        return image_files(self.root).images
 
 
 class ImageList:

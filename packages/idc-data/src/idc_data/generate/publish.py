@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from idc_data.example import SPLITS, ChangeExample, load_image
+from idc_data.example import SPLITS, ChangeExample
 from idc_data.generate.stage import Rows
+from idc_data.images import load_image
 from idc_data.layout import METADATA, write_layout
 
 

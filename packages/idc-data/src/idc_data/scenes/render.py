@@ -4,8 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
+
+try:
+    from numba import njit, prange
+except ImportError as error:
+    raise ImportError("procedural scenes need numba: uv pip install './packages/idc-data[scenes]'") from error
 
 from idc_data.scenes.world import COLORS, MATERIALS, SHAPES, SIZES, Object, View
 

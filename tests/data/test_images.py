@@ -5,7 +5,9 @@ import zlib
 import numpy as np
 import pytest
 from idc_data import load_image
+from idc_data.images import endings, image_files
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 
 def png_header(width, height):
@@ -98,3 +100,53 @@ def test_missing_file_and_wrong_array(tmp_path):
         load_image(tmp_path / "nowhere.png")
     with pytest.raises(ValueError, match=r"float64 \(3, 3, 3\), expected uint8"):
         load_image(np.zeros((3, 3, 3)))
+
+
+def texts_for_metadata():
+    """PNG files whose texts Pillow takes for the metadata of that name, and fails over; and EXIF of wrong types."""
+    for key, mode in (("transparency", "RGB"), ("transparency", "L"), ("xmp", "RGB"), ("exif", "RGB")):
+        info = PngInfo()
+        (info.add_itxt if key == "exif" else info.add_text)(key, "x")
+        file = io.BytesIO()
+        Image.new(mode, (4, 4)).save(file, "PNG", pnginfo=info)
+        yield pytest.param(file.getvalue(), id=f"{key} of {mode}")
+    image = Image.new("RGB", (4, 4))
+    exif = image.getexif()
+    exif[0x0112], exif[0x010E], exif[0x8298] = 6, "a text", 99 * "y"
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif)
+    assert b"\x01\x0e\0\x02" in file.getvalue()
+    yield pytest.param(file.getvalue().replace(b"\x01\x0e\0\x02", b"\x01\x0e\0\x05"), id="a text that is a ratio")
+
+
+@pytest.mark.parametrize("content", list(texts_for_metadata()))
+def test_metadata_that_pillow_fails_over_is_damage_too(content):
+    with pytest.raises(ValueError, match="the image is damaged or no image: "):
+        load_image(content)
+
+
+def test_only_the_formats_asked_for_are_read():
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "GIF")
+    with pytest.raises(ValueError, match="the image is damaged or no image"):
+        load_image(file.getvalue(), formats=("PNG", "JPEG"))
+    with pytest.raises(ValueError, match="the image has 2 x 2 pixels, more than the limit of 3; scale it down"):
+        load_image(file.getvalue(), max_pixels=3)
+
+
+def test_images_are_listed_by_their_endings_and_what_a_system_leaves_is_not(tmp_path):
+    given = {"b.png", "a.JPG", "c.jfif", "in/d.avif", "in/e.jp2", "f.ppm", "g.tga", "notes.txt", "h.pdf", "no_ending"}
+    left = {"._b.png", ".DS_Store", "Thumbs.db", "__MACOSX/b.png", ".cache/b.png", "in/._d.avif"}
+    for name in given | left:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    images, others = image_files(tmp_path)
+    assert [str(path) for path in images] == ["a.JPG", "b.png", "c.jfif", "f.ppm", "g.tga", "in/d.avif", "in/e.jp2"]
+    assert {str(path) for path in others} == {"notes.txt", "h.pdf", "no_ending"}
+
+
+def test_formats_that_other_programs_decode_are_not_read():
+    assert not {".eps", ".ps", ".wmf", ".mpg"} & endings()
+    with pytest.raises(ValueError, match="no known format"):
+        load_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
