@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from idc_data.tokenizer import Tokenizer
 from idc_models.captioner import Captioner
-from idc_models.spec import build_captioner
-from safetensors import SafetensorError, safe_open
+from idc_models.checkpoint import FORMAT, MODEL, build_trained, open_checkpoint
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from idc_run.spec import Spec, make_spec
 
-_FORMAT = "idc-checkpoint/1"
+_TRAINING = "training/"
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,12 @@ class Checkpoint:
     unchanged: tuple[str, ...] = ()
 
     def build(self, device: torch.device | str = "cpu") -> Captioner:
-        """Build the model and load its weights; every key has to match."""
-        model = build_captioner(self.spec.model, self.tokenizer, self.spec.train.objectives, pretrained=False)
-        model.load_state_dict(self.weights)
-        return model.to(device)
+        """Build the model and load its weights; every key has to match.
+
+        Raises:
+            ValueError: They do not.
+        """
+        return build_trained(self.spec.model, self.tokenizer, self.spec.train.objectives, self.weights).to(device)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -52,10 +54,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: It cannot be written; the disk may be full.
     """
-    tensors = {f"model/{name}": value for name, value in checkpoint.weights.items()}
-    tensors |= {f"training/{name}": value for name, value in checkpoint.training.items()}
+    tensors = {f"{MODEL}{name}": value for name, value in checkpoint.weights.items()}
+    tensors |= {f"{_TRAINING}{name}": value for name, value in checkpoint.training.items()}
     metadata = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "spec": json.dumps(checkpoint.spec.completed()),
         "tokenizer": checkpoint.tokenizer.to_json(),
         "progress": json.dumps(checkpoint.progress),
@@ -82,23 +84,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ValueError: The file is missing, damaged, or no checkpoint of this project.
     """
-    if not path.is_file():
-        raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
+    contents = open_checkpoint(path)
+    spec = make_spec(contents.plain("spec", dict), str(path))
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
-    if metadata.get("format") != _FORMAT:
-        raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {_FORMAT!r}, as idc-run writes it")
+        tokenizer = Tokenizer.from_json(contents.text("tokenizer"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return Checkpoint(
-        spec=make_spec(json.loads(metadata["spec"]), str(path)),
-        tokenizer=Tokenizer.from_json(metadata["tokenizer"]),
-        weights=_under("model/", tensors),
-        progress=json.loads(metadata["progress"]),
-        training=_under("training/", tensors),
-        unchanged=tuple(json.loads(metadata.get("unchanged", "[]"))),  # files of before have none
+        spec=spec,
+        tokenizer=tokenizer,
+        weights=contents.under(MODEL),
+        progress=contents.plain("progress", dict),
+        training=contents.under(_TRAINING),
+        unchanged=tuple(contents.plain("unchanged", list, "[]")),  # files of older versions have none
     )
 
 
@@ -114,16 +112,13 @@ def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
     """Put the optimizer's moments back."""
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer/", state).items():
-        index, _, key = name.partition("/")
-        moments.setdefault(int(index), {})[key] = value
+    for name, value in state.items():
+        part, index, key = name.split("/", 2)
+        if part == "optimizer":
+            moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:
                 # In the order in memory of the parameter (channels last): the fused optimizer goes by it alone.
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,17 +1,83 @@
 """Checkpoints as idc-run writes them, read with nothing but this package: to caption, not to train on."""
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
+from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from idc_models.captioner import Captioner
 from idc_models.spec import ModelSpec, build_captioner
 from idc_models.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from idc_models.contract import TokenSpace
+
 FORMAT = "idc-checkpoint/1"
+MODEL = "model/"
+"""What the names of the model's weights begin with."""
+
+_LARGEST = 4096
+"""Most pixels a side and most tokens of a caption: a damaged file asks for a million, and for all memory with it."""
+
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint file holds, before anything is made of it.
+
+    Attributes:
+        path: the file.
+        metadata: texts by name, most of them JSON.
+        tensors: by their names in the file, such as `model/encoder.layers.0.weight`.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+    tensors: Mapping[str, Tensor]
+
+    def text(self, name: str) -> str:
+        """Give a text of the metadata.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        if name not in self.metadata:
+            raise ValueError(f"{self.path} is damaged: its metadata lack {name!r}; expected a file that idc-run wrote")
+        return self.metadata[name]
+
+    def plain(self, name: str, kind: type[_Kind], default: str | None = None) -> _Kind:
+        """Give plain values of the metadata.
+
+        Args:
+            name: of the entry, which is JSON.
+            kind: what it holds, such as dict.
+            default: JSON to take where there is none: files of older versions lack what came later.
+
+        Raises:
+            ValueError: there is none, it is no JSON, or it holds something else.
+        """
+        text = self.text(name) if default is None else self.metadata.get(name, default)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self.path} is damaged: {name!r} in its metadata is no JSON ({error})") from error
+        if not isinstance(value, kind):
+            expected = f"{name!r} in its metadata is {text[:60]!r}, expected a JSON {kind.__name__}"
+            raise ValueError(f"{self.path} is damaged: {expected}")
+        return value
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """Give the tensors whose names begin with a prefix, by the rest of their names."""
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)
@@ -22,7 +88,7 @@ class Trained:
         model: on the CPU; of its objectives, which only training needs, there is nothing.
         vocabulary: its words.
         spec: the completed spec of the run, as plain values.
-        unchanged: no-change sentences of the validation data; files of before have none.
+        unchanged: no-change sentences of the validation data; files of older versions have none.
     """
 
     model: Captioner
@@ -31,25 +97,141 @@ class Trained:
     unchanged: list[str]
 
 
-def read_checkpoint(path: Path) -> Trained:
-    """Reads a checkpoint that idc-run wrote.
+class _Data(BaseModel):
+    image_size: int = Field(strict=True, ge=8, le=_LARGEST)
+
+
+class _Eval(BaseModel):
+    beam: int = Field(strict=True, ge=1, le=100)
+    length_penalty: float = Field(strict=True, ge=0)
+
+
+class _Needed(BaseModel):
+    """What is needed of a spec to caption."""
+
+    model: ModelSpec
+    data: _Data
+    eval: _Eval
+
+
+def open_checkpoint(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> Contents:
+    """Read a checkpoint file; nothing is built of it.
+
+    Args:
+        path: the file.
+        wanted: which tensors to read, by name.
 
     Raises:
-        ValueError: it is none, it is damaged, or a plugin that it was trained with is not installed.
+        ValueError: it is missing, damaged, or no checkpoint of this project.
     """
     if not path.is_file():
         raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            # What only training needs stays behind: the optimizer's moments, and objectives with their parameters.
-            names = [name.removeprefix("model/") for name in file.keys() if name.startswith("model/")]  # noqa: SIM118
-            weights = {name: file.get_tensor(f"model/{name}") for name in names if not name.startswith("objectives.")}
+            tensors = {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}, as idc-run writes it")
-    vocabulary, spec = Vocabulary.from_json(metadata["tokenizer"]), json.loads(metadata["spec"])
-    model = build_captioner(ModelSpec.model_validate(spec["model"]), vocabulary, {"caption": 1.0}, pretrained=False)
-    model.load_state_dict(weights)
-    return Trained(model.eval(), vocabulary, spec, json.loads(metadata.get("unchanged", "[]")))
+    return Contents(path, metadata, tensors)
+
+
+def read_checkpoint(path: Path) -> Trained:
+    """Read a checkpoint that idc-run wrote.
+
+    Raises:
+        ValueError: it is none, it is damaged, or a plugin that it was trained with is not installed.
+    """
+    # What only training needs stays behind: the optimizer's moments, and objectives with their parameters.
+    contents = open_checkpoint(path, lambda name: name.startswith(MODEL) and not name.startswith(f"{MODEL}objectives."))
+    spec, unchanged = contents.plain("spec", dict), contents.plain("unchanged", list, "[]")
+    try:
+        needed = _Needed.model_validate(spec)
+        vocabulary = Vocabulary.from_json(contents.text("tokenizer"))
+        if not 2 <= vocabulary.max_length <= _LARGEST:
+            raise ValueError(f"its tokenizer's max_length is {vocabulary.max_length!r}, expected 2 to {_LARGEST}")
+        for sentence in unchanged:
+            vocabulary.encode(str(sentence))
+        model = build_trained(needed.model, vocabulary, {"caption": 1.0}, contents.under(MODEL))
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"{path}: its spec is of no use here: {'; '.join(faults)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Trained(model.eval(), vocabulary, spec, unchanged)
+
+
+def build_trained(
+    spec: ModelSpec,
+    vocab: "TokenSpace",
+    objectives: Mapping[str, float | Mapping[str, Any]],
+    weights: Mapping[str, Tensor],
+) -> Captioner:
+    """Build a model and load its weights; every name and every shape has to match.
+
+    Both are compared before any memory is taken: what a damaged spec asks for may be more than there is.
+
+    Args:
+        spec: the model.
+        vocab: the tokens that it speaks.
+        objectives: name -> weight, or name -> {weight, settings}.
+        weights: the model's `state_dict`; half precision becomes the model's own.
+
+    Raises:
+        ValueError: the weights are not those of such a model.
+    """
+    shapes = _shapes(spec, vocab, objectives, most=2 * len(weights) + 100)
+    if shapes is not None and (faults := _faults(shapes, weights)):
+        raise ValueError(f"the weights do not fit the spec that they came with: {'; '.join(faults)}")
+    try:
+        model = build_captioner(spec, vocab, objectives, pretrained=False)
+        model.load_state_dict(dict(weights))
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"the weights do not fit the spec that they came with: {error}") from error
+    return model
+
+
+def _shapes(
+    spec: ModelSpec, vocab: "TokenSpace", objectives: Mapping[str, float | Mapping[str, Any]], most: int
+) -> dict[str, torch.Size] | None:
+    """The shapes of the weights that a spec asks for; None of a plugin that cannot be built without memory."""
+    try:
+        with torch.device("meta"), _at_most(most):
+            model = build_captioner(spec, vocab, objectives, pretrained=False)
+    except (RuntimeError, NotImplementedError):
+        return None
+    return {name: value.shape for name, value in model.state_dict().items()}
+
+
+@contextmanager
+def _at_most(most: int) -> Iterator[None]:
+    """Refuse modules of more parameters: a million layers take hours and all memory, even without weights."""
+    num = 0
+
+    def count(*_: object) -> None:
+        nonlocal num
+        num += 1
+        if num > most:
+            raise ValueError(f"the spec asks for more than {most} weights, far more than the file holds")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _faults(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> list[str]:
+    """Say how weights differ from what a spec asks for: missing, left over, of another shape."""
+    other = [name for name in shapes.keys() & weights.keys() if shapes[name] != weights[name].shape]
+    found = {
+        "missing": shapes.keys() - weights.keys(),
+        "unknown": weights.keys() - shapes.keys(),
+        "of another shape": {f"{name} {list(weights[name].shape)} for {list(shapes[name])}" for name in other},
+    }
+    return [
+        f"{len(names)} {fault}, such as {min(names)}" if len(names) > 1 else f"{fault} {min(names)}"
+        for fault, names in found.items()
+        if names
+    ]

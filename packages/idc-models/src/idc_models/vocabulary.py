@@ -39,9 +39,12 @@ class Vocabulary:
             plain = json.loads(text)
             numbers, max_length = plain["model"]["vocab"], plain["truncation"]["max_length"]
             words = tuple(sorted(numbers, key=numbers.__getitem__))
-        except (ValueError, KeyError, TypeError) as error:
+            counted = sorted(numbers.values()) == list(range(len(words)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not the JSON of a word-level tokenizer ({type(error).__name__}: {error})") from error
-        if words[: len(_SPECIALS)] != _SPECIALS or sorted(numbers.values()) != list(range(len(words))):
+        if not isinstance(max_length, int):
+            raise ValueError(f"the tokenizer's max_length is {max_length!r}, expected a number of tokens")
+        if words[: len(_SPECIALS)] != _SPECIALS or not counted:
             raise ValueError(f"the tokenizer's first words are {words[:4]}, expected {', '.join(_SPECIALS)}")
         return cls(words, max_length)
 
