@@ -15,8 +15,8 @@ from idc_eval.whole import write_whole
 from idc_models.inference import Caption
 
 BATCH = 16
-COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "note", "error")
-_ANSWERS = {"caption", "log_prob", "changed", "alternatives", "note", "error"}
+COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "familiar", "note", "error")
+_ANSWERS = {"caption", "log_prob", "changed", "alternatives", "familiar", "note", "error"}
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
@@ -160,7 +160,7 @@ def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
         return given | {"error": said}
     others = [{"caption": other.caption, "log_prob": other.log_prob} for other in said.alternatives]
     answer = {"caption": said.caption, "log_prob": said.log_prob, "changed": said.changed}
-    return given | answer | {"alternatives": others, "note": said.note}
+    return given | answer | {"alternatives": others, "familiar": said.familiar, "note": said.note}
 
 
 class Records:

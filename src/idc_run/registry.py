@@ -179,6 +179,7 @@ def _signature(*, beam: int, max_length: int) -> Any:
                 ColSpec(Array(other), "alternatives"),
                 ColSpec(text, "change_map", required=False),
                 ColSpec(text, "note", required=False),
+                ColSpec(number, "familiar", required=False),
             ]
         ),
         params=ParamSchema([ParamSpec(name, kind, default) for name, (kind, default) in settings.items()]),

@@ -107,7 +107,8 @@ def _caption(row: dict[str, Any]) -> Caption:
         with Picture.open(io.BytesIO(base64.b64decode(change_map.partition(",")[2]))) as picture:
             change_map = np.asarray(picture.convert("L"))
     others = tuple(Alternative(other["caption"], other["log_prob"]) for other in row.get("alternatives") or ())
-    return Caption(row["caption"], row["log_prob"], row.get("changed"), others, change_map, row.get("note"))
+    rest = row.get("changed"), others, change_map, row.get("note"), row.get("familiar")
+    return Caption(row["caption"], row["log_prob"], *rest)
 
 
 def _message(reply: httpx2.Response) -> str:

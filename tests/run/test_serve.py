@@ -163,7 +163,7 @@ def test_an_answer_has_every_key_and_what_was_asked_for(post, pairs, expected):
     status, reply = post(split(rows, num_captions=4, change_map=True, align=True))
     assert status == 200
     for answered, shape in zip(reply["predictions"], [(48, 48), (30, 20)], strict=True):
-        assert answered.keys() == {"caption", "log_prob", "changed", "alternatives", "change_map", "note"}
+        assert answered.keys() == {"caption", "log_prob", "changed", "alternatives", "change_map", "note", "familiar"}
         said = [answered, *answered["alternatives"]]
         assert len({each["caption"] for each in said}) == len(said) <= 4
         assert [each["log_prob"] for each in said] == sorted((each["log_prob"] for each in said), reverse=True)

@@ -13,7 +13,7 @@ const pause = (ms, signal) => new Promise((done, failed) => {
 // There was no answer in a minute: no fault of the pair.
 export class NoAnswer extends Error {}
 
-// Gives {caption, log_prob, changed, alternatives, change_map, note}; a server of an older model leaves some out.
+// Gives {caption, log_prob, changed, alternatives, change_map, note, familiar}; a server of an older model leaves some out.
 export async function ask(before, after, params, signal) {
   const [first, second] = await Promise.all([before, after].map(base64));
   const body = JSON.stringify({inputs: [{before: first, after: second}], params});

@@ -112,9 +112,9 @@ async function draw({line, reply, error, names}, images) {
 
 function save() {
   const {rows, columns} = table;
-  const head = ["before", "after", ...columns, "caption", "log_prob", "changed", "note", "error"];
+  const head = ["before", "after", ...columns, "caption", "log_prob", "changed", "familiar", "note", "error"];
   const lines = rows.map(({names, more, reply, error}) =>
-    [...names, ...more, reply?.caption, reply?.log_prob, reply?.changed, reply?.note, error || (reply ? "" : "not asked")]);
+    [...names, ...more, reply?.caption, reply?.log_prob, reply?.changed, reply?.familiar, reply?.note, error || (reply ? "" : "not asked")]);
   download("captions.csv", new Blob([writeCsv([head, ...lines])], {type: "text/csv"}));
 }
 

@@ -65,6 +65,7 @@ class Prediction(BaseModel):
         change_type: What kind of change, in the data set's words; `none` for a distractor.
         truth: Machine-readable facts of a procedural scene, see `idc_eval.scene_truth`.
         log_prob: The model's log-probability of the hypothesis.
+        familiar: How much the images are like those that the model was trained on, 0 to 1.
         before: The earlier image: a file beside or below the predictions file.
         after: The later image, likewise.
         change_map: Where the model sees the change, 0..1, as rows from top to bottom of a grid over the image.
@@ -82,6 +83,7 @@ class Prediction(BaseModel):
     change_type: str | None = None
     truth: dict[str, Any] | None = None
     log_prob: float | None = None
+    familiar: Fraction | None = None
     before: FileName | None = None
     after: FileName | None = None
     change_map: Annotated[list[list[float]], AfterValidator(_rectangle)] | None = None

@@ -51,6 +51,8 @@ class Caption:
         alternatives: other captions, best first, none twice.
         change_map: where the model looks, `h w` as before has them, 255 where it looks most.
         note: what to know about the pair, such as that it is too unlike to compare.
+        familiar: how much the images are like those that the model was trained on, 0 to 1; below a half, `note` warns.
+            None if the checkpoint does not say what those were like.
     """
 
     caption: str
@@ -59,6 +61,7 @@ class Caption:
     alternatives: tuple[Alternative, ...] = ()
     change_map: NDArray[np.uint8] | None = None
     note: str | None = None
+    familiar: float | None = None
 
 
 @dataclass(frozen=True)
