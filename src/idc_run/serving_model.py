@@ -51,6 +51,8 @@ PARAMS = {name: type(most) for name, (_, most) in RANGES.items()} | dict.fromkey
 """What a request may set; the model's signature has the defaults."""
 
 _log = logging.getLogger(__name__)
+_BASE64 = str.maketrans("-_", "+/", "\r\n")
+"""Line ends are left out, and the alphabet of addresses (RFC 4648, section 5) becomes the usual one."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -151,6 +153,8 @@ def _image(text: Any, where: str, room: _Room) -> NDArray[np.uint8]:
         text = text.partition(",")[2]
     if len(text) > MAX_BASE64:
         raise _refused(f"{where}: {len(text):,} characters; expected at most {MAX_BASE64:,}")
+    # As `base64` of a shell wraps it, and as addresses spell it.
+    text = text.translate(_BASE64)
     try:
         content = base64.b64decode(text, validate=True)
     except ValueError:

@@ -9,6 +9,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -85,6 +86,25 @@ def test_a_request_without_time_left_costs_no_more_work(model, pairs, seconds):
         asking(model, (large, large), 8, seconds)
     assert error.value.get_http_status_code() == 429
     assert model._pool._work_queue.empty() and len(asking(model, pairs[0], seconds=300, change_map=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda content: base64.encodebytes(content).decode(),
+        lambda content: base64.encodebytes(content).decode().replace("\n", "\r\n"),
+        lambda content: base64.b64encode(content).decode() + "\n",
+        lambda content: base64.urlsafe_b64encode(content).decode(),
+        lambda content: "data:image/png;base64," + base64.encodebytes(content).decode(),
+    ],
+    ids=["lines of 76", "CRLF", "a line end", "for addresses", "data URI"],
+)
+def test_base64_may_have_line_ends_and_be_spelled_for_addresses(model, spelled):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), np.uint8)
+    content = [base64.b64decode(coded(image)) for image in noise]
+    assert min(map(len, content)) > 200_000
+    asked = pd.DataFrame([[spelled(side) for side in content]], columns=["before", "after"])
+    assert model.predict(None, asked) == asking(model, noise)
 
 
 def test_a_request_of_many_pairs_lets_others_in_between(model):
