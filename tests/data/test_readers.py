@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from idc_data import READERS, Folder, Reader, open_reader, resolve_reader, write_layout
@@ -83,6 +84,13 @@ def test_a_reader_is_opened_by_name_path_or_class(tmp_path, make_example, monkey
         assert isinstance(reader, Folder) and isinstance(reader, Reader)
         assert len(reader) == 3
     assert {name: resolve_reader({"name": name, "root": "."} if name != "scenes" else name)[0] for name in READERS}
+
+
+def test_a_reader_may_lie_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reader_of_this_folder.py").write_text("from idc_data import Folder\nclass Mine(Folder): ...\n")
+    assert resolve_reader({"name": "reader_of_this_folder:Mine", "root": "set"})[0].__name__ == "Mine"
 
 
 def test_settings_are_completed_and_image_size_is_passed_on():

@@ -33,6 +33,16 @@ def test_find_by_name_and_by_path():
     assert find("decoder", "idc_models.decoders.recurrent:LstmDecoder") is LstmDecoder
 
 
+def test_a_class_in_the_current_folder_is_found_by_its_path_and_hides_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    source = "from idc_models.decoders.recurrent import GruDecoder\nclass Mine(GruDecoder): ...\n"
+    (tmp_path / "decoder_of_this_folder.py").write_text(source)
+    (tmp_path / "idc_models.py").write_text("raise RuntimeError('in the place of what is installed')")
+    assert find("decoder", "decoder_of_this_folder:Mine").__name__ == "Mine"
+    assert find("decoder", "idc_models.decoders.recurrent:LstmDecoder") is LstmDecoder
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [

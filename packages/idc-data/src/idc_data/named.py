@@ -3,8 +3,10 @@
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -18,7 +20,8 @@ def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str])
     Args:
         kind: What the part is, for errors.
         given: A name, or `{"name": name, setting: value, ...}`.
-        table: Name -> `package.module:Class`; other names are taken for the latter.
+        table: Name -> `package.module:Class`; other names are taken for the latter, and its module may lie in the
+            current folder.
 
     Raises:
         ValueError: The name or a setting is unknown or of the wrong type; the nearest known one is named.
@@ -51,6 +54,8 @@ def _import(kind: str, name: str, table: Mapping[str, str]) -> type[Any]:
     target = table.get(name, name)
     if not re.fullmatch(r"[\w.]+:\w+", target):
         raise ValueError(f"{kind} {name!r} is not known, {_nearest(name, table)}")
+    if target == name and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # at the end: nothing there hides what is installed
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

@@ -5,10 +5,12 @@ A plugin is imported when it is asked for and not before, so a broken one breaks
 
 import difflib
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -40,13 +42,16 @@ def find(kind: str, name: str) -> type:
 
     Args:
         kind: "encoder", "fusion", "decoder" or "objective".
-        name: an installed name, or `package.module:Class` for a class that no distribution registers.
+        name: an installed name, or `package.module:Class` for a class that no distribution registers; its module may
+            lie in the current folder.
 
     Raises:
         ValueError: no plugin has this name, two distributions do, it cannot be imported, or it does not extend the
             contract's class.
     """
     if ":" in name:
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)  # at the end: nothing there hides what is installed
         return _load(kind, EntryPoint(name=name, value=name, group=""))
     matches = [entry for entry in _entries(kind) if entry.name == name]
     if not matches:
