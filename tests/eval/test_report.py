@@ -187,6 +187,16 @@ def test_scrolling_draws_all_cards(opened):
     assert len(shown(page)) == 32
 
 
+def test_every_link_of_the_head_leads_to_its_heading(opened):
+    page = opened()
+    for link in page.locator("nav a").all():
+        link.click()
+        page.wait_for_timeout(300)  # cards that are drawn as one scrolls must not push it away
+        target = page.locator(link.get_attribute("href")).locator("h2")
+        assert target.inner_text() == link.inner_text()
+        assert 0 <= target.bounding_box()["y"] < 100, link.inner_text()
+
+
 def test_the_slider_moves_by_keyboard_and_pointer(opened):
     page = opened("#pair-3")
     stage = page.locator("article.linked .stage")
