@@ -112,5 +112,5 @@ def test_rendered_scenes_are_never_called_unlike():
 
 def test_without_opencv_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ValueError, match=r"pip install 'idc-models\[align\]'"):
+    with pytest.raises(ValueError, match=r'uv pip install "\./packages/idc-models\[align\]"'):
         align(drawing(0), drawing(0))

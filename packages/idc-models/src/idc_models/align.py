@@ -287,5 +287,7 @@ def _opencv() -> ModuleType:
     try:
         import cv2
     except ImportError as error:
-        raise ValueError("aligning needs OpenCV: pip install 'idc-models[align]'") from error
+        raise ValueError(
+            'aligning needs OpenCV, which is missing; in the checkout: uv pip install "./packages/idc-models[align]"'
+        ) from error
     return cv2

@@ -74,7 +74,10 @@ class Ray:
             import ray
             import ray.data
         except ModuleNotFoundError as error:
-            raise ValueError("engine 'ray' needs Ray, which is not installed: pip install 'idc-data[ray]'") from error
+            raise ValueError(
+                "engine 'ray' needs Ray, which is not installed; in the checkout: "
+                'uv pip install "./packages/idc-data[ray]"'
+            ) from error
         if not ray.is_initialized():
             ray.init(address=self._address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         logging.getLogger("ray.data").setLevel(logging.ERROR)
