@@ -1,68 +1,17 @@
 """The metrics: a table from each name to what computes it."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 
 from idc_eval import captions, learned, spice
 from idc_eval import diagnostics as diagnose
-from idc_eval.changed import claims_change
+from idc_eval.evaluation import Evaluation
 from idc_eval.measured import Measured, average, share
-from idc_eval.meteor import Meteor
 from idc_eval.prediction import Prediction
-from idc_eval.protocols import Protocol
-from idc_eval.scene_truth import Verdict, judge, read_truth
-
-
-class Evaluation:
-    """What the metrics of one set of predictions share, each computed once and only if a metric asks for it."""
-
-    def __init__(
-        self, predictions: Sequence[Prediction], meteor: Meteor, protocol: Protocol, images: Path | None = None
-    ) -> None:
-        self.predictions = predictions
-        self.meteor = meteor
-        self.protocol = protocol
-        self.images = images
-
-    @cached_property
-    def captions(self) -> captions.Captions:
-        """The tokenised captions."""
-        return self.protocol.captions(self.predictions)
-
-    @cached_property
-    def bleu(self) -> list[Measured]:
-        """BLEU-1 to BLEU-4."""
-        return captions.bleu(self.captions)
-
-    @cached_property
-    def verdicts(self) -> list[Verdict | None]:
-        """What is right about each hypothesis, None where the scene's truth is not known."""
-        return [None if p.truth is None else _verdict(p) for p in self.predictions]
-
-    @cached_property
-    def confidences(self) -> list[float]:
-        """The model's mean probability of a word of each hypothesis."""
-        from idc_eval.calibration import confidence
-
-        return [confidence(p) for p in self.predictions]
-
-    @cached_property
-    def cider(self) -> Measured:
-        """CIDEr-D."""
-        return captions.cider(self.captions)
-
-    @property
-    def right(self) -> list[bool | None]:
-        """Whether each hypothesis is right, None where the scene's truth is not known."""
-        return [verdict and verdict.statement_right for verdict in self.verdicts]
-
-    @cached_property
-    def claims(self) -> list[bool]:
-        """Whether each hypothesis claims a change."""
-        return [claims_change(p.hypothesis) for p in self.predictions]
+from idc_eval.scene_truth import judge, read_truth
 
 
 @dataclass(frozen=True)
@@ -75,6 +24,8 @@ class Metric:
     judges: bool = False
     """Each example is judged on its own, so the metric can be broken down by change type."""
     lower_is_better: bool = False
+    unit: str = ""
+    """What stands behind its value x 100: `%` for shares of examples or of words, nothing for scores."""
 
 
 def _bleu(order: int, evaluation: Evaluation) -> Measured:
@@ -173,30 +124,31 @@ METRICS: dict[str, Metric] = {
     "clipscore": Metric(
         lambda evaluation: learned.clipscore(evaluation.predictions, evaluation.images), learned.WITHOUT
     ),
-    "statement_accuracy": Metric(partial(_verdict_share, "statement_right"), _NO_TRUTH, judges=True),
-    "change_type_accuracy": Metric(partial(_verdict_share, "type_right"), _NO_TRUTH, judges=True),
+    "statement_accuracy": Metric(partial(_verdict_share, "statement_right"), _NO_TRUTH, judges=True, unit="%"),
+    "change_type_accuracy": Metric(partial(_verdict_share, "type_right"), _NO_TRUTH, judges=True, unit="%"),
     "attribute_accuracy": Metric(
-        partial(_verdict_share, "attributes_right"), f"{_NO_TRUTH} with a change", judges=True
+        partial(_verdict_share, "attributes_right"), f"{_NO_TRUTH} with a change", judges=True, unit="%"
     ),
     "false_alarm_rate": Metric(
-        _false_alarms, "no example is marked `changed: false`", judges=True, lower_is_better=True
+        _false_alarms, "no example is marked `changed: false`", judges=True, lower_is_better=True, unit="%"
     ),
-    "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True, lower_is_better=True),
-    "hallucination_rate": Metric(_hallucinations, _NO_TRUTH, judges=True, lower_is_better=True),
+    "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True, lower_is_better=True, unit="%"),
+    "hallucination_rate": Metric(_hallucinations, _NO_TRUTH, judges=True, lower_is_better=True, unit="%"),
     "unsupported_attribute_rate": Metric(
         partial(_each, diagnose.unsupported_attribute),
         "no hypothesis names a colour, size, material or shape",
         judges=True,
         lower_is_better=True,
+        unit="%",
     ),
-    "pointing_game": Metric(_pointing_game, _NO_MAP, judges=True),
-    "coverage": Metric(_coverage, _NO_MAP, judges=True),
-    "swap_consistency": Metric(partial(_each, diagnose.swap_consistency), _NO_SWAP, judges=True),
-    "swapped_accuracy": Metric(_swapped, f"{_NO_TRUTH}, and `swapped`", judges=True),
-    "distinct-1": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 1), _NO_WORDS),
-    "distinct-2": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 2), _NO_WORDS),
+    "pointing_game": Metric(_pointing_game, _NO_MAP, judges=True, unit="%"),
+    "coverage": Metric(_coverage, _NO_MAP, judges=True, unit="%"),
+    "swap_consistency": Metric(partial(_each, diagnose.swap_consistency), _NO_SWAP, judges=True, unit="%"),
+    "swapped_accuracy": Metric(_swapped, f"{_NO_TRUTH}, and `swapped`", judges=True, unit="%"),
+    "distinct-1": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 1), _NO_WORDS, unit="%"),
+    "distinct-2": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 2), _NO_WORDS, unit="%"),
     "commonest_share": Metric(
-        lambda evaluation: diagnose.commonest_share(evaluation.captions.hypotheses), lower_is_better=True
+        lambda evaluation: diagnose.commonest_share(evaluation.captions.hypotheses), lower_is_better=True, unit="%"
     ),
     "calibration_error": Metric(_calibration_error, _NO_CONFIDENCE, lower_is_better=True),
     "confidence_auroc": Metric(_confidence_auroc, _NO_CONFIDENCE),
@@ -240,9 +192,27 @@ def _right_swapped(prediction: Prediction) -> bool:
     return judge(prediction.swapped, diagnose.inverse_truth(prediction.truth)).statement_right
 
 
-def _verdict(prediction: Prediction) -> Verdict:
-    assert prediction.truth is not None
-    try:
-        return judge(prediction.hypothesis, prediction.truth)
-    except ValueError as error:
-        raise ValueError(f"example {prediction.id!r}: {error}") from error
+def shown(name: str, value: float, *, signed: bool = False, unit: bool = True) -> str:
+    """A metric as people read it: x 100 with one decimal, CIDEr too, and shares in %.
+
+    Files, JSON and MLflow keep the raw scale, 0..1 and CIDEr's 0..10.
+
+    Args:
+        name: Of the metric; what stands before a slash does not count, as in `val/cider`. What is no metric, such as a
+            loss, is shown as it is.
+        value: On the raw scale.
+        signed: Put a + before what is not negative, as a difference has it.
+        unit: Whether `%` is said; a column of numbers says it once.
+    """
+    metric, sign = METRICS.get(name.rpartition("/")[2]), "+" if signed else ""
+    if not math.isfinite(value):
+        return "-"
+    if metric is None:
+        return f"{value:{sign}.4g}"
+    return f"{100 * value:{sign}.1f}" + (f" {metric.unit}" if unit and metric.unit else "")
+
+
+def labelled(name: str) -> str:
+    """The name of a metric with its unit, for a row or column of numbers that have none."""
+    metric = METRICS.get(name)
+    return f"{name} ({metric.unit})" if metric and metric.unit else name

@@ -15,7 +15,7 @@ from idc_eval.changed import claims_change
 from idc_eval.compare import interval
 from idc_eval.diagnostics import distinct
 from idc_eval.groups import Group, binned
-from idc_eval.metrics import DIAGNOSTICS, METRICS
+from idc_eval.metrics import DIAGNOSTICS, METRICS, labelled
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores
 
@@ -88,6 +88,7 @@ def metric_rows(scores: Scores, ceiling: Scores | None) -> list[dict[str, Any]]:
                 "count": scores.counts[name],
                 "about": EXPLAINED.get(name, ""),
                 "lower": METRICS[name].lower_is_better,
+                "unit": METRICS[name].unit,
                 "diagnostic": name in DIAGNOSTICS,
                 "mean": number(float(judged.mean())) if len(judged) else None,
             }
@@ -129,16 +130,18 @@ def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[s
 
 
 def curve_panels(curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict[str, Any]]:
-    """Learning curves; those of one quantity share a panel, as `train/loss` and `val/loss` do."""
+    """Learning curves; those of one quantity share a panel, as `train/loss` and `val/loss` do. Metrics are x 100."""
     panels: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, points in curves.items():
         finite = [(step, value) for step, value in sorted(points) if math.isfinite(value)]
         stride = math.ceil(len(finite) / _MOST_POINTS) or 1
         # Counted from the end, so that the last point is kept.
         thin = finite[::-1][::stride][::-1]
+        quantity = name.rpartition("/")[2]
+        scale = 100 if quantity in METRICS else 1
         if thin:
-            panels[name.rpartition("/")[2]].append({"name": name, "points": [[s, number(v)] for s, v in thin]})
-    return [{"title": title, "lines": lines} for title, lines in panels.items()]
+            panels[quantity].append({"name": name, "points": [[s, number(scale * v)] for s, v in thin]})
+    return [{"title": labelled(title), "lines": lines} for title, lines in panels.items()]
 
 
 def wording(predictions: Sequence[Prediction], scores: Scores) -> dict[str, Any]:

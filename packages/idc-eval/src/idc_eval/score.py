@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from idc_eval.evaluation import Evaluation
 from idc_eval.groups import Group, binned
 from idc_eval.measured import Measured, average
 from idc_eval.meteor import Meteor
-from idc_eval.metrics import FAST_METRICS, METRICS, Evaluation, metric_names
+from idc_eval.metrics import FAST_METRICS, METRICS, metric_names
 from idc_eval.prediction import Prediction
 from idc_eval.protocols import Protocol, find_protocol
 

@@ -1,15 +1,18 @@
 """What `idc-eval` prints."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 
 from idc_eval.compare import Difference
-from idc_eval.metrics import METRICS
+from idc_eval.metrics import METRICS, labelled, shown
 from idc_eval.protocols import PROTOCOLS
 from idc_eval.score import Scores
 from idc_eval.seeds import Aggregate
+
+_number = partial(shown, unit=False)  # a row's label says the unit
 
 
 def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_difficulty: bool) -> None:
@@ -23,9 +26,9 @@ def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_di
         table.add_column("one reference against the others", justify="right")
         table.add_column("examples", justify="right")
     for name, value in scores.values.items():
-        row = [name, f"{100 * value:.1f}", str(scores.counts[name])]
+        row = [labelled(name), _number(name, value), str(scores.counts[name])]
         if ceiling and name in ceiling.values:
-            row += [f"{100 * ceiling.values[name]:.1f}", str(ceiling.counts[name])]
+            row += [_number(name, ceiling.values[name]), str(ceiling.counts[name])]
         table.add_row(*row)
     console.print(table)
     for reason in dict.fromkeys(scores.skipped.values()):
@@ -54,11 +57,11 @@ def print_differences(found: Sequence[Difference], title: str) -> None:
         sign = -1 if METRICS[each.metric].lower_is_better else 1
         sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
         table.add_row(
-            each.metric if each.pairs == pairs else f"{each.metric} ({each.pairs:,} pairs)",
-            f"{100 * each.first:.1f}",
-            f"{100 * each.second:.1f}",
-            f"{100 * each.value:+.1f}",
-            f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+            labelled(each.metric) if each.pairs == pairs else f"{labelled(each.metric)}, {each.pairs:,} pairs",
+            _number(each.metric, each.first),
+            _number(each.metric, each.second),
+            _number(each.metric, each.value, signed=True),
+            " to ".join(_number(each.metric, end, signed=True) for end in (each.low, each.high)),
             f"{each.p:.4f}",
             "-" if each.needed is None else f"{each.needed:,}",
             sure,
@@ -75,9 +78,12 @@ def print_aggregates(found: Sequence[Aggregate], scores: Sequence[Scores]) -> No
     for each in found:
         spread = ("-", "-")
         if each.deviation is not None and each.low is not None and each.high is not None:
-            spread = (f"{100 * each.deviation:.1f}", f"{100 * each.low:.1f} to {100 * each.high:.1f}")
-        ends = (f"{100 * min(each.values):.1f}", f"{100 * max(each.values):.1f}")
-        table.add_row(each.metric, f"{100 * each.mean:.1f}", *spread, *ends)
+            deviation, low, high = (_number(each.metric, value) for value in (each.deviation, each.low, each.high))
+            spread = (deviation, f"{low} to {high}")
+        mean, lowest, highest = (
+            _number(each.metric, value) for value in (each.mean, min(each.values), max(each.values))
+        )
+        table.add_row(labelled(each.metric), mean, *spread, lowest, highest)
     Console().print(table)
 
 
@@ -99,5 +105,5 @@ def _groups(by: str, groups: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_column(group, justify="right")
     table.add_row("examples", *(f"{int(row['n']):,}" for row in groups.values()))
     for name in dict.fromkeys(name for row in groups.values() for name in row if name != "n"):
-        table.add_row(name, *(f"{100 * row[name]:.1f}" if name in row else "-" for row in groups.values()))
+        table.add_row(labelled(name), *(_number(name, row[name]) if name in row else "-" for row in groups.values()))
     return table

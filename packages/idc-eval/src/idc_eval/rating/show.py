@@ -51,11 +51,11 @@ def _raters(raters: list[Rater]) -> Table:
 
 
 def _preference(found: Preference) -> Table:
-    table = _table("preferred", "part of answers", "95 % interval", "pairs")
+    table = _table("preferred", "part of answers (%)", "95 % interval", "pairs")
     sides = ((found.first, 0, 0), ("neither", 1, None), (found.second, 2, 1))
     for name, place, end in sides:
-        ends = "" if end is None else _ends(found.low[end], found.high[end])
-        table.add_row(name, f"{found.wins[place]:.2f}", ends, f"{found.pairs[place]:,}")
+        ends = "" if end is None else " to ".join(_percent(each[end]) for each in (found.low, found.high))
+        table.add_row(name, _percent(found.wins[place]), ends, f"{found.pairs[place]:,}")
     said = [f"sign test over pairs: p {found.p:.4f}"]
     if found.decided:
         said.append(f"the left one was chosen {found.left:,} of {found.decided:,} times")
@@ -76,6 +76,10 @@ def _table(*headings: str) -> Table:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{100 * part:.1f}"
 
 
 def _ends(low: float | None, high: float | None, sign: str = "") -> str:
