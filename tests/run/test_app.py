@@ -275,14 +275,20 @@ def test_settings_ask_again(open_page, files, registered, pairs):
     expect(page.locator("#problem")).to_contain_text("Captions: ")
 
 
+def copied(page, button):
+    """Clicks a button that copies; gives what is in the clipboard, which all pages share, once it is there."""
+    page.evaluate("navigator.clipboard.writeText('')")
+    page.click(button)
+    page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
+    return page.evaluate("navigator.clipboard.readText()")
+
+
 def test_the_copied_command_works_in_a_shell(open_page, files, said):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     give(page, files)
     says(page, said[0])
-    page.click("#copy")
-    assert page.evaluate("navigator.clipboard.readText()") == said[0].caption
-    page.click("#curl")
-    command = page.evaluate("navigator.clipboard.readText()")
+    assert copied(page, "#copy") == said[0].caption
+    command = copied(page, "#curl")
     ended = subprocess.run(["sh", "-c", command], cwd=files, capture_output=True, text=True, check=False)
     (row,) = json.loads(ended.stdout)["predictions"]
     assert row["caption"] == said[0].caption and row["change_map"].startswith("data:image/png;base64,")
@@ -308,10 +314,7 @@ def test_an_earlier_pair_comes_back_with_its_question(open_page, files):
     assert page.is_checked("#align") and not page.is_checked("#sample") and page.is_disabled("#seed")
     # What has not been asked yet is in no command.
     page.fill("#num_captions", "99")
-    page.click("#curl")
-    assert '{"change_map":true,"num_captions":2,"beam":5,"align":true}' in page.evaluate(
-        "navigator.clipboard.readText()"
-    )
+    assert '{"change_map":true,"num_captions":2,"beam":5,"align":true}' in copied(page, "#curl")
 
 
 def test_what_goes_wrong_is_one_sentence(open_page, files, said):
