@@ -20,7 +20,8 @@ class DataSpec(BaseModel):
         flip: Mirror half of the training pairs; refused where captions speak of left and right.
         crop: Largest part of width and height that a random crop removes.
         color_jitter: Largest relative change of brightness and contrast, each side on its own.
-        max_length: Most tokens of a caption, beginning and end included.
+        max_length: Most tokens of a caption, beginning and end included. Words are tokens; of scripts without blanks,
+            such as Chinese, characters.
         min_frequency: Words that are rarer in the training captions become unknown.
     """
 

@@ -1,6 +1,6 @@
-"""Captions to token ids and back: whole words, lower case, punctuation apart."""
+"""Captions to token ids and back: whole words, lower case, punctuation apart, as `idc_data.words` says."""
 
-import re
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,8 +8,9 @@ from pathlib import Path
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 
+from idc_data.words import CURRENT, join, pattern_of
+
 _SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")  # their ids are 0 to 3; no text ever becomes one of them
-_WORD = r"\w+(?:['’-]\w+)*|[^\w\s]"  # "there's" and "left-hand" stay whole; of "<eos>" come "<", "eos", ">"
 
 
 class Tokenizer:
@@ -35,6 +36,7 @@ class Tokenizer:
         self.pad_id, self.bos_id, self.eos_id, self.unk_id = range(len(_SPECIALS))
         self.max_length: int = truncation["max_length"]
         self.size: int = inner.get_vocab_size()
+        self._pattern = pattern_of(json.loads(inner.to_str()))
 
     @classmethod
     def train(cls, captions: Iterable[str], *, max_length: int, min_frequency: int = 1) -> "Tokenizer":
@@ -52,7 +54,7 @@ class Tokenizer:
             raise ValueError(f"max_length is {max_length}, expected at least 3: begin, one word, end")
         inner = tokenizers.Tokenizer(models.WordLevel({}, unk_token="<unk>"))
         normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-        splitter = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+        splitter = pre_tokenizers.Split(Regex(CURRENT), behavior="removed", invert=True)
         counts = Counter(
             word for caption in captions for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(caption))
         )
@@ -80,8 +82,8 @@ class Tokenizer:
         ids = list(ids)
         if self.eos_id in ids:
             ids = ids[: ids.index(self.eos_id)]
-        words = self._inner.decode([number for number in ids if number >= len(_SPECIALS)])
-        return re.sub(r" ([.,;:!?])", r"\1", words)
+        words = (self._inner.id_to_token(number) for number in ids if number >= len(_SPECIALS))
+        return join((word for word in words if word is not None), self._pattern)
 
     def to_json(self) -> str:
         """The `tokenizers` library's JSON, from which `from_json` makes an equal tokenizer."""

@@ -1,0 +1,94 @@
+"""Where the words of a caption begin and end, and how they are put together again.
+
+A tokenizer's JSON holds the pattern that it splits by. The pattern is the version of both: files of older versions
+hold `FIRST` and are split and joined as they were.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+# Scripts without blanks between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han.
+_UNSPACED = (
+    "\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u0f00-\u0fff\u1000-\u109f\u1780-\u17dd"
+    "\u3005-\u3007\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# Signs of these scripts that stand above, below or beside the letter before, and belong to it.
+_SIGNS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u0f18\u0f19\u0f35\u0f37\u0f39\u0f3e\u0f3f"
+    "\u0f71-\u0f84\u0f86\u0f87\u0f8d-\u0fbc\u102b-\u103e\u1056-\u1059\u105e-\u1060\u1062-\u1064\u1067-\u106d"
+    "\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d\u17b4-\u17d3\u17dd\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef"
+)
+_STOPS = "\u3001-\u3003\u3008-\u3011\u3014-\u301b"  # punctuation of Han and kana; the rest of it NFKC makes ours
+
+FIRST = r"\w+(?:['’-]\w+)*|[^\w\s]"
+"""The pattern of the first version, which broke "3.50" into three and took a Chinese sentence for one word."""
+
+
+def _pattern(letter: str) -> str:
+    """The pattern, in the syntax that Oniguruma (the `tokenizers` library) and Python share.
+
+    Args:
+        letter: What a word is made of, as the inside of a character class.
+    """
+    one = rf"(?:(?![{_UNSPACED}])[{letter}])"
+    number = r"(?:(?<![^\s(\[])[-−+±~]?[$£€¥]?(?=\d))?"  # -3, $5, but not the last of 2-3
+    inner = r"(?:['’\u200c\u200d-]|(?<=\d)[.,:/⁄](?=\d))".replace(r"\u200c\u200d", "\u200c\u200d")
+    return "|".join(
+        (
+            rf"(?<![{letter}.])(?:(?!\d){one}\.){{2,}}",  # e.g., a.m.
+            rf"{number}{one}+(?:{inner}{one}+)*(?:(?<=\d)(?:[%‰]|°[cf]?(?![{letter}])))?",
+            rf"(?![{_SIGNS}])[{_UNSPACED}][{_SIGNS}]*",
+            rf"[^{letter}\s]\ufe0f?".replace(r"\ufe0f", "\ufe0f"),
+            rf"[{_SIGNS}]",
+        )
+    )
+
+
+CURRENT = _pattern(r"\w")
+"""The pattern of new tokenizers: "3.50", "10:30", "-3", "50%" and "e.g." are words, and so is each character of
+Chinese.
+
+Captions of plain words, without these, split as by `FIRST`.
+"""
+
+
+def pattern_of(tokenizer: Mapping[str, Any]) -> str:
+    """The pattern that a tokenizer's JSON holds; `FIRST` where it holds none that is known."""
+    try:
+        pattern = tokenizer["pre_tokenizer"]["pattern"]["Regex"]
+    except (KeyError, TypeError):
+        return FIRST
+    return CURRENT if pattern == CURRENT else FIRST
+
+
+def split(caption: str, pattern: str) -> list[str]:
+    """Split a caption that `join` made into its words again, without the `tokenizers` library."""
+    if pattern != CURRENT:
+        return re.sub(r"([.,;:!?])", r" \1", caption).split()
+    return _compiled().findall(caption)
+
+
+def join(words: Iterable[str], pattern: str) -> str:
+    """Put words together: a blank between two, but none before a comma or between Chinese characters."""
+    text = " ".join(words)
+    if pattern != CURRENT:
+        return re.sub(r" ([.,;:!?])", r"\1", text)
+    text = re.sub(r" (?=[.,;:!?)\]}”’،؛؟।])|(?<=[(\[{“‘¿¡#@]) | (?=/)|(?<=/) ", "", text)
+    text = re.sub(r'" ([^"]*) "', r'"\1"', text)
+    return re.sub(f" (?=[{_UNSPACED}{_STOPS}])|(?<=[{_UNSPACED}{_STOPS}]) ", "", text)
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text where a line may end: after blanks, and around each character of a script without blanks."""
+    one, word = rf"(?![{_SIGNS}])[{_UNSPACED}]", rf"(?:(?![{_UNSPACED}])\S)+"
+    return re.findall(rf"{one}[{_SIGNS}]*(?:(?![{_UNSPACED}])[^\w\s])*\s*|{word}\s*|\S?\s*", text)[:-1]
+
+
+@cache
+def _compiled() -> re.Pattern[str]:
+    """`CURRENT` for Python, where a word character (backslash w) lacks the vowel signs of Hindi and others."""
+    marks = (char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
+    return re.compile(_pattern(rf"\w{''.join(marks)}"))

@@ -1,0 +1,87 @@
+"""Captions come back as they were written: numbers and times whole, Chinese by the character."""
+
+import json
+import unicodedata
+
+import pytest
+from idc_data.scenes import Scenes
+from idc_data.tokenizer import Tokenizer
+from idc_data.words import CURRENT, FIRST, pieces
+from idc_models.vocabulary import Vocabulary
+from tokenizers import Regex, pre_tokenizers
+
+WHOLE = [
+    "from 3.50 to 1,000.99 at 10:30",
+    "the price went from 1.50 to 2,000.99 at 01:30 (50% off)",
+    "-3 and 2.5% or 1/2, e.g. this one.",
+    'at 5 p.m. the sign "STOP" fell',
+    "between 2-3 and $5.99, on 12/05/2020: ½ or 30°C; it ends at 3.5.",
+    "a red/blue ball, left-hand; don't!",
+    "il cane dell'uomo è sparito",
+    "¿dónde está? [aquí]",
+    "中间的停车场移动了，右侧的3辆车不见了。",
+    "ボールが左から右へ動いた。",
+    "나무가 왼쪽에서 사라졌다.",
+    "แมวนั่งอยู่ทางซ้าย",
+    "ឆ្កែនៅខាងឆ្វេង",
+    "हिन्दी में बच्चा है।",
+    "خانه‌ها ناپدید شد، نه",
+]
+
+
+@pytest.mark.parametrize("caption", WHOLE)
+def test_a_caption_comes_back_as_it_was(caption):
+    tokenizer = Tokenizer.train([caption], max_length=60)
+    ids = tokenizer.encode(caption)
+    assert tokenizer.decode(ids) == unicodedata.normalize("NFKC", caption).lower()
+    served = Vocabulary.from_json(tokenizer.to_json())  # what a checkpoint is captioned with
+    assert served.decode(ids[1:]) == tokenizer.decode(ids)
+    assert served.encode(tokenizer.decode(ids)) == ids[1:]
+
+
+def words(caption):
+    tokenizer = Tokenizer.train([caption], max_length=60)
+    return [tokenizer.decode([number]) for number in tokenizer.encode(caption)[1:-1]]
+
+
+def test_scripts_without_blanks_are_words_by_character():
+    assert words("停车场不见了 car 3.5") == [*"停车场不见了", "car", "3.5"]
+    assert words("が動いた") == [*"が動いた"]
+    assert words("นั่ง") == ["นั่", "ง"]  # a letter with its signs
+    assert words("나무가 있다") == ["나무가", "있다"]  # Korean has blanks
+
+
+def test_a_chinese_caption_shares_its_words_with_others():
+    tokenizer = Tokenizer.train(["左侧的树消失了", "右侧的房子出现了"], max_length=40)
+    assert tokenizer.unk_id not in tokenizer.encode("左侧的房子消失了")
+
+
+def old(caption):
+    """A tokenizer as checkpoints of the first version hold it."""
+    plain = json.loads(Tokenizer.train([caption, "3 . 50 , 10 : 30 % 中间"], max_length=40).to_json())
+    splits = pre_tokenizers.Split(Regex(FIRST), behavior="removed", invert=True)
+    found = [word for word, _ in splits.pre_tokenize_str(caption)]
+    plain["model"]["vocab"] = {w: n for n, w in enumerate(dict.fromkeys(("<pad>", "<bos>", "<eos>", "<unk>", *found)))}
+    plain["pre_tokenizer"]["pattern"]["Regex"] = FIRST
+    return json.dumps(plain)
+
+
+def test_a_tokenizer_of_the_first_version_splits_and_joins_as_it_did():
+    caption = "at 10:30 (50% off), the 中间 moved"
+    text = old(caption)
+    tokenizer, served = Tokenizer.from_json(text), Vocabulary.from_json(text)
+    assert tokenizer.decode(tokenizer.encode(caption)) == "at 10: 30 ( 50 % off ), the 中间 moved"
+    assert served.decode(tokenizer.encode(caption)) == tokenizer.decode(tokenizer.encode(caption))
+    assert served.encode("at 10: 30 ( 50 % off ), the 中间 moved") == tokenizer.encode(caption)[1:]
+    assert Tokenizer.from_json(tokenizer.to_json()).to_json() == tokenizer.to_json()
+
+
+def test_plain_captions_split_as_in_the_first_version():
+    first, current = (pre_tokenizers.Split(Regex(p), behavior="removed", invert=True) for p in (FIRST, CURRENT))
+    captions = [*Scenes("train").captions(300), "there's no left-hand cube: it's <eos>, gone!", "two (or 3) dogs' toys"]
+    assert [first.pre_tokenize_str(c) for c in captions] == [current.pre_tokenize_str(c) for c in captions]
+
+
+def test_lines_end_at_blanks_and_between_characters():
+    assert pieces("the red ball 停车场，了 นั่ง.") == ["the ", "red ", "ball ", "停", "车", "场，", "了 ", "นั่", "ง."]
+    assert "".join(pieces("a ่ b")) == "a ่ b"
