@@ -1,6 +1,6 @@
 """What a person sees of a run: a progress bar, a short table, three captions, and what to type next."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ class Console:
     """Prints to the terminal; silent on all processes but the first."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._out = RichConsole(quiet=quiet, highlight=False, soft_wrap=True)
+        # Captions and overrides may hold brackets, which rich would take for markup.
+        self._out = RichConsole(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -44,16 +45,22 @@ class Console:
         """Print a table."""
         self._out.print(table)
 
-    def checked(self, spec: "Spec", data: "Data", model: "Captioner", loss: float) -> None:
+    def checked(self, spec: "Spec", data: "Data", model: "Captioner", loss: float, warnings: Sequence[str]) -> None:
         """Say that a spec would run."""
-        self._describe(spec, data, model)
+        self._describe(spec, data, model, warnings)
         self._out.print(f"first batch: loss {loss:.3f}\nThe spec is fine; nothing was written.")
 
     def begin(
-        self, spec: "Spec", data: "Data", model: "Captioner", epoch_steps: int, resumed: "Checkpoint | None"
+        self,
+        spec: "Spec",
+        data: "Data",
+        model: "Captioner",
+        epoch_steps: int,
+        resumed: "Checkpoint | None",
+        warnings: Sequence[str],
     ) -> None:
         """Say what begins, and start the bar."""
-        self._describe(spec, data, model)
+        self._describe(spec, data, model, warnings)
         done = resumed.progress["step"] if resumed else 0
         if resumed:
             self._out.print(f"going on at step {done}")
@@ -124,7 +131,7 @@ class Console:
                 uri = f"models:/{spec.register_.model}@champion"
                 self._out.print(f"  uv run mlflow models serve -m {uri} --env-manager local -p 5001")
 
-    def _describe(self, spec: "Spec", data: "Data", model: "Captioner") -> None:
+    def _describe(self, spec: "Spec", data: "Data", model: "Captioner", warnings: Sequence[str]) -> None:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         splits = f"{len(data.train):,}{' fresh' if data.train.endless else ''} pairs per epoch"
         self._out.print(
@@ -133,6 +140,8 @@ class Console:
             f"train on {splits}, validate on {len(data.val):,}, test on {len(data.test):,}; "
             f"{data.tokenizer.size} tokens"
         )
+        for warning in warnings:
+            self._out.print(f"warning: {warning}")
 
 
 def _short(path: Path) -> str:

@@ -1,9 +1,10 @@
 """What an experiment reads: three splits, the tokenizer, and what identifies them."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from idc_data.example import Reader
+from idc_data.example import ChangeExample, Reader
 from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 
@@ -12,8 +13,8 @@ from idc_run.spec import Spec
 _VOCABULARY_PAIRS = 5_000
 """How many pairs of an endless reader the vocabulary is made from."""
 
-_UNCHANGED, _UNCHANGED_PAIRS = 32, 500
-"""How many no-change sentences a checkpoint keeps, and how many validation pairs are read for them."""
+_UNCHANGED, _SAMPLE = 32, 500
+"""How many no-change sentences a checkpoint keeps, and how many validation pairs are read before training."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,19 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
     return Data(train, val, test, tokenizer)
 
 
-def no_change_sentences(data: Data) -> tuple[str, ...]:
-    """The commonest validation references of pairs that did not change, as the model would spell them."""
-    val, tokenizer = data.val, data.tokenizer
-    pairs = range(min(len(val), _UNCHANGED_PAIRS))
-    render = getattr(val, "examples", None)
-    examples = render(pairs) if render else (val[index] for index in pairs)
+def validation_sample(data: Data) -> list[ChangeExample]:
+    """The validation pairs, or 500 that lie evenly among them."""
+    num = len(data.val)
+    pairs = [index * num // min(num, _SAMPLE) for index in range(min(num, _SAMPLE))]
+    render = getattr(data.val, "examples", None)
+    return render(pairs) if render else [data.val[index] for index in pairs]
+
+
+def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The commonest references of pairs that did not change, as the model would spell them."""
     counts = Counter(
         tokenizer.decode(ids)
-        for example in examples
+        for example in validation
         if not example.changed
         for ids in map(tokenizer.encode, example.references)
         if tokenizer.unk_id not in ids

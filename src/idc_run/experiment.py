@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from idc_data.loader import batches_per_epoch, train_batches
+from idc_data.loader import train_batches
 from idc_data.tokenizer import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.score import score
@@ -19,10 +19,11 @@ from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
 
 from idc_run import artifacts, provenance, registry
+from idc_run.ahead import look_ahead, steps_per_epoch
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
-from idc_run.data import Data, datasets, identity, no_change_sentences, open_data
-from idc_run.fit import Progress, fit, rank, together, world
+from idc_run.data import Data, datasets, identity, no_change_sentences, open_data, validation_sample
+from idc_run.fit import Progress, fit, rank, together
 from idc_run.generation import source
 from idc_run.predict import predict
 from idc_run.spec import Spec
@@ -70,9 +71,10 @@ def check(spec: Spec, console: Console) -> None:
     """Open the data, build the model and try one batch, without writing anything."""
     device = _prepare(spec)
     data = open_data(spec)
+    warnings = look_ahead(spec, data, validation_sample(data), steps_per_epoch(spec, data))
     model = _build(spec, data.tokenizer, device)
     batch = next(_first_batch(spec, data)).to(device)
-    console.checked(spec, data, model, model.loss(batch)["loss"].item())
+    console.checked(spec, data, model, model.loss(batch)["loss"].item(), warnings)
 
 
 def origin(spec: Spec) -> dict[str, Any]:
@@ -120,7 +122,8 @@ def _run(
 ) -> Result | None:
     checkpoint = load_checkpoint(last) if last else None
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
-    epoch_steps = batches_per_epoch(data.train, spec.data, world=world())
+    epoch_steps, validation = steps_per_epoch(spec, data), validation_sample(data)
+    warnings = look_ahead(spec, data, validation, epoch_steps)
     model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
     first = rank() == 0
     tracked = spec.tracking == "mlflow" and first
@@ -144,7 +147,7 @@ def _run(
             folder.mkdir(parents=True, exist_ok=True)
         if trial:
             trial.begun(run_id)
-        console.begin(spec, data, model, epoch_steps, checkpoint)
+        console.begin(spec, data, model, epoch_steps, checkpoint, warnings)
         progress = fit(
             model,
             data.train,
@@ -156,7 +159,7 @@ def _run(
             watcher=_Watcher(tracker, console, trial),
             resume=checkpoint,
             run_id=run_id,
-            unchanged=checkpoint.unchanged if checkpoint else no_change_sentences(data),
+            unchanged=checkpoint.unchanged if checkpoint else no_change_sentences(validation, data.tokenizer),
         )
         result, best = None, folder / "best.safetensors"
         if first:

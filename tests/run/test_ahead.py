@@ -1,0 +1,97 @@
+"""What is said before training of a run whose scores could choose nothing, or whose settings do not fit."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from idc_data.layout import write_layout
+from idc_data.readers import open_reader
+
+from idc_run.cli import run
+
+NUM = {"train": 8, "val": 4, "test": 4}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes a dataset of one's own: pairs of scenes, with other captions and without their truth."""
+
+    def write(captions=lambda example: example.references, **nums):
+        sizes = NUM | nums
+        settings = {"name": "scenes", **{f"{split}_pairs": num for split, num in sizes.items()}}
+        examples = [
+            replace(example, references=tuple(captions(example)), truth=None)
+            for split, num in sizes.items()
+            for example in open_reader(settings, split, image_size=32).examples(range(num))
+        ]
+        write_layout(tmp_path / "own", examples)
+        return ["-s", "data.dataset=own"]
+
+    return write
+
+
+def check(spec_file, *words, command="--check"):
+    ended = CliRunner().invoke(run, [spec_file.name, *words, *([command] if command else [])])
+    assert "Traceback" not in ended.output
+    return ended
+
+
+def suggested(text):
+    """The overrides that a message says to type."""
+    return [word for each in re.findall(r"-s (\S+?)[,;.]?(?:\s|$)", text) for word in ("-s", each)]
+
+
+@pytest.mark.parametrize(
+    ("captions", "nums", "select", "why"),
+    [
+        (lambda example: ["the square moved"], {}, "cider", "is 0 in the val split even for its own references: all"),
+        (lambda example: example.references, {"val": 1}, "cider", "needs two examples"),
+        (lambda example: ["moved"], {}, "bleu-4", "is 0 in the val split even for its own references"),
+        (lambda example: example.references, {}, "statement_accuracy", "no example carries `truth`"),
+        (lambda example: example.references, {}, "pointing_game", "which only the test computes"),
+    ],
+    ids=["one sentence for all", "one pair", "one word", "no truth", "no map"],
+)
+def test_a_metric_that_can_choose_nothing_is_refused_and_the_one_that_is_named_works(
+    tiny, folder, captions, nums, select, why
+):
+    given = [*folder(captions, **nums), "-s", f"eval.select={select}"]
+    ended = check(tiny, *given)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"eval.select is '{select}'" in ended.stderr and why in ended.stderr
+    other = suggested(ended.stderr)
+    assert other and check(tiny, *given, *other).exit_code == 0
+
+
+def test_a_run_refuses_it_too_before_it_makes_anything(tiny, folder):
+    ended = check(tiny, *folder(lambda example: ["the square moved"]), command="")
+    assert (ended.exit_code, ended.stdout) == (2, "") and "eval.select is 'cider'" in ended.stderr
+    assert not (tiny.parent / "mlruns").exists()
+
+
+def test_references_that_differ_from_each_other_are_no_reason_to_refuse(tiny, folder):
+    said = folder(lambda example: [f"{example.id} has changed a lot here", "quite another sentence was written there"])
+    assert check(tiny, *said).exit_code == 0
+
+
+def test_what_does_not_fit_is_said_with_what_to_type(tiny, folder):
+    given = [*folder(val=1), "-s", "eval.select=rouge-l", "-s", "train.schedule.warmup_steps=100"]
+    ended = check(tiny, *given)
+    assert ended.exit_code == 0
+    assert "the learning rate rises for 100 steps, and the run has 4 (2 an epoch)" in ended.stdout
+    assert "the val split has one pair" in ended.stdout
+    assert "cider cannot be computed: CIDEr" in ended.stdout
+    assert "the learning rate" not in check(tiny, *given, *suggested(ended.stdout)).stdout
+
+
+def test_fewer_pairs_than_a_batch(tiny, folder):
+    given = folder()
+    ended = check(tiny, *given, "-s", "data.batch_size=64")
+    assert "error: the training split has 8 pairs, fewer than one batch of 64: make batch_size smaller" in ended.stderr
+    assert check(tiny, *given, *suggested(ended.stderr)).exit_code == 0
+
+
+def test_captions_keep_their_brackets_on_the_console(tiny, folder):
+    ended = check(tiny, *folder(lambda example: ["the [red] thing [/] moved"]), "-s", "eval.select=cider")
+    assert "the [red] thing [/] moved" in ended.stderr
