@@ -182,6 +182,6 @@ if __name__ == "__main__":
     script.write_text(program)
     # Everything that the process has started holds its stdout: `run` returns when the last one has ended.
     ended = subprocess.run(
-        [sys.executable, script, tmp_path / "set"], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+        [sys.executable, script, tmp_path / "set"], stdout=subprocess.PIPE, text=True, timeout=600, check=False
     )
     assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "killed\n")

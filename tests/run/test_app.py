@@ -63,8 +63,8 @@ def open_page(browser, app_address):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}} | settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
+        page.set_default_timeout(180_000)
+        expect.set_options(timeout=180_000)
         if quiet:
             page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
@@ -535,7 +535,7 @@ def test_bombs_and_broken_zips_are_refused_and_named(open_page, files, tmp_path)
 
 def fetch(address, body=None, headers=None):
     try:
-        with urlopen(Request(address, body, headers or {}), timeout=60) as reply:
+        with urlopen(Request(address, body, headers or {}), timeout=600) as reply:
             return reply.status, reply.headers, reply.read()
     except HTTPError as error:
         with error:
@@ -583,7 +583,7 @@ def test_the_server_answers_as_a_served_model_does(app_address, passed_on, pairs
     ]:
         found, _, text = fetch(f"{address}invocations", body, headers)
         assert found == status and message in json.loads(text)["message"], text
-    connection = HTTPConnection(address.split("/")[2], timeout=60)
+    connection = HTTPConnection(address.split("/")[2], timeout=600)
     connection.putrequest("POST", "/invocations")
     for name, value in (JSON | {"Content-Length": 65 * 2**20}).items():
         connection.putheader(name, value)

@@ -176,7 +176,7 @@ def reachable(port):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -65,7 +65,7 @@ def test_two_files_by_the_curl_of_the_readme_and_by_the_page(registered, served,
             for side, path in zip(SIDES, pair, strict=True):
                 page.set_input_files(f".slot[data-side={side}] input", path)
             wanted = model.caption([pair], num_captions=4)[0].caption  # as many as the page asks for
-            expect(page.locator("#caption")).to_have_text(wanted, timeout=60_000)
+            expect(page.locator("#caption")).to_have_text(wanted, timeout=180_000)
         finally:
             page.close()
             server.terminate()

@@ -203,7 +203,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tiny):
                 os.killpg(first.pid, signal.SIGKILL)
                 break
         assert victim is not None, "both were to be seen in the middle of a trial"
-        assert second.wait(timeout=300) == 0, second.stderr.read().decode()
+        assert second.wait(timeout=900) == 0, second.stderr.read().decode()
     finally:
         for process in (first, second):
             if process.poll() is None:

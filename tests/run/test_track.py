@@ -67,7 +67,7 @@ def test_processes_that_begin_at_once_share_a_new_store(tmp_path):
         )
         for _ in range(3)
     ]
-    told = [process.communicate(timeout=300)[0] for process in started]
+    told = [process.communicate(timeout=900)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0] and len(set(told)) == 1
 
 

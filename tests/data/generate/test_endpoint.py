@@ -44,7 +44,7 @@ class Faulty:
         name = next((key for key in self.faults if key in words), None)
         fault = self.faults[name].pop(0) if name and self.faults[name] else None
         if fault == "slow":
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(5)
         elif fault == "429":
             return JSONResponse({"error": "slow down"}, 429, {"Retry-After": "0.05"})
         elif fault == "malformed":
@@ -110,7 +110,7 @@ def test_every_fault_is_survived_and_nothing_is_asked_again_after_success(server
         "number 9.": ["malformed", "empty"],
         "number 11.": ["cut", "cut"],
     }
-    writer = OpenAi(model="m", url=server.url, timeout=0.5, concurrency=4, price_in=10, price_out=100)
+    writer = OpenAi(model="m", url=server.url, timeout=3, concurrency=4, price_in=10, price_out=100)
     written = writer(pairs(30), asking)
     assert [difference.references for difference in written] == [("the dog is gone",)] * 30
     assert set(server.answered.values()) - {1, 2} == set()

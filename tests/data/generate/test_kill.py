@@ -35,7 +35,7 @@ def dataset(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300 + 150 * int(KILLS or 1))
+@pytest.mark.timeout(1800 + 600 * int(KILLS or 1))
 @pytest.mark.parametrize(
     ("engine", "kills"), [("local", KILLS or 1), ("{name: ray, actors: 1}", KILLS or 0)], ids=["local", "ray"]
 )

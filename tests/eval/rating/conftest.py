@@ -117,7 +117,7 @@ def serve():
             yield process, address
         finally:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=300)
         if process.returncode != -signal.SIGKILL:
             assert process.returncode == 0 and "stopped; next: idc-eval agreement" in out and not err, err
 

@@ -9,7 +9,7 @@ from idc_eval.rating.store import Ratings
 
 
 def ask(address, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=120)
     connection.request(method, path, body, {"Content-Type": "application/json"} | headers)
     reply = connection.getresponse()
     text = reply.read().decode()
