@@ -58,11 +58,13 @@ def caption(
 ) -> None:
     """Say what changed between the images BEFORE and AFTER.
 
-    MODEL is a registered model (models:/idc@champion), a checkpoint file that idc-run wrote, or the address of a
-    served model (http://127.0.0.1:5001). BEFORE and AFTER may be folders: images with equal names are pairs.
+    MODEL is a model that ships with idc-models (scenes), a registered one (models:/idc@champion), a checkpoint file
+    that idc-run wrote, or the address of a served model (http://127.0.0.1:5001). BEFORE and AFTER may be folders:
+    images with equal names are pairs.
 
     \b
     Examples:
+      idc-caption scenes before.png after.png
       idc-caption models:/idc@champion before.png after.png
       idc-caption models:/idc@champion before.jpg after.jpg --align --overlay look.png
       idc-caption best.safetensors before.png after.png --num-captions 3 --json
@@ -208,10 +210,9 @@ def _captioner(model: str) -> tuple["Captioner", str]:
 
         return RemoteCaptioner(model), model
     from idc_models.inference import PairCaptioner
+    from idc_models.loading import find_checkpoint
 
-    from idc_run.registry import checkpoint_of
-
-    checkpoint = checkpoint_of(model)
+    checkpoint = find_checkpoint(model)
     captioner = PairCaptioner(checkpoint)
     with checkpoint.open("rb") as file:
         return captioner, hashlib.file_digest(file, "sha256").hexdigest()
@@ -225,11 +226,13 @@ def _captioner(model: str) -> tuple["Captioner", str]:
 def app(model: str, host: str, port: int) -> None:
     """Serve a page on which people drop two images and read what changed.
 
-    MODEL is a registered model (models:/idc@champion) or a checkpoint file, which the page's own server then runs, or
-    the address of a served model, which it passes requests on to. Either way it also answers POST /invocations.
+    MODEL is a model that ships with idc-models (scenes), a registered one (models:/idc@champion) or a checkpoint file,
+    which the page's own server then runs, or the address of a served model, which it passes requests on to. Either way
+    it also answers POST /invocations.
 
     \b
     Examples:
+      idc-app scenes
       idc-app models:/idc@champion
       idc-app mlruns/checkpoints/transformer-concat/best.safetensors --port 8080
       idc-app http://127.0.0.1:5001
@@ -244,9 +247,9 @@ def app(model: str, host: str, port: int) -> None:
 
             answer, shown = model_elsewhere(model), read_address(model).shown
         else:
-            from idc_run.registry import checkpoint_of
+            from idc_models.loading import find_checkpoint
 
-            answer = model_in_process(checkpoint_of(model))
+            answer = model_in_process(find_checkpoint(model))
             shown = model if model.startswith("models:/") else Path(model).name
         name = f"[{host}]" if ":" in host else host
         click.echo(f"http://{name}:{listening.getsockname()[1]}/  (Ctrl-C stops)")

@@ -74,7 +74,7 @@ def _copy_distribution(found: Distribution, folder: Path) -> None:
     for file in found.files or ():
         metadata = file.parts[0].endswith(".dist-info")
         kept = file.name in _METADATA if metadata else file.suffix not in (".pth", ".pyc") and ".." not in file.parts
-        if kept and (source := Path(str(file.locate()))).is_file():
+        if kept and not _is_shipped(Path(file).parent) and (source := Path(str(file.locate()))).is_file():
             target = folder / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
@@ -91,10 +91,19 @@ def _copy_module(top: str, folder: Path) -> None:
         raise ValueError(f"the code of {top!r} cannot be found, but the model needs it where it is served")
     if found.submodule_search_locations:
         for location in found.submodule_search_locations:
-            ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-            shutil.copytree(location, folder / top, ignore=ignored, dirs_exist_ok=True)
+            shutil.copytree(location, folder / top, ignore=_ignored, dirs_exist_ok=True)
     elif found.origin:
         shutil.copyfile(found.origin, folder / Path(found.origin).name)
+
+
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    shipped = {name for name in names if _is_shipped(Path(folder, name))}
+    return shutil.ignore_patterns("__pycache__", "*.pyc")(folder, names) | shipped
+
+
+def _is_shipped(folder: Path) -> bool:
+    """Whether it is the folder of the models that ship with idc-models: one that is served carries its own weights."""
+    return folder.parts[-2:] == ("idc_models", "shipped")
 
 
 def _needs(name: str, extras: tuple[str, ...] = ()) -> set[str]:

@@ -75,13 +75,11 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
 
 
 def checkpoint_of(model: str) -> Path:
-    """Find the checkpoint behind a `models:/` URI; a path is taken as it is.
+    """Find the checkpoint behind a `models:/` URI, for `idc_models.loading`.
 
     Raises:
         ValueError: The registry has no such model, or it is none of this project's.
     """
-    if not model.startswith("models:/"):
-        return Path(model)
     mlflow = connect()
     from mlflow.exceptions import MlflowException
 

@@ -64,7 +64,10 @@ def _formats() -> tuple[str, ...]:
 
 
 def load_image(
-    source: Path | bytes | np.ndarray, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
+    source: Path | bytes | np.ndarray | Image.Image,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Read an image as RGB pixels, upright.
 
@@ -72,7 +75,7 @@ def load_image(
     the first frame is taken. The size is checked before anything is decoded.
 
     Args:
-        source: A file, the contents of a file, or pixels that are only checked.
+        source: A file, the contents of a file, pixels that are only checked, or an image of Pillow.
         max_pixels: Limit on width x height.
         formats: Names that Pillow knows formats by; others are refused. By default all that Pillow decodes by itself.
 
@@ -84,10 +87,10 @@ def load_image(
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise ValueError(f"an image array is {source.dtype} {source.shape}, expected uint8 (height, width, 3)")
         return source
-    name = "the image" if isinstance(source, bytes) else f"image {str(source)!r}"
-    data = source if isinstance(source, bytes) else source.read_bytes()
+    name = f"image {str(source)!r}" if isinstance(source, Path) else "the image"
+    data = source.read_bytes() if isinstance(source, Path) else source
     try:
-        with Image.open(io.BytesIO(data), formats=formats or _formats()) as image:
+        with _open(data, formats or _formats()) as image:
             if image.width * image.height <= max_pixels:
                 ImageOps.exif_transpose(image, in_place=True)
                 return np.array(_as_rgb(image))
@@ -101,6 +104,12 @@ def load_image(
     except Exception as error:  # damaged files make Pillow raise nearly anything, even TypeError
         raise ValueError(f"{name} is damaged or no image: {error}") from error
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
+
+
+def _open(source: bytes | Image.Image, formats: tuple[str, ...]) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return ImageOps.exif_transpose(source)  # a copy: the caller's image stays open, and as it is
+    return Image.open(io.BytesIO(source), formats=formats)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

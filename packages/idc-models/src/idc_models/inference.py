@@ -41,7 +41,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Caption:
-    """What the model says of a pair.
+    """What the model says of a pair; it prints as the sentence.
 
     Attributes:
         caption: the sentence.
@@ -62,6 +62,9 @@ class Caption:
     change_map: NDArray[np.uint8] | None = None
     note: str | None = None
     familiar: float | None = None
+
+    def __str__(self) -> str:
+        return self.caption
 
 
 @dataclass(frozen=True)

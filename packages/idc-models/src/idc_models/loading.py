@@ -1,0 +1,185 @@
+"""A trained model by a few words: the name of one that ships with this package, a file, or an address of a registry."""
+
+from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from idc_models.registry import suggestion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+    from torch import Tensor
+
+    from idc_models.inference import Caption
+
+    Picture = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""Checkpoints that come with the package, each with its card beside it."""
+
+BEST = "best.safetensors"
+"""The checkpoint of a run that is used, in the run's folder."""
+
+_REGISTRIES = "idc.registries"
+_ADDRESS = ("http://", "https://")
+
+
+def shipped_models() -> list[str]:
+    """List the names of the models that come with this package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def find_checkpoint(model: str | Path) -> Path:
+    """Find the checkpoint of a model.
+
+    Args:
+        model: the name of a model that ships with this package; a file; a folder with `best.safetensors`; or an address
+            such as models:/idc@champion. A shipped name means the shipped model, whatever lies in the current folder:
+            `./scenes` is a file or folder of that name.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    name = str(model)
+    if isinstance(model, str):
+        if name in shipped_models():
+            return SHIPPED / f"{name}.safetensors"
+        if name.startswith("models:/"):
+            return _registered(name)
+        if name.startswith(_ADDRESS):
+            raise ValueError(f"{name!r} is the address of a server; expected the name or the file of a model")
+    path = Path(model)
+    if path.is_dir():
+        if not (path / BEST).is_file():
+            raise ValueError(f"{name!r} is a folder without {BEST}; expected a checkpoint, or the folder of a run")
+        return path / BEST
+    if not path.is_file():
+        expected = (
+            "a .safetensors file that idc-run wrote, models:/NAME@champion, or a model that ships with idc-models"
+        )
+        raise ValueError(f"no checkpoint at {name!r}; expected {expected}{suggestion(name, shipped_models())}")
+    return path
+
+
+def _registered(address: str) -> Path:
+    """Ask the registry that an installed package knows: idc-run asks MLflow's, in mlruns/ or where its server is."""
+    reasons = []
+    for registry in entry_points(group=_REGISTRIES):
+        try:
+            return registry.load()(address)
+        except ValueError as error:
+            reasons.append(str(error))
+    missing = "which knows the registry, is not installed: `uv sync` in its repository, or `pip install .`"
+    raise ValueError("; ".join(reasons) or f"{address!r} is a registered model, and idc-run, {missing}")
+
+
+def load(model: str | Path, device: str = "cpu") -> "Model":
+    """Load a trained model.
+
+    Args:
+        model: as `find_checkpoint` takes it: "scenes", "mlruns/checkpoints/NAME/RUN/best.safetensors",
+            "models:/idc@champion".
+        device: where to run, such as "cuda".
+
+    Raises:
+        ValueError: there is no such model, it is damaged, or a plugin that it was trained with is not installed.
+    """
+    return Model(find_checkpoint(model), device)
+
+
+class Model:
+    """Says what changed between two images.
+
+    Args:
+        checkpoint: a file that idc-run wrote.
+        device: where to run.
+
+    Attributes:
+        checkpoint: that file.
+        captioner: what does the work, `idc_models.inference.PairCaptioner`.
+    """
+
+    def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
+        from idc_models.inference import PairCaptioner  # imports torch, which a name alone does not need
+
+        self.checkpoint = checkpoint
+        self.captioner = PairCaptioner(checkpoint, device)
+
+    @overload
+    def caption(self, before: "Picture", after: "Picture", **settings: Any) -> "Caption": ...
+
+    @overload
+    def caption(self, before: "Sequence[Picture]", after: "Sequence[Picture]", **settings: Any) -> "list[Caption]": ...
+
+    def caption(self, before: Any, after: Any, **settings: Any) -> "Caption | list[Caption]":
+        """Caption a pair of images, or many.
+
+        Args:
+            before: the earlier image: a path, the bytes of a file, an image of Pillow, an array `h w`, `h w 1`,
+                `h w 3` or `h w 4` or a tensor with its channels first, in bytes or in floats from 0 to 1. Or a list of
+                images, an array or a tensor of four axes.
+            after: the later image, or as many of them.
+            **settings: of decoding, as `PairCaptioner.caption` takes them: beam, num_captions, change_map, align, ...
+
+        Returns:
+            What the model says, which prints as the caption; of many pairs a list in their order.
+
+        Raises:
+            ValueError: something is no image, the lists differ in length, or a setting is out of range.
+            OSError: a file cannot be opened.
+        """
+        if not (_is_many(before) or _is_many(after)):
+            return self.captioner.caption([(_pixels(before), _pixels(after))], **settings)[0]
+        if not (_is_many(before) and _is_many(after) and len(before) == len(after)):
+            num = [len(side) if _is_many(side) else "one image" for side in (before, after)]
+            raise ValueError(f"before and after are {num[0]} and {num[1]}; expected as many images of each")
+        return self.captioner.caption([*zip(_all_pixels(before), _all_pixels(after), strict=True)], **settings)
+
+
+def _is_many(side: Any) -> bool:
+    return isinstance(side, list | tuple) or getattr(side, "ndim", 0) == 4
+
+
+def _all_pixels(side: Iterable[Any]) -> list[Any]:
+    images = []
+    for index, image in enumerate(side):
+        try:
+            images.append(_pixels(image))
+        except ValueError as error:
+            raise ValueError(f"image {index}: {error}") from error
+    return images
+
+
+def _pixels(image: Any) -> Any:
+    """An image as `load_image` takes it: a path, the bytes of a file, or RGB pixels."""
+    if isinstance(image, str):
+        return Path(image)
+    if isinstance(image, Path | bytes):
+        return image
+    import numpy as np
+    from idc_data.images import load_image
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        return load_image(image)
+    if hasattr(image, "detach"):  # a tensor: channels first, perhaps on a GPU
+        tensor = image.detach().cpu()
+        array = (tensor.movedim(0, -1) if tensor.ndim == 3 else tensor).numpy()
+    else:
+        array = np.asarray(image)
+    shape = "x".join(map(str, array.shape))
+    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4) or not array.size:
+        raise ValueError(
+            f"an array of {array.dtype} {shape} is no image; expected a path, bytes, an image of Pillow, an array of "
+            "height x width x 1, 3 or 4, or a tensor with its channels first"
+        )
+    if np.issubdtype(array.dtype, np.floating):
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise ValueError(f"an image of floats runs from {array.min():g} to {array.max():g}; expected 0 to 1")
+        array = np.rint(array * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise ValueError(f"an image array is {array.dtype}; expected uint8, or floats from 0 to 1")
+    return load_image(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))
