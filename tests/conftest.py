@@ -14,7 +14,21 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A second thread gains nothing on tensors this small, and loses much on a busy machine.
 torch.set_num_threads(1)
 
-_DATA = ("batch", "check", "cli", "example", "fingerprint", "images", "layout", "loader", "readers", "show", "spec")
+_DATA = (
+    "batch",
+    "check",
+    "cli",
+    "example",
+    "fingerprint",
+    "image_colour",
+    "image_structure",
+    "images",
+    "layout",
+    "loader",
+    "readers",
+    "show",
+    "spec",
+)
 install_import_hook(
     [
         # Not idc_data.scenes: numba cannot cache what is wrapped.

@@ -193,13 +193,13 @@ def _print_table(records: Iterable[dict[str, Any]]) -> None:
 
 
 def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool) -> None:
-    from idc_data.images import load_image
+    from idc_data.images import load_pair
     from idc_models.align import as_seen
 
     from idc_run.overlay import draw_overlay
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    first, second, _ = as_seen(load_image(before), load_image(after), register=aligned)
+    first, second, _ = as_seen(*load_pair(before, after), register=aligned)
     draw_overlay(path, first, second, said)
 
 

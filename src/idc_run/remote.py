@@ -56,7 +56,7 @@ class RemoteCaptioner:
         captions, waiting = [], []
         with httpx2.Client(timeout=self._timeout) as client:
             for before, after in pairs:
-                sides = [_content(before), _content(after)]
+                sides = _contents(before, after)
                 if len(waiting) == _MOST_PAIRS or sum(map(len, chain(sides, *waiting))) > _MOST_BYTES:
                     captions += self._ask(client, waiting, params)
                     waiting = []
@@ -88,16 +88,18 @@ class RemoteCaptioner:
             wait = min(2 * wait, 5)
 
 
-def _content(image: Image) -> bytes:
-    """The bytes of a file as they are, if every server knows its format, else of a PNG."""
-    content = image.read_bytes() if isinstance(image, Path) else image
-    if isinstance(content, bytes) and content.startswith(_KINDS):
-        return content
-    from idc_data.images import load_image
+def _contents(before: Image, after: Image) -> list[bytes]:
+    """The bytes of two files as they are, if every server knows their formats, else of PNG files."""
+    given = [image.read_bytes() if isinstance(image, Path) else image for image in (before, after)]
+    whole = [content for content in given if isinstance(content, bytes) and content.startswith(_KINDS)]
+    if len(whole) == 2:
+        return whole
+    from idc_data.images import load_pair
 
-    file = io.BytesIO()
-    Picture.fromarray(load_image(image)).save(file, "PNG")
-    return file.getvalue()
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, image in zip(files, load_pair(before, after), strict=True):
+        Picture.fromarray(image).save(file, "PNG")
+    return [file.getvalue() for file in files]
 
 
 def _caption(row: dict[str, Any]) -> Caption:

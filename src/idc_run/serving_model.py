@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from idc_data.images import load_image
+from idc_data.images import read_pixels
 from idc_models.batching import Batcher, Busy
 from idc_models.guard import Guard, Limits, deadline
 from idc_models.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
@@ -72,7 +72,7 @@ class _Room:
             raise Busy("the request took too long; try again in a moment, or send fewer pairs")
         return left
 
-    def decoded(self, image: NDArray[np.uint8]) -> None:
+    def decoded(self, image: NDArray[Any]) -> None:
         """Count an image."""
         with self._lock:
             self._pixels -= image.shape[0] * image.shape[1]
@@ -146,7 +146,7 @@ class CaptionerModel(PythonModel):
             raise _refused(str(error)) from None
 
 
-def _image(text: Any, where: str, room: _Room) -> NDArray[np.uint8]:
+def _image(text: Any, where: str, room: _Room) -> NDArray[Any]:
     if not isinstance(text, str):
         raise _refused(f"{where}: expected the image file's bytes as base64 text, got {type(text).__name__}")
     if text[:5].lower() == "data:":
@@ -161,7 +161,7 @@ def _image(text: Any, where: str, room: _Room) -> NDArray[np.uint8]:
         raise _refused(f"{where}: not base64; send the image file's bytes in base64") from None
     room.seconds()
     try:
-        image = load_image(content, max_pixels=MAX_PIXELS, formats=FORMATS)
+        image = read_pixels(content, max_pixels=MAX_PIXELS, formats=FORMATS)
     except ValueError as error:
         fault, _, cause = str(error).partition(": ")
         expected = f" ({len(content):,} bytes); expected a whole PNG, JPEG or WebP file" if cause else ""

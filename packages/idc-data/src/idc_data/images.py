@@ -3,23 +3,39 @@
 It needs NumPy and Pillow only, so that a served model can carry it.
 """
 
+import importlib
 import io
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from idc_data.image_colour import eight_bits, pixels_of
+from idc_data.image_structure import Refused, Structure, bands, check_structure
 
 MAX_PIXELS = 50_000_000
 """The largest image that is decoded unless asked otherwise: 150 MB as RGB."""
 
+HEIC_HINT = "`uv pip install pillow-heif` adds it"
+
 _NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow knows and does not decode by itself: EPS, for one, is a program that Ghostscript would run."""
 
+_PHONES = frozenset((".heic", ".heif", ".hif"))
+"""Endings of files that pillow-heif reads where it is installed; many such files are JPEGs, which need nothing."""
+
 _SYSTEM = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 """Files and folders that systems leave beside images; others begin with a dot."""
+
+Pixels = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+"""RGB; 16 bits where the file has them, of which it may use the lower ones only (see `eight_bits`)."""
+
+Source = Path | bytes | np.ndarray | Image.Image
+"""A file, the contents of a file, pixels, or an image of Pillow."""
 
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -53,26 +69,42 @@ def is_hidden(path: Path) -> bool:
 @cache
 def endings() -> frozenset[str]:
     """The endings of the images that can be read, such as `.png`."""
-    known = Image.registered_extensions()
-    return frozenset(ending for ending, kind in known.items() if kind in _formats())
+    formats = _formats()
+    return _PHONES | {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
 
 
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
+    if find_spec("pillow_heif"):
+        importlib.import_module("pillow_heif").register_heif_opener()
     return tuple(kind for kind in Image.ID if kind not in _NEVER)
 
 
 def load_image(
-    source: Path | bytes | np.ndarray | Image.Image,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    formats: tuple[str, ...] | None = None,
+    source: Source, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Read an image as RGB pixels, upright.
+    """Read an image as RGB pixels of 8 bits, upright; two that are compared are read by `load_pair`.
 
-    The EXIF orientation is applied, transparency lies on white, 16-bit grey is scaled to 8 bits, and of an animation
-    the first frame is taken. The size is checked before anything is decoded.
+    See `read_pixels` for how, for the arguments and for what is raised, and `eight_bits` for images of 16 bits.
+    """
+    (pixels,) = eight_bits(read_pixels(source, max_pixels=max_pixels, formats=formats))
+    return pixels
+
+
+def load_pair(
+    before: Source, after: Source, *, max_pixels: int = MAX_PIXELS
+) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h2 w2 3"]]:
+    """Read two images that are compared; those of 16 bits are scaled alike, so that nothing changes by it."""
+    first, second = eight_bits(*(read_pixels(source, max_pixels=max_pixels) for source in (before, after)))
+    return first, second
+
+
+def read_pixels(source: Source, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None) -> Pixels:
+    """Read an image as RGB pixels, upright, of 8 or 16 bits.
+
+    The EXIF orientation is applied, and so is an embedded colour profile: the pixels are sRGB. Transparency lies on
+    white, and of an animation the first frame is taken. Structure and size are checked before anything is decoded.
 
     Args:
         source: A file, the contents of a file, pixels that are only checked, or an image of Pillow.
@@ -80,25 +112,28 @@ def load_image(
         formats: Names that Pillow knows formats by; others are refused. By default all that Pillow decodes by itself.
 
     Raises:
-        ValueError: It is no image, is damaged, or is too large; the file is named.
+        ValueError: It is no image, is damaged, is too large, would cost too much to decode, or has pixels that are no
+            colours; the file is named.
         OSError: The file cannot be opened.
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+        if source.dtype not in (np.uint8, np.uint16) or source.ndim != 3 or source.shape[2] != 3:
             raise ValueError(f"an image array is {source.dtype} {source.shape}, expected uint8 (height, width, 3)")
         return source
     name = f"image {str(source)!r}" if isinstance(source, Path) else "the image"
     data = source.read_bytes() if isinstance(source, Path) else source
     try:
-        with _open(data, formats or _formats()) as image:
+        structure = Structure(b"") if isinstance(data, Image.Image) else check_structure(data)
+        with _open(data, structure.data, formats or _formats()) as image:
             if image.width * image.height <= max_pixels:
-                ImageOps.exif_transpose(image, in_place=True)
-                return np.array(_as_rgb(image))
+                return pixels_of(image, structure)
             size = f"{image.width} x {image.height} pixels"
+    except Refused as error:
+        raise ValueError(f"{name} {error}") from error
     except _BOMB as error:
         raise ValueError(f"{name} is too large: {error}") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is damaged or no image: its beginning is of no known format") from error
+        raise ValueError(f"{name} {_unknown(data if isinstance(data, bytes) else b'')}") from error
     except MemoryError:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything, even TypeError
@@ -106,18 +141,16 @@ def load_image(
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
 
 
-def _open(source: bytes | Image.Image, formats: tuple[str, ...]) -> Image.Image:
+def _open(source: bytes | Image.Image, data: bytes, formats: tuple[str, ...]) -> Image.Image:
     if isinstance(source, Image.Image):
         return ImageOps.exif_transpose(source)  # a copy: the caller's image stays open, and as it is
-    return Image.open(io.BytesIO(source), formats=formats)
+    return Image.open(io.BytesIO(data), formats=formats)
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"its pixels are 32-bit numbers (mode {image.mode}), expected 8 or 16 bits")
-        image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image if image.mode == "RGB" else image.convert("RGB")  # which copies
+def _unknown(data: bytes) -> str:
+    """What is said of a file that Pillow does not know."""
+    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1"):
+        return f"is HEIC, which cannot be read here; {HEIC_HINT}"
+    if many := bands(data):
+        return f"is a TIFF with {many} bands of a kind that is not read; write three of them as an RGB image of 8 bits"
+    return "is damaged or no image: its beginning is of no known format"

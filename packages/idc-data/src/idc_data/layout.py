@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from idc_data.example import SPLITS, ChangeExample, Regions
 from idc_data.fingerprint import fingerprint
-from idc_data.images import load_image
+from idc_data.images import load_pair
 
 METADATA = "metadata.jsonl"
 GENERATION = "generation.json"
@@ -201,9 +201,9 @@ def _write_example(folder: Path, example: ChangeExample) -> str:
             f"example {example.id!r} has references {example.references!r}, expected one or more, no blanks"
         )
     names = {}
-    for side in ("before", "after"):
+    for side, image in zip(("before", "after"), load_pair(example.before, example.after), strict=True):
         names[side] = f"{_file_stem(example.id)}_{side}.png"
-        Image.fromarray(load_image(getattr(example, side))).save(folder / names[side])
+        Image.fromarray(image).save(folder / names[side])
     regions = example.regions
     return json.dumps(
         {

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from idc_data.example import Box, ChangeExample, Regions
-from idc_data.images import load_image
+from idc_data.images import load_pair
 
 _SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # leftmost and right-hand too
 _Window = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the image
@@ -55,7 +55,7 @@ class PairedTransform:
         Raises:
             ValueError: An image is damaged, or `flip` is on and a reference speaks of left or right.
         """
-        before, after = load_image(example.before), load_image(example.after)
+        before, after = load_pair(example.before, example.after)
         if self.flip and (sided := [reference for reference in example.references if _SIDED.search(reference)]):
             raise ValueError(
                 f"flip is on, but a reference of {example.id!r} speaks of a side: {sided[0]!r}; turn flip off, "

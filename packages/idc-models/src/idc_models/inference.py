@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from idc_data.images import load_image
+from idc_data.images import load_pair
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,7 +27,7 @@ from idc_models.probability import total_probability
 _ROWS = 256
 """How many hypotheses are decoded at a time, whatever is asked for."""
 
-Image = Path | bytes | NDArray[np.uint8]
+Image = Path | bytes | NDArray[np.uint8] | NDArray[np.uint16]
 """A file, the contents of a file, or RGB pixels `h w 3`."""
 
 
@@ -175,7 +175,7 @@ class PairCaptioner:
             ValueError: one is no image or too large; or OpenCV, which aligns, is not installed.
             OSError: a file cannot be opened.
         """
-        first, second = load_image(before), load_image(after)
+        first, second = load_pair(before, after)
         height, width = first.shape[:2]
         first, second, note = as_seen(first, second, register=align)
         return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
 from idc_data.example import SPLITS
 from idc_data.generate.progress import Progress
 from idc_data.generate.stage import Rows
-from idc_data.images import image_files, load_image
+from idc_data.image_colour import eight_bits
+from idc_data.images import image_files, read_pixels
 from idc_data.layout import METADATA
 
 COLLECTORS = {
@@ -145,9 +147,13 @@ def _look(root: Path, path: Path) -> dict[str, Any]:
         raise ValueError(f"collect: {str(path)!r} lies outside of {str(root)!r}, expected a file below it")
     try:
         data = (root / path).read_bytes()
-        pixels = load_image(data)
+        pixels = read_pixels(data)
     except (ValueError, OSError) as error:
         return {"path": str(path), "reason": str(error)}
+    if pixels.dtype == np.uint16 and pixels.max() < 2**14:  # each by itself would come out at a brightness of its own
+        reason = f"its 16-bit pixels end at {pixels.max():,}; write all images as 8 bits by one factor"
+        return {"path": str(path), "reason": reason}
+    (pixels,) = eight_bits(pixels)
     size = {"width": pixels.shape[1], "height": pixels.shape[0]}
     seen = str(imagehash.phash(Image.fromarray(pixels)))
     return {"image": sha256(data).hexdigest()[:16], "path": str(path), "copies": [], **size, "hash": seen}
