@@ -16,7 +16,9 @@ from idc_models.inference import Caption
 
 BATCH = 16
 COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "familiar", "note", "error")
-_ANSWERS = {"caption", "log_prob", "changed", "alternatives", "familiar", "note", "error"}
+_ANSWERS = ("caption", "log_prob", "changed", "alternatives", "familiar", "note", "error")
+MODEL = "model_"
+"""What stands before a field of the answer whose name the line has already."""
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
@@ -92,7 +94,8 @@ def from_jsonl(file: IO[str], folder: Path) -> Source:
     """Read pairs from lines of JSON, as they come.
 
     Args:
-        file: Objects with the keys `before` and `after`; empty lines are left out.
+        file: Objects with the keys `before` and `after`, or `before_file_name` and `after_file_name` as the metadata of
+            datasets have them; empty lines are left out.
         folder: What their paths are relative to.
     """
     if not file.seekable():
@@ -115,7 +118,7 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
         if not isinstance(given, dict):
             yield Row(name, {"line": number}, error=f"line {number} is no object; expected one with before and after")
             continue
-        sides = given.get("before"), given.get("after")
+        sides = _side(given, "before"), _side(given, "after")
         if isinstance(sides[0], str) and isinstance(sides[1], str):
             yield Row(name, given, folder / sides[0], folder / sides[1])
         else:
@@ -154,13 +157,26 @@ def _caption(captioner: Captioner, rows: Sequence[Row], settings: dict[str, Any]
 
 
 def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
-    """What is written about a pair: all that was given but an earlier answer, and the answer or an `error`."""
-    given = {key: value for key, value in given.items() if key not in _ANSWERS}
+    """What is written about a pair: all that was given, and the answer, or an `error` in its place.
+
+    A field of the answer whose name was given, such as `changed`, goes under `model_changed`. What an earlier try left
+    there is no more, nor is its `error`, which is a text.
+    """
     if isinstance(said, str):
-        return given | {"error": said}
-    others = [{"caption": other.caption, "log_prob": other.log_prob} for other in said.alternatives]
-    answer = {"caption": said.caption, "log_prob": said.log_prob, "changed": said.changed}
-    return given | answer | {"alternatives": others, "familiar": said.familiar, "note": said.note}
+        answer: dict[str, Any] = {"error": said}
+    else:
+        others = [{"caption": other.caption, "log_prob": other.log_prob} for other in said.alternatives]
+        answer = {"caption": said.caption, "log_prob": said.log_prob, "changed": said.changed}
+        answer |= {"familiar": said.familiar, "alternatives": others, "note": said.note}
+    earlier = {f"{MODEL}{name}" for name in _ANSWERS} | ({"error"} if isinstance(given.get("error"), str) else set())
+    kept = {key: value for key, value in given.items() if key not in earlier}
+    return kept | {f"{MODEL}{key}" if key in kept else key: value for key, value in answer.items()}
+
+
+def failure(record: dict[str, Any]) -> str | None:
+    """Why a pair has no caption; None if it has one."""
+    found = record.get(f"{MODEL}error", record.get("error"))
+    return found if isinstance(found, str) else None
 
 
 class Records:
@@ -196,7 +212,7 @@ class Records:
                 file.flush()
             os.fsync(file.fileno())
         with self._part.open(encoding="utf-8") as file:
-            failed = sum("error" in json.loads(line) for line in file)
+            failed = sum(failure(json.loads(line)) is not None for line in file)
         if self._path.suffix == ".csv":
             with self._part.open(encoding="utf-8") as file:
                 write_whole(self._path, csv_lines(map(json.loads, file)))
@@ -220,16 +236,23 @@ def encodable(text: str) -> str:
 
 
 def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Write records as the lines of a CSV, each as it comes."""
+    """Write the answers of records as the lines of a CSV, each as it comes."""
     line = io.StringIO()
     writer = csv.DictWriter(line, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for found in chain([None], records):
         if found is not None:
-            writer.writerow(found)
+            answer: dict[str, Any] = {"error": failure(found)}
+            if answer["error"] is None:  # else a caption of the line's own would stand where the model's has to
+                answer |= {name: found.get(f"{MODEL}{name}", found.get(name)) for name in COLUMNS if name != "error"}
+            writer.writerow(answer | {side: _side(found, side) for side in ("before", "after")})
         yield encodable(line.getvalue())
         line.seek(0)
         line.truncate()
+
+
+def _side(given: dict[str, Any], side: str) -> Any:
+    return given[side] if given.get(side) is not None else given.get(f"{side}_file_name")
 
 
 def _digest(what: Any) -> str:

@@ -163,18 +163,58 @@ def test_lines_of_json_keep_their_keys_and_a_bad_one_gets_an_error(files, expect
 
 
 def test_lines_that_failed_can_be_fed_back(files, expected, run):
-    old = {"caption": "", "log_prob": -1.0, "changed": 0.5, "alternatives": [], "note": "old", "error": "it was away"}
-    (files / "rows.jsonl").write_text(
-        "".join(
-            json.dumps({"id": name, "before": f"before/{name}.png", "after": "after/0.png"} | old) + "\n"
-            for name in "0g"
-        )
-    )
+    rows = [
+        {
+            "id": name,
+            "before": f"before/{name}.png",
+            "after": "after/0.png",
+            "error": "it was away",
+            "model_error": "so",
+        }
+        for name in "0g"
+    ]
+    (files / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     ended = run("MODEL", "--jsonl", "rows.jsonl", "--out", "said.jsonl", code=1)
     assert "1 of the pairs could not be captioned" in ended.stderr
     good, bad = lines((files / "said.jsonl").read_text())
     assert good["caption"] == expected()[0].caption and good["id"] == "0" and "error" not in good
     assert bad.keys() == {"id", "before", "after", "error"} and "before/g.png" in bad["error"]
+
+
+def test_no_field_of_a_line_is_ever_overwritten(files, expected, run):
+    own = {
+        "caption": "a reference",
+        "changed": True,
+        "note": "mine",
+        "error": 0.25,
+        "log_prob": None,
+        "references": ["x"],
+    }
+    pair = {"before": "before/0.png", "after": "after/0.png"}
+    (files / "rows.jsonl").write_text("\n".join(map(json.dumps, (pair | own, pair | own | {"after": "gone.png"}))))
+    for again in ("rows.jsonl", "said.jsonl"):  # what comes out may go in
+        run("MODEL", "--jsonl", again, "--out", "said.jsonl", code=1)
+        good, bad = lines((files / "said.jsonl").read_text())
+        wanted = expected()[0]
+        assert {name: good[name] for name in own} == own and {name: bad[name] for name in own} == own
+        assert good["model_caption"] == wanted.caption and good["model_changed"] == wanted.changed
+        assert good["alternatives" if again == "rows.jsonl" else "model_alternatives"] == []
+        assert "gone.png" in bad["model_error"] and "model_caption" not in bad
+    ended = run("MODEL", "--jsonl", "rows.jsonl", "--out", "said.csv", code=1)
+    assert "1 of the pairs" in ended.stderr
+    first, second = csv.DictReader(io.StringIO((files / "said.csv").read_text()))
+    assert first["caption"] == wanted.caption and first["error"] == "" and "gone.png" in second["error"]
+    assert second["caption"] == ""
+
+
+def test_the_metadata_of_a_dataset_are_lines_too(files, expected, run):
+    row = {"id": "a", "before_file_name": "before/0.png", "after_file_name": "after/0.png", "changed": True}
+    (files / "metadata.jsonl").write_text(json.dumps(row | {"references": ["it moved"]}) + "\n")
+    (found,) = lines(run("MODEL", "--jsonl", "metadata.jsonl").stdout)
+    assert found["caption"] == expected()[0].caption and found["changed"] is True
+    run("MODEL", "--jsonl", "metadata.jsonl", "--out", "said.csv")
+    (found,) = csv.DictReader(io.StringIO((files / "said.csv").read_text()))
+    assert found["before"] == "before/0.png" and found["after"] == "after/0.png"
 
 
 def test_lines_end_where_lines_end(files, expected, run):
