@@ -195,7 +195,9 @@ def _finish(
     model = load_checkpoint(best).build(device)
     with console.captioning("test", len(data.test)) as advance:
         predictions = predict(model, data.test, data.tokenizer, spec.data, spec.eval, device, advance, diagnose=True)
-    scores = score(predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol)
+    scores = score(
+        predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=spec.eval.no_change
+    )
     ceiling = artifacts.ceiling_of(spec, predictions)
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
     if ceiling:
@@ -224,7 +226,7 @@ def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) ->
     """Validation scores, decoded as the test is; METEOR waits for the test, unless it is what selects."""
     metrics = {metric for metric in spec.eval.metrics if metric != "meteor"} | {spec.eval.select}
     predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device)
-    scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol)
+    scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol, no_change=spec.eval.no_change)
     if spec.eval.select not in scores.values:
         raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
     return {f"val/{name}": value for name, value in scores.values.items()}

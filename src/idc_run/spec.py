@@ -99,7 +99,11 @@ class EvalSpec(Section):
     """How captions are decoded and scored, in validation and test alike."""
 
     protocol: str = "plain"
-    """What is scored and how: a name that `idc-eval protocols` lists, or plain/NAME for data of one's own."""
+    """What is scored and how: a name that `idc-eval protocols` lists, or plain/NAME for data of one's own.
+    Captions in Chinese, Japanese, Thai and the like: plain/characters."""
+    no_change: tuple[str, ...] = ()
+    """Sentences, or parts of some, by which captions in another language than English say that nothing changed: false
+    alarms and misses are counted by them."""
     metrics: tuple[str, ...] = ("bleu", "meteor", "rouge-l", "cider")
     select: str = "cider"
     """The validation metric that chooses the checkpoint, stops early and moves the champion."""

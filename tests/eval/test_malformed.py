@@ -28,7 +28,7 @@ REFUSED = {
     "null": ({"id": "3", "hypothesis": None, "references": ["y"]}, "hypothesis is None"),
     "list": ({"id": "3", "hypothesis": ["x"], "references": ["y"]}, "hypothesis is ['x']"),
     "number in references": ({"id": "3", "hypothesis": "x", "references": ["y", 4]}, "references.1 is 4"),
-    "string of references": ({"id": "3", "hypothesis": "x", "references": "y"}, "references is 'y'"),
+    "object of references": ({"id": "3", "hypothesis": "x", "references": {"y": 1}}, "references is {'y': 1}"),
     "no references": ({"id": "3", "hypothesis": "x", "references": []}, "references is []"),
     "10 MB": ({"id": "3", "hypothesis": TEN_MEGABYTES, "references": ["y"]}, "this has 9,961,472 characters"),
     "10 MB word": ({"id": "3", "hypothesis": "a" * 10**7, "references": ["y"]}, "this has 10,000,000 characters"),

@@ -115,6 +115,6 @@ def test_comparing_across_protocols_is_refused(tmp_path, mixed):
 def test_the_commands_know_protocols(tmp_path, mixed):
     write_predictions(tmp_path / "p.jsonl", mixed)
     ended = CliRunner().invoke(main, ["score", str(tmp_path / "p.jsonl"), "--protocol", "clevr-change/distractor"])
-    assert "2 examples, protocol clevr-change/distractor" in ended.output and "not comparable" in ended.output
+    assert "2 pairs, protocol clevr-change/distractor" in ended.output and "not comparable" in ended.output
     ended = CliRunner().invoke(main, ["protocols"], env={"COLUMNS": "200"})
     assert all(name in ended.output for name in PROTOCOLS)

@@ -41,7 +41,7 @@ def predicted(hypothesis, changed=None, change_type=None, truth=None):
     return Prediction(
         id=hypothesis or "empty",
         hypothesis=hypothesis,
-        references=["x"],
+        references=["there is no change" if changed is False else "the cube moved"],
         changed=changed,
         change_type=change_type,
         truth=truth,

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from idc_eval.measured import Measured
 from idc_eval.prediction import Prediction
+from idc_eval.scripts import count_words
 
 
 def confidence(prediction: Prediction) -> float:
     """The probability that the model gives a word of its caption (geometric mean, end included); NaN if unknown."""
     if prediction.log_prob is None:
         return math.nan
-    return math.exp(min(prediction.log_prob / (len(prediction.hypothesis.split()) + 1), 0.0))
+    return math.exp(min(prediction.log_prob / (count_words(prediction.hypothesis) + 1), 0.0))
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool | None], bins: int = 10) -> Measured:

@@ -2,17 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from idc_eval.options import annotations_option, metrics_option, no_change_option
 from idc_eval.rating.commands import agreement_command, rate_command
-from idc_eval.targets import Target, predictions_file, recorded_protocol, shown
+from idc_eval.targets import Target, predictions_file, recorded, shown
 
 
 class UserError(click.ClickException):
     """A mistake of the person who typed the command: one line on stderr, exit code 2."""
 
     exit_code = 2
+
+
+def _note(text: str) -> None:
+    click.echo(f"Note: {text}", err=True)
 
 
 def _names(given: tuple[str, ...]) -> list[str]:
@@ -36,6 +42,8 @@ def main() -> None:
     "that the README lists. Default: all but meteor, which needs Java processes, and those that need models.",
 )
 @click.option("--protocol", default="plain", show_default=True, help="What is scored and how; see `protocols`.")
+@annotations_option
+@no_change_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else; values 0..1 (CIDEr 0..10).")
 @click.option("--ceiling", is_flag=True, help="Also score one reference of each pair against its other references.")
 @click.option("--by-type", is_flag=True, help="Also show accuracies and rates by change type (JSON always has them).")
@@ -44,19 +52,22 @@ def score_command(
     file: Path,
     metrics: tuple[str, ...],
     protocol: str,
+    annotations: Path | None,
+    no_change: tuple[str, ...],
     as_json: bool,
     ceiling: bool,
     by_type: bool,
     by_difficulty: bool,
 ) -> None:
-    """Score FILE, a predictions file: one JSON object per line.
+    """Score FILE: predictions, one JSON object per line, or what others write.
 
     \b
     A line:
       {"id": "7", "hypothesis": "the cube is gone", "references": ["the red cube is missing"],
        "changed": true, "change_type": "drop"}
-    id, hypothesis and references are needed; changed, change_type, truth, log_prob, swapped, change_map, regions,
-    difficulty, before and after are optional.
+    id, hypothesis and references are needed; changed, change_type, truth, log_prob, familiar, swapped, change_map,
+    regions, difficulty, before and after are optional. What `idc-caption --jsonl IN --out FILE` writes is read, and
+    results in COCO's form with --annotations.
 
     \b
     Examples:
@@ -64,6 +75,7 @@ def score_command(
       idc-eval score predictions.jsonl --metrics bleu,meteor,rouge-l,cider --ceiling
       idc-eval score predictions.jsonl --protocol clevr-change/semantic
       idc-eval score predictions.jsonl --json > scores.json
+      idc-eval score results.json --annotations annotations.json
     """  # noqa: D301 - click reads the \b
     from idc_eval.meteor import Meteor
     from idc_eval.metrics import FAST_METRICS
@@ -75,9 +87,10 @@ def score_command(
     try:
         with Meteor() as meteor:
             file = predictions_file(file)
-            predictions = read_predictions(file)
-            scores = score(predictions, names, protocol=protocol, meteor=meteor, images=file.parent)
-            best = reference_ceiling(predictions, names, protocol=protocol, meteor=meteor) if ceiling else None
+            predictions = read_predictions(file, annotations=annotations, tell=_note)
+            rules = {"protocol": protocol, "no_change": no_change}
+            scores = score(predictions, names, meteor=meteor, images=file.parent, **rules)
+            best = reference_ceiling(predictions, names, meteor=meteor, **rules) if ceiling else None
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     if as_json:
@@ -90,13 +103,23 @@ def score_command(
 @main.command("compare")
 @click.argument("first", type=Target())
 @click.argument("second", type=Target())
-@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`.")
+@metrics_option
 @click.option("--protocol", default="", help="Score both under this one; by default that of their runs.")
+@annotations_option
+@no_change_option
 @click.option("--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Of either test.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def compare_command(
-    first: Path, second: Path, metrics: tuple[str, ...], protocol: str, draws: int, seed: int, as_json: bool
+    first: Path,
+    second: Path,
+    metrics: tuple[str, ...],
+    protocol: str,
+    annotations: Path | None,
+    no_change: tuple[str, ...],
+    draws: int,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Compare two systems by their predictions files for the same pairs: is the SECOND one better than the FIRST?
 
@@ -123,12 +146,19 @@ def compare_command(
 
     names = _names(metrics) or list(FAST_METRICS)
     try:
-        if not protocol:
-            protocol, theirs = (recorded_protocol(target) for target in (first, second))
-            same_protocol(protocol, theirs)
+        rules, theirs = (recorded(target) for target in (first, second))
+        if protocol:
+            rules["protocol"] = protocol
+        else:
+            same_protocol(rules["protocol"], theirs["protocol"])
+            protocol = rules["protocol"]
+        rules["no_change"] = no_change or rules["no_change"] or theirs["no_change"]
         with Meteor() as meteor:
-            one, other = (read_predictions(predictions_file(target)) for target in (first, second))
-            found = compare(one, other, names, protocol=protocol, draws=draws, seed=seed, meteor=meteor)
+            one, other = (
+                read_predictions(predictions_file(target), annotations=annotations, tell=_note)
+                for target in (first, second)
+            )
+            found = compare(one, other, names, draws=draws, seed=seed, meteor=meteor, **rules)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     if as_json:
@@ -141,10 +171,19 @@ def compare_command(
 
 @main.command("seeds")
 @click.argument("runs", type=Target(), nargs=-1, required=True)
-@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`.")
+@metrics_option
 @click.option("--protocol", default="", help="Score all under this one; by default that of each run.")
+@annotations_option
+@no_change_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-def seeds_command(runs: tuple[Path, ...], metrics: tuple[str, ...], protocol: str, as_json: bool) -> None:
+def seeds_command(
+    runs: tuple[Path, ...],
+    metrics: tuple[str, ...],
+    protocol: str,
+    annotations: Path | None,
+    no_change: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Sum up RUNS of one system that differ in their seed: mean, standard deviation and 95 % interval of each metric.
 
     \b
@@ -161,14 +200,16 @@ def seeds_command(runs: tuple[Path, ...], metrics: tuple[str, ...], protocol: st
     from idc_eval.tables import print_aggregates
 
     names = _names(metrics) or list(FAST_METRICS)
+    given: dict[str, Any] = {"protocol": protocol, "no_change": no_change}
+    given = {name: value for name, value in given.items() if value}
     try:
         with Meteor() as meteor:
             scores = [
                 score(
-                    read_predictions(predictions_file(run)),
+                    read_predictions(predictions_file(run), annotations=annotations, tell=_note),
                     names,
-                    protocol=protocol or recorded_protocol(run),
                     meteor=meteor,
+                    **recorded(run) | given,
                 )
                 for run in runs
             ]
@@ -187,10 +228,19 @@ def seeds_command(runs: tuple[Path, ...], metrics: tuple[str, ...], protocol: st
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: report.html beside them.")
 @click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; by default those of scores.json.")
 @click.option("--protocol", default="", help="As for `score`; by default that of scores.json.")
+@annotations_option
+@no_change_option
 @click.option("--num", type=click.IntRange(min=1), default=200, show_default=True, help="Most pairs in the gallery.")
 @click.option("--title", default="", help="Default: the name in spec.json, or that of TARGET.")
 def report_command(
-    target: Path, out: Path | None, metrics: tuple[str, ...], protocol: str, num: int, title: str
+    target: Path,
+    out: Path | None,
+    metrics: tuple[str, ...],
+    protocol: str,
+    annotations: Path | None,
+    no_change: tuple[str, ...],
+    num: int,
+    title: str,
 ) -> None:
     """Write a web page about TARGET: scores, plots, and a gallery of pairs. It is one file and loads nothing else.
 
@@ -204,9 +254,11 @@ def report_command(
     """  # noqa: D301 - click reads the \b
     from idc_eval.report import report_folder
 
-    names = _names(metrics)
+    rules: dict[str, Any] = {"metrics": _names(metrics), "protocol": protocol, "no_change": no_change}
     try:
-        page, problems = report_folder(target, out=out, metrics=names, protocol=protocol, gallery=num, title=title)
+        page, problems = report_folder(
+            target, out=out, annotations=annotations, gallery=num, title=title, tell=_note, **rules
+        )
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     for problem in problems:

@@ -68,6 +68,7 @@ def compare(
     metrics: Iterable[str] = FAST_METRICS,
     *,
     protocol: str = "plain",
+    no_change: Sequence[str] = (),
     draws: int = 10_000,
     seed: int = 0,
     meteor: Meteor | None = None,
@@ -81,6 +82,7 @@ def compare(
         second: Predictions of the other, for the same pairs with the same references, in any order.
         metrics: As for `score`; those without a value, or without one for each pair, are left out.
         protocol: As for `score`, for both.
+        no_change: As for `score`.
         draws: Of the bootstrap, and of the randomisation test.
         seed: Of the draws.
         meteor: As for `score`.
@@ -96,7 +98,10 @@ def compare(
     found = []
     with Meteor() as own:
         running = meteor or own
-        scores = [score(predictions, names, protocol=protocol, meteor=running) for predictions in (first, second)]
+        scores = [
+            score(predictions, names, protocol=protocol, no_change=no_change, meteor=running)
+            for predictions in (first, second)
+        ]
         for name in names:
             if any(name not in each.per_example for each in scores):
                 continue

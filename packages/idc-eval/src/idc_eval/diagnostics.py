@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from idc_eval.changed import claims_change
@@ -25,26 +25,26 @@ maroon violet turquoise magenta"""
 _ATTRIBUTES = {word: word for word in _COLORS.split()} | {"grey": "gray", "golden": "gold"} | SIZES | MATERIALS | SHAPES
 
 
-def swap_consistency(prediction: Prediction) -> float:
+def swap_consistency(prediction: Prediction, claims: Callable[[str], bool] = claims_change) -> float:
     """1 if both orders of the images get captions that fit each other, else 0; NaN without the swapped one.
 
     They fit if both claim no change, or one says that a thing came and the other that one went, or both state another
-    change: of one kind, where the kind can be read.
+    change: of one kind, where the kind can be read. `claims` says whether a caption claims a change.
     """
     if prediction.swapped is None:
         return math.nan
-    kind = change_kind(prediction.hypothesis)
-    return float(change_kind(prediction.swapped) == _INVERSE.get(kind, kind))
+    kind = change_kind(prediction.hypothesis, claims)
+    return float(change_kind(prediction.swapped, claims) == _INVERSE.get(kind, kind))
 
 
-def change_kind(caption: str) -> str:
-    """The kind of change that any caption states: `none`, `add`, `drop`, a scene's other types, or `other`.
+def change_kind(caption: str, claims: Callable[[str], bool] = claims_change) -> str:
+    """The kind of change that any English caption states: `none`, `add`, `drop`, a scene's other types, or `other`.
 
     Measured by the words alone (not by the language of scenes) on CLEVR-Change captions of this project's renders:
     see `tests/eval/test_diagnostics.py`.
     """
     statement = read_statement(caption)
-    return statement.change_type if statement else _kind_by_words(caption)
+    return statement.change_type if statement else _kind_by_words(caption, claims)
 
 
 def inverse_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +98,8 @@ def commonest_share(hypotheses: Sequence[str]) -> Measured:
     return Measured.of_corpus(times / len(hypotheses), len(hypotheses))
 
 
-def _kind_by_words(caption: str) -> str:
-    if not claims_change(caption):
+def _kind_by_words(caption: str, claims: Callable[[str], bool] = claims_change) -> str:
+    if not claims(caption):
         return "none"
     came, went = _CAME.search(caption), _WENT.search(caption)
     return "other" if bool(came) == bool(went) else ("add" if came else "drop")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 
 from idc_eval import captions, learned, spice
 from idc_eval import diagnostics as diagnose
@@ -24,6 +25,8 @@ class Metric:
     judges: bool = False
     """Each example is judged on its own, so the metric can be broken down by change type."""
     lower_is_better: bool = False
+    doubt: Callable[[Evaluation], str] = lambda evaluation: ""
+    """Why its value would be wrong for these captions, such as those of another language; it is skipped then."""
     unit: str = ""
     """What stands behind its value x 100: `%` for shares of examples or of words, nothing for scores."""
 
@@ -71,6 +74,10 @@ def _coverage(evaluation: Evaluation) -> Measured:
     return _each(coverage, evaluation)
 
 
+def _swap_consistency(evaluation: Evaluation) -> Measured:
+    return _each(partial(diagnose.swap_consistency, claims=evaluation.reader.claims_change), evaluation)
+
+
 def _swapped(evaluation: Evaluation) -> Measured:
     return share([None if p.truth is None or p.swapped is None else _right_swapped(p) for p in evaluation.predictions])
 
@@ -102,6 +109,10 @@ def _confidence_correlation(evaluation: Evaluation) -> Measured:
     return rank_correlation(evaluation.confidences, evaluation.cider.per_example)
 
 
+_UNREAD = attrgetter("reader.doubt")
+_UNREAD_KINDS = attrgetter("reader.doubt_of_kinds")
+_FOREIGN = attrgetter("reader.foreign")
+_OTHER_SENTENCES = attrgetter("other_sentences")
 _NO_TRUTH = "no example carries `truth`, the facts of a procedural scene"
 _NO_MAP = "no example carries both a `change_map` and the `regions` of a change"
 _NO_SWAP = "no example carries `swapped`, the caption of the images in the other order"
@@ -124,34 +135,52 @@ METRICS: dict[str, Metric] = {
     "clipscore": Metric(
         lambda evaluation: learned.clipscore(evaluation.predictions, evaluation.images), learned.WITHOUT
     ),
-    "statement_accuracy": Metric(partial(_verdict_share, "statement_right"), _NO_TRUTH, judges=True, unit="%"),
-    "change_type_accuracy": Metric(partial(_verdict_share, "type_right"), _NO_TRUTH, judges=True, unit="%"),
+    "statement_accuracy": Metric(
+        partial(_verdict_share, "statement_right"), _NO_TRUTH, doubt=_OTHER_SENTENCES, judges=True, unit="%"
+    ),
+    "change_type_accuracy": Metric(
+        partial(_verdict_share, "type_right"), _NO_TRUTH, doubt=_OTHER_SENTENCES, judges=True, unit="%"
+    ),
     "attribute_accuracy": Metric(
-        partial(_verdict_share, "attributes_right"), f"{_NO_TRUTH} with a change", judges=True, unit="%"
+        partial(_verdict_share, "attributes_right"),
+        f"{_NO_TRUTH} with a change",
+        doubt=_OTHER_SENTENCES,
+        judges=True,
+        unit="%",
     ),
     "false_alarm_rate": Metric(
-        _false_alarms, "no example is marked `changed: false`", judges=True, lower_is_better=True, unit="%"
+        _false_alarms,
+        "no example is marked `changed: false`",
+        doubt=_UNREAD,
+        judges=True,
+        lower_is_better=True,
+        unit="%",
     ),
-    "miss_rate": Metric(_misses, "no example is marked `changed: true`", judges=True, lower_is_better=True, unit="%"),
-    "hallucination_rate": Metric(_hallucinations, _NO_TRUTH, judges=True, lower_is_better=True, unit="%"),
+    "miss_rate": Metric(
+        _misses, "no example is marked `changed: true`", doubt=_UNREAD, judges=True, lower_is_better=True, unit="%"
+    ),
+    "hallucination_rate": Metric(
+        _hallucinations, _NO_TRUTH, doubt=_OTHER_SENTENCES, judges=True, lower_is_better=True, unit="%"
+    ),
     "unsupported_attribute_rate": Metric(
         partial(_each, diagnose.unsupported_attribute),
         "no hypothesis names a colour, size, material or shape",
         judges=True,
+        doubt=_FOREIGN,
         lower_is_better=True,
         unit="%",
     ),
     "pointing_game": Metric(_pointing_game, _NO_MAP, judges=True, unit="%"),
     "coverage": Metric(_coverage, _NO_MAP, judges=True, unit="%"),
-    "swap_consistency": Metric(partial(_each, diagnose.swap_consistency), _NO_SWAP, judges=True, unit="%"),
-    "swapped_accuracy": Metric(_swapped, f"{_NO_TRUTH}, and `swapped`", judges=True, unit="%"),
+    "swap_consistency": Metric(_swap_consistency, _NO_SWAP, doubt=_UNREAD_KINDS, judges=True, unit="%"),
+    "swapped_accuracy": Metric(_swapped, f"{_NO_TRUTH}, and `swapped`", doubt=_OTHER_SENTENCES, judges=True, unit="%"),
     "distinct-1": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 1), _NO_WORDS, unit="%"),
     "distinct-2": Metric(lambda evaluation: diagnose.distinct(evaluation.captions.hypotheses, 2), _NO_WORDS, unit="%"),
     "commonest_share": Metric(
         lambda evaluation: diagnose.commonest_share(evaluation.captions.hypotheses), lower_is_better=True, unit="%"
     ),
-    "calibration_error": Metric(_calibration_error, _NO_CONFIDENCE, lower_is_better=True),
-    "confidence_auroc": Metric(_confidence_auroc, _NO_CONFIDENCE),
+    "calibration_error": Metric(_calibration_error, _NO_CONFIDENCE, doubt=_OTHER_SENTENCES, lower_is_better=True),
+    "confidence_auroc": Metric(_confidence_auroc, _NO_CONFIDENCE, doubt=_OTHER_SENTENCES),
     "confidence_correlation": Metric(
         _confidence_correlation, "no three examples carry a `log_prob`, or they do not vary", min_examples=3
     ),

@@ -1,13 +1,14 @@
 """Predictions on disk: one JSON object per line, what a model said of a pair beside what people said."""
 
 import difflib
-import json
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from idc_eval.forms import failure, in_our_words, lies_below, passed_over, read_rows, with_references
 from idc_eval.whole import write_whole
 
 MAX_CELLS = 16_384
@@ -18,8 +19,7 @@ MAX_CAPTION = 20_000
 
 
 def _inside(name: str) -> str:
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+    if not lies_below(name):
         raise ValueError("expected the name of a file beside or below the predictions file, with / between folders")
     return name
 
@@ -92,46 +92,69 @@ class Prediction(BaseModel):
     difficulty: dict[str, float] = {}
 
 
-def read_predictions(path: str | Path) -> list[Prediction]:
-    """Read and check a predictions file (JSON lines; blank lines are passed over).
+def read_predictions(
+    path: str | Path, *, annotations: str | Path | None = None, tell: Callable[[str], None] = warnings.warn
+) -> list[Prediction]:
+    """Read and check a predictions file: JSON lines, or what others write (see `idc_eval.forms`).
 
     Args:
         path: The file.
+        annotations: Where the references are, if the file has captions only, as COCO results have.
+        tell: Told once of all fields that are passed over, and of pairs that are not scored.
 
     Returns:
         The predictions in the file's order.
 
     Raises:
-        ValueError: A line is no prediction, an id comes twice, or there is none at all; names the file and the line.
-        OSError: The file cannot be read.
+        ValueError: A line is no prediction, an id comes twice, the two files are not about the same pairs, or there is
+            no prediction at all; names the file and the line.
+        OSError: A file cannot be read.
     """
     path = Path(path)
+    rows, failed = _rows(path)
+    if annotations is not None:
+        rows = with_references(rows, Path(annotations), path, tell)
     predictions: list[Prediction] = []
-    seen: dict[str, int] = {}
-    try:
-        # Only "\n" ends a line here: JSON may hold U+2028 and its like inside a string.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    seen: dict[str, str] = {}
+    unknown: dict[str, None] = {}
+    for where, row in rows:
         try:
-            prediction = _parse(line)
+            prediction = _parse(row)
         except ValueError as error:
-            raise ValueError(f"{path}:{number}: {error}") from error
+            raise ValueError(f"{where}: {error}") from error
         if prediction.id in seen:
             raise ValueError(
-                f"{path}:{number}: id {prediction.id!r} is already on line {seen[prediction.id]}; "
+                f"{where}: id {prediction.id!r} is already on {seen[prediction.id]}; "
                 "give every pair one line, with all its references"
             )
-        seen[prediction.id] = number
+        seen[prediction.id] = _place(where, path)
         predictions.append(prediction)
-    if not predictions:
+        unknown |= dict.fromkeys(row.keys() - Prediction.model_fields.keys())
+    if not predictions and not failed:
         raise ValueError(
             f"{path}:1: the file is empty, expected one JSON object per line with id, hypothesis, references"
         )
+    if failed:
+        told = f"{path}: {len(failed):,} of {len(failed) + len(predictions):,} pairs have an error and no caption"
+        if not predictions:
+            raise ValueError(f"{told}, the first: {failed[0]}")
+        tell(f"{told}; they are not scored. The first: {failed[0]}")
+    if unknown:
+        tell(f"{path}: fields passed over: {passed_over(sorted(unknown), Prediction.model_fields)}")
     return predictions
+
+
+def _rows(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """The rows of a file in the words of `Prediction`, and the errors of those that have one instead of a caption."""
+    rows, failed = [], []
+    for number, (where, row) in enumerate(read_rows(path), 1):
+        if not isinstance(row, dict):
+            raise ValueError(f"{where}: {str(row)[:60]!r} is no object; expected {{id, hypothesis, references, ...}}")
+        if error := failure(row):
+            failed.append(error)
+        else:
+            rows.append((where, in_our_words(row, number)))
+    return rows, failed
 
 
 def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
@@ -161,18 +184,19 @@ def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
     return "; ".join(sentences)
 
 
-def _parse(line: str) -> Prediction:
+def _parse(row: Mapping[str, Any]) -> Prediction:
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"not JSON ({error.msg} at column {error.colno}): {line[:60]!r}; expected one object"
-        ) from error
-    except RecursionError as error:
-        raise ValueError(f"{line[:60]!r} has too many brackets within each other; expected one object") from error
-    if not isinstance(record, dict):
-        raise ValueError(f"{line[:60]!r} is no object; expected {{id, hypothesis, references, ...}}")
-    try:
-        return Prediction.model_validate(record)
+        return Prediction.model_validate({key: value for key, value in row.items() if key in Prediction.model_fields})
     except ValidationError as error:
-        raise ValueError(explain(error, Prediction.model_fields)) from error
+        told = explain(error, Prediction.model_fields)
+        # What is missing may be there, misspelt.
+        if "is missing" in told and (unknown := sorted(row.keys() - Prediction.model_fields.keys())):
+            told += f"; unknown fields: {passed_over(unknown, Prediction.model_fields)}"
+        if "references" not in row:
+            told += "; references of another file are given with --annotations"
+        raise ValueError(told) from error
+
+
+def _place(where: str, path: Path) -> str:
+    place = where.removeprefix(str(path)).lstrip(":, ")
+    return f"line {place}" if place.isdecimal() else place

@@ -7,16 +7,20 @@ are scored, as pycocoevalcap and the field have it, so they differ between a sub
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from idc_eval.captions import Captions, tokenized
 from idc_eval.prediction import Prediction
 from idc_eval.ptb import TOKENIZER
+from idc_eval.scripts import CHARACTERS, split_characters, without_blanks
 
 RARE = 5
 """Words that the references hold no more often than this are `<unk>` under `levir-cc/ids-compat`."""
+
+CHARACTERS_PROTOCOL = "plain/characters"
+_TOKENIZERS = {"ptb": TOKENIZER, "characters": CHARACTERS, "ids": "white space, lower case, words replaced by numbers"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Protocol:
         about: In one line.
         subset: Which pairs are scored.
         references: What a hypothesis is held against.
-        words: How captions become words: `ptb`, or `ids` for published numbers that were scored on word ids.
+        words: How captions become words: `ptb`; `characters` for scripts without blanks between words, such as Chinese;
+            or `ids` for published numbers that were scored on word ids.
         by_type: Whether the caption metrics are computed for each change type on its own, with its own IDF.
         published: How many pairs the published test split has under this protocol; 0 if there is no such number.
         source: Who scores like this.
@@ -38,7 +43,7 @@ class Protocol:
     about: str
     subset: Literal["all", "changed", "unchanged"] = "all"
     references: Literal["each", "joined"] = "each"
-    words: Literal["ptb", "ids"] = "ptb"
+    words: Literal["ptb", "characters", "ids"] = "ptb"
     by_type: bool = False
     published: int = 0
     source: str = ""
@@ -72,21 +77,27 @@ class Protocol:
             return _as_ids(predictions)
         if self.references == "joined":
             predictions = [p.model_copy(update={"references": [_paragraph(p.references)]}) for p in predictions]
+        if self.words == "characters":
+            return _split(predictions, split_characters)
         return tokenized(predictions)
 
-    def record(self, num: int) -> dict[str, Any]:
-        """What a result file says of the protocol, for `num` scored pairs."""
-        note = ""
+    def record(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """What a result file says of the protocol, for the pairs that are scored."""
+        notes, num = [], len(predictions)
         if self.published and num != self.published:
-            note = (
+            notes.append(
                 f"the published test split has {self.published:,} pairs here, this file {num:,}: not comparable to it"
             )
-        tokenizer = TOKENIZER if self.words == "ptb" else "white space, lower case, words replaced by numbers"
+        if self.words != "characters" and without_blanks(text for p in predictions for text in p.references):
+            notes.append(
+                f"the references are in a script without blanks between words, and protocol {self.name} takes a whole "
+                f"sentence for one word: use protocol {CHARACTERS_PROTOCOL}"
+            )
         return {
             **asdict(self),
-            "tokenizer": tokenizer,
+            "tokenizer": _TOKENIZERS[self.words],
             "cider_idf": "the references of the scored pairs" + (", each type on its own" if self.by_type else ""),
-            "note": note,
+            "note": "; ".join(notes),
         }
 
 
@@ -111,6 +122,12 @@ PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in [
         Protocol("plain", "all pairs, each with all its references"),
+        Protocol(
+            CHARACTERS_PROTOCOL,
+            "as plain, for scripts without blanks between words: Chinese, Japanese, Thai and the like are scored by "
+            "character, words of other scripts as wholes; METEOR sees no stems, synonyms nor paraphrases",
+            words="characters",
+        ),
         *_three("scenes", "procedural scenes", 0, "this project"),
         *_three("clevr-change", "CLEVR-Change", 7_970, "Park et al., ICCV 2019; Tu et al. (SCORER), ICCV 2023"),
         Protocol("clevr-dc", "CLEVR-DC, all pairs", published=4_800, source="Kim et al., ICCV 2021"),
@@ -152,9 +169,9 @@ def find_protocol(name: str) -> Protocol:
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    family, slash, own = name.partition("/")
-    if family == "plain" and slash and own:
-        return Protocol(name, f"{own}: all pairs, each with all its references")
+    family, slash, own = name.rpartition("/")
+    if family in ("plain", CHARACTERS_PROTOCOL) and slash and own:
+        return replace(PROTOCOLS[family], name=name, about=f"{own}: {PROTOCOLS[family].about}")
     near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(
@@ -180,15 +197,19 @@ def _paragraph(references: Sequence[str]) -> str:
 
 
 def _as_ids(predictions: Sequence[Prediction]) -> Captions:
-    counts = Counter(word for p in predictions for reference in p.references for word in _split(reference))
+    counts = Counter(word for p in predictions for reference in p.references for word in _by_blanks(reference))
     known = sorted(word for word, times in counts.items() if times > RARE)
     ids = {word: str(number) for number, word in enumerate(known, start=1)}
 
     def spelled(caption: str) -> str:
-        return " ".join(ids.get(word, "0") for word in _split(caption))
+        return " ".join(ids.get(word, "0") for word in _by_blanks(caption))
 
-    return Captions([spelled(p.hypothesis) for p in predictions], [[*map(spelled, p.references)] for p in predictions])
+    return _split(predictions, spelled)
 
 
-def _split(caption: str) -> list[str]:
+def _split(predictions: Sequence[Prediction], words: Callable[[str], str]) -> Captions:
+    return Captions([words(p.hypothesis) for p in predictions], [[*map(words, p.references)] for p in predictions])
+
+
+def _by_blanks(caption: str) -> list[str]:
     return re.findall(r"[^\s.,;?!]+", caption.lower())

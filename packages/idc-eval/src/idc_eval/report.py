@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from idc_eval.report_data import bar_charts, curve_panels, main_metric, metric_r
 from idc_eval.report_gallery import Images, choose, shown_pair
 from idc_eval.score import Scores, reference_ceiling, score
 from idc_eval.targets import predictions_file
-from idc_eval.whole import write_whole
+from idc_eval.whole import read_text, write_whole
 
 _PAGE = Path(__file__).parent / "report.html"
 _Curves = TypeAdapter(dict[str, list[tuple[int, float]]])
@@ -29,8 +30,11 @@ def report_folder(
     out: Path | None = None,
     metrics: Sequence[str] = (),
     protocol: str = "",
+    no_change: Sequence[str] = (),
+    annotations: Path | None = None,
     gallery: int = 200,
     title: str = "",
+    tell: Callable[[str], None] = warnings.warn,
 ) -> tuple[Path, list[str]]:
     """Score the predictions of a run and write their report.
 
@@ -40,8 +44,11 @@ def report_folder(
         out: The page; by default `report.html` beside the predictions.
         metrics: As for `score`; by default those of `scores.json`, or all but METEOR.
         protocol: As for `score`; by default that of `scores.json`, or `plain`.
+        no_change: As for `score`; by default those of `scores.json`.
+        annotations: As for `read_predictions`.
         gallery: Most pairs in the gallery.
         title: By default the name in `spec.json`, or that of the folder.
+        tell: As for `read_predictions`.
 
     Returns:
         The page, and what could not be shown.
@@ -56,15 +63,18 @@ def report_folder(
     out = out or file.with_name("report.html")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(out.parent)!r} to write {out.name} to; make it first")
-    predictions = read_predictions(file)
+    predictions = read_predictions(file, annotations=annotations, tell=tell)
     # A bare file may lie among files that are not about it.
     known = {name: _json(file.with_name(f"{name}.json")) if target.is_dir() else None for name in ("scores", "spec")}
     kept, spec = known["scores"] or {}, known["spec"]
     names = list(metrics) or [name for name in (*kept.get("values", ()), *kept.get("skipped", ())) if name in METRICS]
-    protocol = protocol or kept.get("protocol", "plain")
+    rules: dict[str, Any] = {
+        "protocol": protocol or kept.get("protocol", "plain"),
+        "no_change": no_change or kept.get("details", {}).get("no_change", ()),
+    }
     with Meteor() as meteor:
-        scores = score(predictions, names or FAST_METRICS, protocol=protocol, meteor=meteor, images=file.parent)
-        ceiling = _ceiling(predictions, names or FAST_METRICS, protocol, meteor)
+        scores = score(predictions, names or FAST_METRICS, meteor=meteor, images=file.parent, **rules)
+        ceiling = _ceiling(predictions, names or FAST_METRICS, meteor, rules)
     problems = write_report(
         out,
         predictions,
@@ -154,9 +164,11 @@ def _scored(predictions: Sequence[Prediction], scores: Scores) -> tuple[list[Pre
     return [predictions[row] for row in rows], dataclasses.replace(scores, per_example=per_example)
 
 
-def _ceiling(predictions: Sequence[Prediction], names: Sequence[str], protocol: str, meteor: Meteor) -> Scores | None:
+def _ceiling(
+    predictions: Sequence[Prediction], names: Sequence[str], meteor: Meteor, rules: Mapping[str, Any]
+) -> Scores | None:
     try:
-        return reference_ceiling(predictions, names, protocol=protocol, meteor=meteor)
+        return reference_ceiling(predictions, names, meteor=meteor, **rules)
     except ValueError:
         return None  # there is one reference a pair: anything else has stopped the scoring before
 
@@ -165,7 +177,7 @@ def _read_curves(path: Path) -> dict[str, list[tuple[int, float]]] | None:
     if not path.is_file():
         return None
     try:
-        return _Curves.validate_json(path.read_bytes())
+        return _Curves.validate_json(read_text(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -176,8 +188,8 @@ def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        record = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
     if not isinstance(record, dict):
         raise ValueError(f"{path}: expected one JSON object")

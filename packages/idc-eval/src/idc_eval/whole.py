@@ -1,8 +1,21 @@
-"""Files that are there whole or not at all."""
+"""Text files: read whatever program saved them, written whole or not at all."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: It is no UTF-8; names the file.
+        OSError: It cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
 
 
 def write_whole(path: Path, text: str | Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from idc_eval.prediction import explain
 from idc_eval.rating.store import Judgement, Ratings
 from idc_eval.rating.systems import digest
+from idc_eval.whole import read_text
 
 MAX_IMPORT = 20_000_000
 """Bytes of a file of answers; a thousand items take one hundredth of it."""
@@ -71,7 +72,7 @@ def import_answers(ratings: Ratings, file: Path) -> int:
     if file.stat().st_size > MAX_IMPORT:
         raise ValueError(f"{file} has {file.stat().st_size:,} bytes, expected at most {MAX_IMPORT:,}")
     try:
-        answers = Answers.model_validate_json(file.read_bytes())
+        answers = Answers.model_validate_json(read_text(file))
     except ValidationError as error:
         raise ValueError(f"{file} is no file that the rating page saved: {explain(error)}") from error
     if answers.study != ratings.settings.study:
