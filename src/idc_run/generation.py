@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from idc_data.layout import GENERATION, METADATA, Folder
+from idc_data.layout import GENERATION, Folder
+from idc_data.rows import METADATA
 from idc_data.show import contact_sheet
 
 from idc_run.track import MlflowTracker, flatten

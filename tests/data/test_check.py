@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from idc_data import check_dataset, write_layout
+from idc_data import Folder, check_dataset, write_layout
+from idc_data.check import grouped
 from PIL import Image
 
 
@@ -25,13 +26,15 @@ def test_a_clean_dataset_has_no_problems(root):
     ("changes", "severity", "message"),
     [
         ({"id": "train-1"}, "error", "is that of"),
-        ({"references": ["a", " "]}, "error", "blank"),
+        ({"references": ["a", " "]}, "warning", "blank"),
+        ({"references": [" "]}, "error", "blank"),
         ({"references": ["a", "a"]}, "warning", "twice"),
         ({"change_type": "none"}, "error", "expected 'none' for no change only"),
         ({"changed": False}, "error", "changed is False and change_type is 'move'"),
         ({"regions": {"before": [[30, 1, 5, 5]], "after": []}}, "error", "not inside of the before image (32 x 24)"),
         ({"regions": {"before": [], "after": [[3, 1, 0, 5]]}}, "error", "not inside of the after image"),
-        ({"surprise": 1}, "error", "surprise"),
+        ({"surprise": 1}, "note", "surprise"),
+        ({"regoins": None, "regions": None}, "note", "regoins"),
         ({"before_file_name": "../train/train-0_before.png"}, "error", "lies outside"),
         ({"before_file_name": "gone.png"}, "error", "there is no image 'gone.png'"),
         ({"after_file_name": "val-0_before.png"}, "warning", "the same file"),
@@ -63,3 +66,29 @@ def test_nothing_there(tmp_path):
     assert "holds no dataset" in check_dataset(tmp_path)[0].message
     with pytest.raises(FileNotFoundError):
         check_dataset(tmp_path / "gone")
+
+
+def test_a_split_under_another_name_is_named(root, tmp_path):
+    (root / "val").rename(root / "validation")
+    (problem,) = check_dataset(root)
+    assert problem.severity == "error" and "there is no 'val'" in problem.message and "mv " in problem.message
+    with pytest.raises(FileNotFoundError, match="has no 'val', but 'validation': rename the folder"):
+        Folder("val", root=root)
+
+
+def test_what_systems_leave_beside_images_is_no_problem(root):
+    for name in (".DS_Store", "Thumbs.db", "._val-0_before.png", "desktop.ini"):
+        (root / "val" / name).write_bytes(b"\0\5\x16\7")
+    assert check_dataset(root) == []
+
+
+def test_problems_of_one_kind_are_told_together(root):
+    file = root / "val/metadata.jsonl"
+    row = json.loads(file.read_text().splitlines()[0])
+    rows = [row | {"id": f"new-{n}", "before_file_name": f"{n}.png"} for n in range(40)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    lines = list(grouped([p for p in check_dataset(root) if p.severity == "error"]))
+    assert len(lines) == 4
+    assert lines[2].startswith(f"{file}:3: error: there is no image '2.png'")
+    assert lines[3] == f"  and 37 more of this kind, the last at {file}:40"
+    assert list(grouped([])) == []

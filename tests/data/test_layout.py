@@ -139,7 +139,7 @@ def test_file_names_that_escape_are_refused(written, tmp_path):
         ({"id": "train-0"}, "metadata.jsonl:2: the id 'train-0' comes twice"),
         ({"references": []}, "metadata.jsonl:2: references"),
         ({"changed": "perhaps"}, "metadata.jsonl:2: changed"),
-        ({"caption": "x"}, "metadata.jsonl:2: caption: Extra inputs"),
+        ({"reference": "x", "references": None}, "metadata.jsonl:2: references"),
         ({"regions": {"before": [[1, 2, 3]], "after": []}}, r"metadata.jsonl:2: regions\.before\.0"),
         ({"after_file_name": "none.png"}, "metadata.jsonl:2: there is no image 'none.png'"),
     ],

@@ -103,7 +103,7 @@ def test_settings_are_completed_and_image_size_is_passed_on():
     ("dataset", "message"),
     [
         ("scnes", "'scnes' is not known, did you mean 'scenes'?"),
-        ("no/such/place", "expected one of clevr-change, folder, scenes"),
+        ("no/such/place", "dataset 'no/such/place': there is no such folder; expected the folder of a dataset"),
         ({"name": "scenes", "image_siz": 3}, "'scenes' has no setting 'image_siz', did you mean 'image_size'?"),
         ({"name": "scenes", "seed": "x"}, "'scenes': seed: Input should be a valid integer"),
         ({"name": "clevr-change", "root": "r", "pairs": "x"}, "pairs: Input should be 'both', 'semantic'"),

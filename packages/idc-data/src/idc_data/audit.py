@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from idc_data.example import SPLITS, ChangeExample
 from idc_data.images import load_image
-from idc_data.layout import METADATA, Folder, Row, read_rows
+from idc_data.layout import Folder
+from idc_data.places import image_path
+from idc_data.rows import METADATA, Row, read_rows
 from idc_data.whole import write_whole
 
 AUDIT = "audit.json"
@@ -157,7 +159,7 @@ def apply_verdicts(dataset: Path) -> int:
             write_whole(dataset / split / METADATA, lines.encode())
         gone = {name for row in rows for name in _images(row)} - {name for row in kept for name in _images(row)}
         for name in gone:
-            (dataset / split / name).unlink()
+            image_path(dataset / split, name, line=f"{dataset / split / METADATA}").unlink()
     card = dataset / "README.md"
     if verdicts and card.is_file():
         text = card.read_text(encoding="utf-8").partition(_SECTION)[0]

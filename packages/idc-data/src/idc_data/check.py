@@ -1,16 +1,24 @@
 """Validation of a dataset on disk: everything that would spoil a training or a score, all at once."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 
 from idc_data.example import SPLITS, Box
-from idc_data.images import load_image
-from idc_data.layout import METADATA, Row, image_path, parse_row
+from idc_data.images import image_files, load_image
+from idc_data.layout import misnamed
+from idc_data.places import image_path
+from idc_data.rows import METADATA, Line, Row, numbered, own_columns, parse_line, unread
+from idc_data.unchanged import no_change_sentences
+
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -20,13 +28,14 @@ class Problem:
     Attributes:
         file: The metadata.jsonl, or the folder that should have one.
         line: Line in that file, from 1; 0 where the problem is the file itself.
-        severity: An `error` makes the dataset unusable or its scores untrue; a `warning` deserves a look.
+        severity: An `error` makes the dataset unusable or its scores untrue; a `warning` deserves a look; a `note` only
+            says what is done.
         message: What was found and what was expected.
     """
 
     file: Path
     line: int
-    severity: Literal["error", "warning"]
+    severity: Severity
     message: str
 
     def __str__(self) -> str:
@@ -39,10 +48,11 @@ def check_dataset(root: Path) -> list[Problem]:
 
     Found are: lines that are not valid; images that are missing, damaged, outside of the folder, or of unequal size in
     a pair; ids that come twice in any split; the same image in two splits; blank or repeated references; boxes beyond
-    the image; changed and change_type at odds; pairs said to be changed whose files are equal; images of no line.
+    the image; changed and change_type at odds; pairs said to be changed whose files are equal; images of no line;
+    splits under another name, such as `validation`.
 
     Returns:
-        The problems in the order of the files; none for a clean dataset.
+        The problems in the order of the files, which `grouped` words; none for a clean dataset.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -50,10 +60,38 @@ def check_dataset(root: Path) -> list[Problem]:
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {str(root)!r}")
     files = [root / split / METADATA for split in SPLITS if (root / split / METADATA).is_file()]
-    if not files:
+    missing = {split: misnamed(root, split) for split in SPLITS if root / split / METADATA not in files}
+    problems = [
+        Problem(other, 0, "error", f"it is not read, and there is no {split!r}: rename it, mv {other} {root / split}")
+        for split, other in missing.items()
+        if other
+    ]
+    if not files and not problems:
         return [Problem(root, 0, "error", f"no {METADATA} in any of {', '.join(SPLITS)}: it holds no dataset")]
     check = _Check()
-    return [problem for file in files for problem in check.split(file)]
+    problems += [problem for file in files for problem in check.split(file)]
+    if check.own:
+        file, number = next(iter(check.own.values()))
+        problems.append(Problem(file, number, "note", own_columns(check.own)))
+    return problems
+
+
+def grouped(problems: Sequence[Problem], *, examples: int = 3) -> Iterator[str]:
+    """Word problems, those of one kind together: the first few in full, and how many more there are.
+
+    Args:
+        problems: As `check_dataset` finds them.
+        examples: How many of each kind to give in full.
+    """
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        kind = re.sub(r"'[^']*'|\"[^\"]*\"|[\d.]+", "*", problem.message.replace(str(problem.file.parent), ""))
+        kinds.setdefault((problem.severity, kind), []).append(problem)
+    for alike in kinds.values():
+        shown = alike[: examples if len(alike) > examples + 1 else None]
+        yield from map(str, shown)
+        if rest := len(alike) - len(shown):
+            yield f"  and {rest:,} more of this kind, the last at {alike[-1].file}:{alike[-1].line}"
 
 
 class _Check:
@@ -62,24 +100,40 @@ class _Check:
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}  # id -> file:line of its first use
         self._images: dict[bytes, tuple[Path, str]] = {}  # hash -> metadata.jsonl and file:line of its first use
+        self.own: dict[str, tuple[Path, int]] = {}  # columns of the user's own -> where they are first
 
     def split(self, file: Path) -> Iterator[Problem]:
-        used = {METADATA}
-        number = 0
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = parse_row(line, "")
-                except ValueError as error:
-                    yield Problem(file, number, "error", str(error).removeprefix(": "))
-                    continue
-                used |= {Path(row.before_file_name).as_posix(), Path(row.after_file_name).as_posix()}
-                yield from self._row(file, number, row)
-        if not number:
+        try:
+            texts = numbered(file)
+            sentences = no_change_sentences(file.parent.parent)
+        except ValueError as error:
+            yield Problem(file, 0, "error", str(error).removeprefix(f"{file}: "))
+            return
+        if not texts:
             yield Problem(file, 0, "error", "it is empty, expected one JSON object per line")
-        unused = {path.relative_to(file.parent).as_posix() for path in file.parent.rglob("*") if path.is_file()} - used
+        lines, problems = list[Line](), list[Problem]()
+        for number, text in texts:
+            try:
+                lines.append(parse_line(text, number, ""))
+            except ValueError as error:
+                problems.append(Problem(file, number, "error", str(error).removeprefix(": ")))
+        if silent := unread(lines, file.parent.parent):
+            problems.append(Problem(file, silent[0], "error", silent[1]))
+        used = {METADATA}
+        for line in lines:
+            self.own = dict.fromkeys(line.own, (file, line.number)) | self.own
+            if line.blank:
+                problems.append(Problem(file, line.number, "warning", "a reference is blank, and is left out"))
+            try:
+                row = line.row(sentences, "")
+            except ValueError as error:
+                problems.append(Problem(file, line.number, "error", str(error).removeprefix(": ")))
+                continue
+            used |= {_plain(row.before_file_name), _plain(row.after_file_name)}
+            problems += self._row(file, line.number, row)
+        yield from sorted(problems, key=lambda problem: problem.line)
+        lying = image_files(file.parent)
+        unused = {path.as_posix() for path in (*lying.images, *lying.others) if _plain(path) not in used}
         if unused:
             example = min(unused)
             yield Problem(file, 0, "warning", f"{len(unused)} files in the folder are named by no line, as {example!r}")
@@ -89,8 +143,6 @@ class _Check:
         if first := self._ids.get(row.id):
             yield Problem(file, number, "error", f"the id {row.id!r} is that of {first} too")
         self._ids.setdefault(row.id, place)
-        if not all(reference.strip() for reference in row.references):
-            yield Problem(file, number, "error", "a reference is blank")
         if len(set(row.references)) < len(row.references):
             yield Problem(file, number, "warning", "a reference comes twice")
         if row.changed == (row.change_type == "none"):
@@ -126,6 +178,11 @@ class _Check:
                         height, width = shapes[side]
                         what = f"the box {box} is not inside of the {side} image ({width} x {height})"
                         yield Problem(file, number, "error", what)
+
+
+def _plain(name: str | Path) -> str:
+    """A file name in the form in which two that mean one file are equal."""
+    return normalize("NFC", Path(os.path.normpath(name)).as_posix())
 
 
 def _inside(box: Box, height: int, width: int) -> bool:

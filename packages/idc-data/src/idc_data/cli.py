@@ -130,23 +130,24 @@ def import_(format: str, src: Path, out: Path, splits: tuple[str, ...], overwrit
 @main.command()
 @click.argument("dataset", metavar="DIR", type=_ExistingFolder)
 def check(dataset: Path) -> None:
-    """Find what would spoil a training or a score: one line per problem.
+    """Find what would spoil a training or a score: problems of one kind together.
 
     \b
-    The exit code is 0 for a clean dataset and 1 for one with problems.
+    The exit code is 0 for a clean dataset, notes or not, and 1 for one with
+    errors or warnings.
 
     \b
     Example:
       idc-data check data/scenes
     """  # noqa: D301
-    from idc_data.check import check_dataset
+    from idc_data.check import check_dataset, grouped
 
     problems = check_dataset(dataset)
-    for problem in problems:
-        click.echo(problem)
-    if problems:
-        errors = sum(problem.severity == "error" for problem in problems)
-        click.echo(f"{errors} errors, {len(problems) - errors} warnings", err=True)
+    for line in grouped(problems):
+        click.echo(line)
+    errors, warnings = (sum(each.severity == severity for each in problems) for severity in ("error", "warning"))
+    if errors or warnings:
+        click.echo(f"{errors} errors, {warnings} warnings", err=True)
         raise SystemExit(1)
     click.echo(f"{dataset}: no problem found", err=True)
 
@@ -164,7 +165,8 @@ def show(dataset: Path, out: Path | None, num: int, split: str | None) -> None:
       idc-data show data/scenes
       idc-data show data/scenes --split test --num 30 --out scenes.png
     """  # noqa: D301
-    from idc_data.layout import METADATA, Folder
+    from idc_data.layout import Folder
+    from idc_data.rows import METADATA
     from idc_data.show import contact_sheet
 
     split = split or next((name for name in SPLITS if (dataset / name / METADATA).is_file()), SPLITS[0])

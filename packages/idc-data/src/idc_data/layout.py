@@ -4,38 +4,30 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from idc_data.example import SPLITS, ChangeExample, Regions
+from idc_data.example import SPLITS, ChangeExample
 from idc_data.fingerprint import fingerprint
 from idc_data.images import load_pair
+from idc_data.places import image_path
+from idc_data.rows import METADATA, Row, read_rows
+from idc_data.unchanged import NO_CHANGE
 
-METADATA = "metadata.jsonl"
 GENERATION = "generation.json"
 """How a dataset was made, where `idc-data generate` made it."""
 
-
-class Row(BaseModel):
-    """One line of metadata.jsonl: a `ChangeExample` whose images are named, relative to the folder of the line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str = Field(min_length=1)
-    before_file_name: str
-    after_file_name: str
-    references: tuple[str, ...] = Field(min_length=1)
-    changed: bool
-    change_type: str = Field(min_length=1)
-    regions: Regions | None = None
-    provenance: dict[str, Any] | None = None
-    truth: dict[str, Any] | None = None
+_ALIKE = {
+    "train": ("training",),
+    "val": ("validation", "valid", "dev", "development"),
+    "test": ("testing", "tests", "evaluation", "eval"),
+}
+"""Names that others give to the splits."""
 
 
 class Folder(Sequence[ChangeExample]):
@@ -59,14 +51,10 @@ class Folder(Sequence[ChangeExample]):
         self._folder = Path(root) / split
         metadata = self._folder / METADATA
         if not metadata.is_file():
-            there = [name for name in SPLITS if (Path(root) / name / METADATA).is_file()]
-            raise FileNotFoundError(
-                f"no {str(metadata)!r}: expected <dataset>/<split>/{METADATA}, "
-                + (f"and {str(root)!r} has only {', '.join(there)}" if there else f"and {str(root)!r} has no split")
-            )
+            raise FileNotFoundError(_no_split(Path(root), split))
         self._rows: list[Row] = []
         seen: set[str] = set()
-        images: list[Path] = []
+        self._images = images = list[Path]()  # before and after of one row after the other
         for number, row in read_rows(metadata):
             if row.id in seen:
                 raise ValueError(f"{metadata}:{number}: the id {row.id!r} comes twice, expected a name of its own")
@@ -76,60 +64,46 @@ class Folder(Sequence[ChangeExample]):
             self._rows.append(row)
         if not self._rows:
             raise ValueError(f"{metadata} is empty, expected one JSON object per line")
-        self.fingerprint = fingerprint(["folder", split], annotations=[metadata], images=images)
+        sentences = Path(root) / NO_CHANGE
+        annotations = [metadata, *([sentences] if sentences.is_file() else [])]
+        self.fingerprint = fingerprint(["folder", split], annotations=annotations, images=images)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> ChangeExample:  # pyright: ignore[reportIncompatibleMethodOverride]
         row = self._rows[index]
+        before, after = self._images[2 * index], self._images[2 * index + 1]
         return ChangeExample(
-            before=self._folder / row.before_file_name,
-            after=self._folder / row.after_file_name,
+            before=before,
+            after=after,
             split=self.split,
             **{name: getattr(row, name) for name in Row.model_fields if not name.endswith("file_name")},
         )
 
 
-def read_rows(metadata: Path) -> Iterator[tuple[int, Row]]:
-    """The lines of a metadata.jsonl, each with its number from 1; blank lines are passed over.
-
-    Raises:
-        ValueError: A line is not valid; file, line and field are named.
-    """
-    with metadata.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, parse_row(line, f"{metadata}:{number}")
-
-
-def parse_row(line: bytes, where: str) -> Row:
-    """One line of a metadata.jsonl.
-
-    Raises:
-        ValueError: It is not valid; `where` and the field are named.
-    """
-    try:
-        return Row.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from error
+def misnamed(root: Path, split: str) -> Path | None:
+    """The folder that is meant to be a split and has another name, such as `validation`; None if there is none."""
+    return next(
+        (
+            metadata.parent
+            for metadata in sorted(root.glob(f"*/{METADATA}"))
+            if metadata.parent.name not in SPLITS and metadata.parent.name.lower() in (split, *_ALIKE[split])
+        ),
+        None,
+    )
 
 
-def image_path(folder: Path, name: str, *, line: str) -> Path:
-    """The image that a line names.
-
-    Raises:
-        ValueError: The name leaves the folder (absolute, `..`, or a link to elsewhere).
-        FileNotFoundError: There is no such file.
-    """
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{line}: the image {name!r} lies outside of {str(folder)!r}, expected a file below it")
-    if not path.is_file():
-        raise FileNotFoundError(f"{line}: there is no image {name!r} in {str(folder)!r}")
-    return path
+def _no_split(root: Path, split: str) -> str:
+    """Why a split cannot be read, and what to do."""
+    if not root.is_dir():
+        return f"there is no folder {str(root)!r}"
+    if split in SPLITS and (other := misnamed(root, split)):
+        return f"{str(root)!r} has no {split!r}, but {other.name!r}: rename the folder, mv {other} {root / split}"
+    there = [name for name in SPLITS if (root / name / METADATA).is_file()]
+    return f"no {str(root / split / METADATA)!r}: expected <dataset>/<split>/{METADATA}, " + (
+        f"and {str(root)!r} has only {', '.join(there)}" if there else f"and {str(root)!r} has no split"
+    )
 
 
 def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bool = False) -> dict[str, int]:

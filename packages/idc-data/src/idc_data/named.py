@@ -11,6 +11,9 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
+PLUGIN = r"[\w.]+:\w+"
+"""`package.module:Class`."""
+
 
 def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str]) -> tuple[type[Any], dict[str, Any]]:
     """Find the class that a part of a spec names, and all of its settings, checked, with defaults filled in.
@@ -52,7 +55,7 @@ def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str])
 
 def _import(kind: str, name: str, table: Mapping[str, str]) -> type[Any]:
     target = table.get(name, name)
-    if not re.fullmatch(r"[\w.]+:\w+", target):
+    if not re.fullmatch(PLUGIN, target):
         raise ValueError(f"{kind} {name!r} is not known, {_nearest(name, table)}")
     if target == name and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # at the end: nothing there hides what is installed

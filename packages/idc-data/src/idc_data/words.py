@@ -81,6 +81,11 @@ def join(words: Iterable[str], pattern: str) -> str:
     return re.sub(f" (?=[{_UNSPACED}{_STOPS}])|(?<=[{_UNSPACED}{_STOPS}]) ", "", text)
 
 
+def has_unspaced(text: str) -> bool:
+    """Whether a text has characters of a script without blanks between words, such as Chinese."""
+    return bool(re.search(f"[{_UNSPACED}]", text))
+
+
 def pieces(text: str) -> list[str]:
     """Cut a text where a line may end: after blanks, and around each character of a script without blanks."""
     one, word = rf"(?![{_SIGNS}])[{_UNSPACED}]", rf"(?:(?![{_UNSPACED}])\S)+"

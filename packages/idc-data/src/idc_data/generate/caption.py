@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pyarrow as pa
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -10,6 +11,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from idc_data.generate.ask import Asker, Asking, Question
 from idc_data.generate.models import VisionModel
 from idc_data.generate.stage import Rows
+from idc_data.text import read_text
 
 CAPTIONERS = {"blip": "idc_data.generate.caption:Blip", "given": "idc_data.generate.caption:Given"}
 """Name -> class with the methods `__call__(images, root, asking) -> rows of CAPTIONS`, and `to_ask(images, root) ->
@@ -37,11 +39,12 @@ class Given:
         if not file.is_file():
             raise FileNotFoundError(f"caption 'given': there is no file {str(file)!r}")
         try:
-            self._captions = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            captions = json.loads(read_text(file))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"caption 'given': {file} is no JSON: {error}") from error
-        if not isinstance(self._captions, dict):
+        if not isinstance(captions, dict):
             raise ValueError(f"caption 'given': {file} holds no object; expected {{'path': 'caption', ...}}")
+        self._captions = {normalize("NFC", path): said for path, said in captions.items()}
 
     def to_ask(self, images: Rows, root: Path) -> ToAsk:
         """Nobody."""
@@ -55,9 +58,8 @@ class Given:
         """
         rows, without = [], []
         for row in images:
-            said = next(
-                (self._captions[path] for path in (row["path"], *row["copies"]) if path in self._captions), None
-            )
+            paths = (normalize("NFC", path) for path in (row["path"], *row["copies"]))
+            said = next((self._captions[path] for path in paths if path in self._captions), None)
             if not said:
                 without.append(row["path"])
             rows.append({"image": row["image"], "captions": [said] if isinstance(said, str) else said})

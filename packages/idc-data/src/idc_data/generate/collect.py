@@ -1,6 +1,5 @@
 """Stage 1, collect: which images there are, each once, and which files are none."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -17,7 +16,9 @@ from idc_data.generate.progress import Progress
 from idc_data.generate.stage import Rows
 from idc_data.image_colour import eight_bits
 from idc_data.images import image_files, read_pixels
-from idc_data.layout import METADATA
+from idc_data.places import found, why_not_below
+from idc_data.rows import METADATA, json_object, numbered
+from idc_data.text import read_text
 
 COLLECTORS = {
     "folder": "idc_data.generate.collect:ImageFolder",
@@ -64,7 +65,7 @@ class ImageList:
     """The image files that a text file lists, one per line, relative to the folder of that file.
 
     Args:
-        file: The text file, in UTF-8.
+        file: The text file, in UTF-8 or UTF-16.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -74,11 +75,12 @@ class ImageList:
         self.root = file.parent
         if not file.is_file():
             raise FileNotFoundError(f"collect: there is no file {str(file)!r}")
-        self._lines = file.read_text(encoding="utf-8").splitlines()
+        self._lines = read_text(file).splitlines()
 
     def paths(self) -> list[Path]:
         """The files, in the order of the list."""
-        return [Path(line.strip()) for line in self._lines if line.strip()]
+        names = [line.strip() for line in self._lines if line.strip()]
+        return [found(self.root, name).relative_to(self.root) for name in names]
 
 
 class Dataset:
@@ -106,9 +108,14 @@ class Dataset:
 def dataset_pairs(root: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """Gives the paths, relative to `root`, of before and after of every pair that metadata files name."""
     for file in files:
-        for line in (root / file).read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            yield file.parent / row["before_file_name"], file.parent / row["after_file_name"]
+        for number, text in numbered(root / file):
+            where = f"{root / file}:{number}"
+            row = json_object(text, where)
+            before, after = (row.get(f"{side}_file_name") for side in ("before", "after"))
+            if not isinstance(before, str) or not isinstance(after, str):
+                raise ValueError(f"{where}: expected before_file_name and after_file_name, got {before!r}, {after!r}")
+            folder = root / file.parent
+            yield found(folder, before).relative_to(root), found(folder, after).relative_to(root)
 
 
 def collect(root: Path, paths: Sequence[Path], progress: Progress) -> tuple[Rows, dict[str, Any]]:
@@ -143,8 +150,8 @@ def collect(root: Path, paths: Sequence[Path], progress: Progress) -> tuple[Rows
 
 def _look(root: Path, path: Path) -> dict[str, Any]:
     """A row of `IMAGES`, or what is wrong with the file."""
-    if not (root / path).resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"collect: {str(path)!r} lies outside of {str(root)!r}, expected a file below it")
+    if problem := why_not_below(root, path):
+        raise ValueError(f"collect: {str(path)!r} {problem}")
     try:
         data = (root / path).read_bytes()
         pixels = read_pixels(data)

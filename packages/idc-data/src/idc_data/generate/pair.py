@@ -1,10 +1,12 @@
 """Stage 2, pair: which images are alike enough to be compared, and not the same."""
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,9 @@ from idc_data.generate.ask import Asking
 from idc_data.generate.collect import dataset_pairs
 from idc_data.generate.embed import EMBEDDERS, embed
 from idc_data.generate.stage import Rows
-from idc_data.layout import METADATA
 from idc_data.named import resolve
+from idc_data.rows import METADATA
+from idc_data.text import read_text
 
 PAIRERS = {
     "similar": "idc_data.generate.pair:Similar",
@@ -138,7 +141,7 @@ class Given:
     """Pairs that the user has: a CSV file with the columns `before` and `after`, paths as `collect` sees them.
 
     Args:
-        file: The CSV file, in UTF-8.
+        file: The CSV file, in UTF-8 or UTF-16, with commas, semicolons or tabs.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -157,17 +160,19 @@ class Given:
         """
         known = _by_path(images)
         rows: list[tuple[str, str]] = []
-        with self._file.open(encoding="utf-8", newline="") as text:
-            lines = csv.DictReader(text)
-            if missing := {"before", "after"} - set(lines.fieldnames or ()):
-                raise ValueError(f"{self._file}: no column {', '.join(sorted(missing))}; expected before,after")
-            for line in lines:
-                for side in ("before", "after"):
-                    if Path(line[side] or "") not in known:
-                        raise ValueError(
-                            f"{self._file}:{lines.line_num}: {side} {line[side]!r} is no image of `collect`"
-                        )
-                rows.append((known[Path(line["before"])], known[Path(line["after"])]))
+        text = io.StringIO(read_text(self._file), newline="")
+        first = text.readline()
+        if not (hidden := first.startswith("sep=")):  # Excel writes such a line, and does not show it
+            text.seek(0)
+        lines = csv.DictReader(text, delimiter=max(",;\t", key=first.count))
+        if missing := {"before", "after"} - set(lines.fieldnames or ()):
+            raise ValueError(f"{self._file}: no column {', '.join(sorted(missing))}; expected before,after")
+        for line in lines:
+            for side in ("before", "after"):
+                if _key(line[side] or "") not in known:
+                    number = lines.line_num + hidden
+                    raise ValueError(f"{self._file}:{number}: {side} {line[side]!r} is no image of `collect`")
+            rows.append((known[_key(line["before"])], known[_key(line["after"])]))
         return _distinct(rows)
 
 
@@ -215,7 +220,8 @@ class Folders:
         """
         sides = []
         for folder in (self._before, self._after):
-            below = {p.relative_to(folder): i for p, i in sorted(_by_path(images).items()) if p.is_relative_to(folder)}
+            top, known = _key(str(folder)), sorted(_by_path(images).items())
+            below = {path.relative_to(top): image for path, image in known if path.is_relative_to(top)}
             if not below:
                 raise ValueError(f"pair 'folders': there is no image in {str(folder)!r} of {str(root)!r}")
             sides.append(below)
@@ -237,7 +243,8 @@ class Dataset:
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
         """Looks the pairs up; those with a broken image are left out."""
         known = _by_path(images)
-        found = [(known.get(before), known.get(after)) for before, after in dataset_pairs(root, self._files)]
+        pairs = dataset_pairs(root, self._files)
+        found = [(known.get(_key(str(before))), known.get(_key(str(after)))) for before, after in pairs]
         rows, notes = _distinct((before, after) for before, after in found if before and after)
         return rows, {"pairs with a broken image": sum(not (b and a) for b, a in found), **notes}
 
@@ -265,7 +272,12 @@ class Consecutive:
 
 
 def _by_path(images: Rows) -> dict[Path, str]:
-    return {Path(path): row["image"] for row in images for path in (row["path"], *row["copies"])}
+    return {_key(path): row["image"] for row in images for path in (row["path"], *row["copies"])}
+
+
+def _key(path: str) -> Path:
+    """A path in the Unicode form in which two that mean one file are equal."""
+    return Path(normalize("NFC", path))
 
 
 def _distinct(pairs: Iterable[tuple[str, str]]) -> tuple[Rows, dict[str, Any]]:

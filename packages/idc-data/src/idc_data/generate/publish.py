@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from idc_data.example import SPLITS, ChangeExample
 from idc_data.generate.stage import Rows
 from idc_data.images import load_image
-from idc_data.layout import METADATA, write_layout
+from idc_data.layout import write_layout
+from idc_data.rows import METADATA
 
 
 def split_pairs(pairs: Rows, *, val: float, test: float, seed: int) -> dict[str, str]:

@@ -1,0 +1,98 @@
+"""Where the files that a dataset or a list names lie: below the folder that the user gave, also through links."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from unicodedata import normalize
+
+
+def image_path(folder: Path, name: str, *, line: str) -> Path:
+    """The image that a line of a metadata.jsonl names.
+
+    Args:
+        folder: Of the split; the dataset is the folder above. A link may lead to anywhere in the dataset.
+        name: Relative to the split; another Unicode form of the same letters will do.
+        line: Names the line in errors.
+
+    Raises:
+        ValueError: The name leaves the folder (absolute, `..`), or is a link that leaves the dataset.
+        FileNotFoundError: There is no such file.
+    """
+    if problem := _outside(folder, Path(name)):
+        raise ValueError(f"{line}: the image {name!r} {problem}")
+    path = found(folder, name)
+    if problem := _leads_away(path, folder.parent, (folder,)):
+        raise ValueError(f"{line}: the image {name!r} {problem}")
+    try:
+        if path.is_file():
+            return path
+        why = " (it is a link to what is not there)" if path.is_symlink() else ""
+    except OSError as error:  # such as a name that is too long
+        why = f" ({error.strerror})"
+    raise FileNotFoundError(f"{line}: there is no image {name!r} in {str(folder)!r}{why}")
+
+
+def why_not_below(root: Path, path: Path) -> str:
+    """Why a file does not lie below a folder, as the end of a sentence about it; nothing where it does.
+
+    Args:
+        root: The folder that the user gave.
+        path: Relative to it.
+    """
+    return _outside(root, path) or _leads_away(root / path, root)
+
+
+def found(folder: Path, name: str) -> Path:
+    """The path of a file, whatever Unicode form its name has: macOS takes letters and accents apart."""
+    path = folder / name
+    if name.isascii() or os.path.lexists(path):
+        return path
+    for part in Path(name).parts:
+        folder = folder / _names(folder).get(normalize("NFC", part), part)
+    return folder
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """The names in a folder, by their composed form."""
+    try:
+        return _listed(folder, folder.stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _listed(folder: Path, changed: int) -> dict[str, str]:
+    return {normalize("NFC", name): name for name in (each.name for each in folder.iterdir())}
+
+
+def _outside(root: Path, path: Path) -> str:
+    """What is wrong with a name, before any file is looked at."""
+    if path.is_absolute() or not Path(os.path.normpath(root / path)).is_relative_to(os.path.normpath(root)):
+        return f"lies outside of {str(root)!r}, expected a file below it"
+    return ""
+
+
+def _leads_away(path: Path, root: Path, homes: tuple[Path, ...] = ()) -> str:
+    """What is wrong with where links lead."""
+    try:
+        target = path.resolve()
+        allowed = [home.resolve() for home in (root, *homes)]
+    except RuntimeError:  # ELOOP, to pathlib
+        return "is a link that leads back to itself"
+    except (OSError, ValueError) as error:  # too long, or with a null byte
+        return f"is no name of a file: {getattr(error, 'strerror', None) or error}"
+    if any(target.is_relative_to(home) for home in (*allowed, *_blobs(allowed[0]))):
+        return ""
+    return (
+        f"is a link to {str(target)!r}, which lies outside of {str(root)!r}; copy the files in place of the links: "
+        f"cp -rL {root} COPY"
+    )
+
+
+def _blobs(root: Path) -> list[Path]:
+    """Where a hub's cache keeps the files that links in a snapshot lead to: `REPOSITORY/blobs`, beside `snapshots`.
+
+    The user gave a folder of that snapshot, and so this repository; `blobs` itself may not be a link to elsewhere,
+    since what is compared with it has no links any more.
+    """
+    return [each.parent / "blobs" for each in (root, *root.parents) if each.name == "snapshots"][:1]

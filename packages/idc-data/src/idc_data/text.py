@@ -1,0 +1,22 @@
+"""Text files as people have them: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+
+import codecs
+from pathlib import Path
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file that a person or a spreadsheet wrote; line ends stay as they are.
+
+    Raises:
+        ValueError: It is in another encoding; the line is named.
+        OSError: It cannot be read.
+    """
+    data = path.read_bytes()
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}: line {line} is not in UTF-8 ({error.reason}); save the file as UTF-8") from error
