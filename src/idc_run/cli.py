@@ -1,4 +1,4 @@
-"""The commands `idc-run` and `idc-table`: parse, call, print."""
+"""The commands `idc-run`, `idc-table` and `idc-champion`: parse, call, print."""
 
 import os
 from pathlib import Path
@@ -94,3 +94,32 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
     page = write_table(found, out, shown)
     click.echo(markdown(found, shown))
     click.echo(f"{page}, and .csv and .png beside it")
+
+
+@click.command(cls=OneLineErrors, stopped="stopped", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("model", required=False)
+@click.argument("version", required=False)
+def champion(model: str | None, version: str | None) -> None:
+    """List the registered versions of MODEL with their scores, or make VERSION its champion.
+
+    \b
+    Examples:
+      idc-champion            # the registered models
+      idc-champion idc        # the versions of one
+      idc-champion idc 7      # version 7 becomes models:/idc@champion, whatever its score
+
+    By itself the alias moves only to a version that did better by the same metric and protocol on the same validation
+    pairs: docs/serving.md.
+    """  # noqa: D301 - click reads the \b
+    from idc_run.champion import models, promote, versions
+
+    if model is None:
+        click.echo("\n".join(models()) or "no registered model; idc-run registers one for a spec with `register`")
+    elif version is None:
+        for each in versions(model):
+            words = [f"models:/{model}/{each.number}", each.score, each.terms, each.created, f"run {each.run}"]
+            click.echo("  ".join([*words, *(["champion"] if each.champion else [])]))
+    else:
+        old = promote(model, version)
+        was = f" (it was {old})" if old else ""
+        click.echo(f"models:/{model}@champion is version {version} now{was}; a running server keeps what it has loaded")

@@ -103,9 +103,18 @@ class Console:
         ceiling: dict[str, float],
         predictions: list["Prediction"],
         best: Path,
-        note: str,
+        registered: tuple[str, str] | None,
     ) -> None:
-        """Print the test scores, three captions and the next two commands."""
+        """Print the test scores, three captions and the next two commands.
+
+        Args:
+            spec: Of the run.
+            scores: Of the test.
+            ceiling: What one reference scores against the others.
+            predictions: Of the test.
+            best: The checkpoint.
+            registered: Its version in the registry, and a sentence on the champion.
+        """
         self._bar.stop()
         table = Table(title=f"{spec.name}: test, {scores.n} pairs, protocol {scores.protocol}", title_justify="left")
         table.add_column("metric")
@@ -121,15 +130,19 @@ class Console:
                 f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis}"
             )
         self._out.print(f"best checkpoint: {_short(best)}")
-        if note:
-            self._out.print(note)
+        if registered and spec.register_:
+            name, (version, standing) = spec.register_.model, registered
+            served = f"models:/{name}/{version}"
+            self._out.print(f"registered as {served}; {standing}")
+            if f"is now version {version}" not in standing:
+                self._out.print(f"  to make it the champion all the same: uv run idc-champion {name} {version}")
         if spec.tracking == "mlflow":
             self._out.print(
                 "\nNext:\n  uv run mlflow ui --workers 1                # compare runs at http://127.0.0.1:5000"
             )
-            if spec.register_:
-                uri = f"models:/{spec.register_.model}@champion"
-                self._out.print(f"  uv run mlflow models serve -m {uri} --env-manager local -p 5001")
+            if registered and spec.register_:
+                served = f"models:/{spec.register_.model}/{registered[0]}"
+                self._out.print(f"  uv run mlflow models serve -m {served} --env-manager local -p 5001")
 
     def _describe(self, spec: "Spec", data: "Data", model: "Captioner", warnings: Sequence[str]) -> None:
         parameters = sum(parameter.numel() for parameter in model.parameters())

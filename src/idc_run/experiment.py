@@ -20,6 +20,7 @@ from idc_models.spec import build_captioner
 
 from idc_run import artifacts, provenance, registry
 from idc_run.ahead import look_ahead, steps_per_epoch
+from idc_run.champion import Standing
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.data import Data, datasets, identity, no_change_sentences, open_data, validation_sample
@@ -167,15 +168,17 @@ def _run(
         if first and trial and not trial.test:
             assert progress.best is not None
             result = Result(run_id, best, progress.best, {})
-            (folder / "last.safetensors").unlink()
         elif first:
             result = _finish(spec, data, device, folder, tracker, console, progress, alone=trial is None)
     except BaseException as error:
-        tracker.end("KILLED" if isinstance(error, KeyboardInterrupt | Pruned) else "FAILED")
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | Pruned) else "FAILED"
+        tracker.end(status, " ".join(f"{type(error).__name__}: {error}".split()))
         raise
     finally:
         console.close()
     tracker.end()
+    if first:  # from here on there is nothing to resume
+        (folder / "last.safetensors").unlink(missing_ok=True)
     return result
 
 
@@ -203,17 +206,13 @@ def _finish(
     if ceiling:
         tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.values.items()}, progress.step)
     artifacts.log_results(spec, data.test, predictions, scores, ceiling, tracker, progress)
-    note = ""
+    registered = None
     if spec.register_ and spec.tracking == "mlflow":
         assert progress.best is not None
-        standing = registry.Standing(
-            f"val/{spec.eval.select}", spec.eval.protocol, identity(spec, data.val), progress.best
-        )
-        _, note = registry.register(best, spec.register_.model, standing)
-    # From here on there is nothing to resume.
-    (folder / "last.safetensors").unlink()
+        standing = Standing(f"val/{spec.eval.select}", spec.eval.protocol, identity(spec, data.val), progress.best)
+        registered = registry.register(best, spec.register_.model, standing)
     if alone:
-        console.finished(spec, scores, ceiling.values if ceiling else {}, predictions, best, note)
+        console.finished(spec, scores, ceiling.values if ceiling else {}, predictions, best, registered)
     else:
         console.say(
             " ".join(f"{name} {scores.values[name]:.3f}" for name in scores.values if name in spec.eval.metrics)

@@ -5,37 +5,25 @@ import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 import idc_run
+from idc_run.champion import Standing, crown
 from idc_run.checkpoint import load_checkpoint
 from idc_run.packing import pack, requirements
 from idc_run.track import connect, quiet_mlflow
 
-ALIAS = "champion"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What the champion is chosen by: scores compare only where all but the value agree."""
-
-    metric: str
-    protocol: str
-    data: str
-    value: float
-
-    def tags(self) -> dict[str, str]:
-        """As tags of a model version."""
-        return {"metric": self.metric, "protocol": self.protocol, "data": self.data, "score": repr(self.value)}
+NAME = "captioner"
+"""Of the model among what its run has logged."""
 
 
 def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str]:
     """Log the checkpoint with the active run, register it, and let `champion` point to it if it is better.
+
+    What a killed process had done of this for the same run is found and not done again.
 
     Args:
         checkpoint: A safetensors file.
@@ -46,14 +34,44 @@ def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str
         The new version, and one sentence on what became of the champion.
     """
     mlflow = connect()
+    client, run = mlflow.MlflowClient(), mlflow.active_run().info
+    tags = standing.tags() | {"source_run": run.run_id}
+    found = client.search_model_versions(f"name = '{model}' and run_id = '{run.run_id}'")
+    if found:
+        version = found[0]
+        for key in tags.keys() - version.tags.keys():
+            client.set_model_version_tag(model, version.version, key, tags[key])
+    else:
+        logged = _logged(client, run) or _log(mlflow, checkpoint)
+        _ensure(mlflow, client, model)
+        version = client.create_model_version(model, f"models:/{logged}", run.run_id, tags, model_id=logged)
+    number = str(version.version)
+    return number, crown(client, model, number, standing)
+
+
+def _log(mlflow: Any, checkpoint: Path) -> str:
     with packaged(checkpoint) as package:
-        logged = mlflow.pyfunc.log_model(name="captioner", registered_model_name=model, **package)
-    number = str(logged.registered_model_version)
-    client = mlflow.MlflowClient()
-    for key, value in standing.tags().items():
-        client.set_model_version_tag(model, number, key, value)
-    client.set_model_version_tag(model, number, "source_run", logged.run_id)
-    return number, _crown(client, model, number, standing)
+        return mlflow.pyfunc.log_model(name=NAME, **package).model_id
+
+
+def _logged(client: Any, run: Any) -> str | None:
+    """The model that the run has logged already; half of one, which a kill has left, is removed."""
+    whole = None
+    for logged in client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
+        if logged.name == NAME and logged.status == "READY":
+            whole = logged.model_id
+        elif logged.name == NAME:
+            client.delete_logged_model(logged.model_id)
+    return whole
+
+
+def _ensure(mlflow: Any, client: Any, model: str) -> None:
+    """Let the registry have a model of this name."""
+    try:
+        client.create_registered_model(model)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 @contextmanager
@@ -111,33 +129,6 @@ def scoring_model(checkpoint: Path) -> Any:
             pip_requirements=[],  # it runs here
         )
         return mlflow.pyfunc.load_model(f"{name}/model")
-
-
-def _crown(client: Any, model: str, number: str, standing: Standing) -> str:
-    old = client.get_registered_model(model).aliases.get(ALIAS)
-    if old is None:
-        _move(client, model, number, None)
-        return f"{model} version {number} is the first {ALIAS}"
-    tags = client.get_model_version(model, old).tags
-    mine = standing.tags()
-    if any(tags.get(key) != mine[key] for key in ("metric", "protocol", "data")):
-        return (
-            f"{ALIAS} stays version {old}: it was validated on other data or by another protocol, so scores do not "
-            f"compare; to move it: MlflowClient().set_registered_model_alias({model!r}, {ALIAS!r}, {number!r})"
-        )
-    if standing.value <= float(tags["score"]):
-        return f"{ALIAS} stays version {old}: {standing.metric} {float(tags['score']):.4f} >= {standing.value:.4f}"
-    _move(client, model, number, old)
-    return f"{ALIAS} is now version {number}: {standing.metric} {standing.value:.4f} > {float(tags['score']):.4f}"
-
-
-def _move(client: Any, model: str, number: str, old: str | int | None) -> None:
-    """Point the alias elsewhere; the versions keep when they had it, which the registry itself forgets."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    client.set_registered_model_alias(model, ALIAS, number)
-    client.set_model_version_tag(model, number, f"{ALIAS}.from", now)
-    if old:
-        client.set_model_version_tag(model, old, f"{ALIAS}.until", now)
 
 
 def _example() -> tuple[Any, dict[str, int]]:

@@ -17,6 +17,10 @@ STORE = "mlruns"
 _KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
 """Tags of an experiment by which the UI knows what its charts show first, and that it holds models, not prompts."""
 
+WHY = "failure"
+"""Tag of a run that did not finish: why, in a line."""
+_LONGEST_TAG = 500
+
 
 @runtime_checkable
 class Tracker(Protocol):
@@ -48,8 +52,8 @@ class Tracker(Protocol):
         """Keep plain values with the run, each in a file NAME.json."""
         ...
 
-    def end(self, status: str = "FINISHED") -> None:
-        """Close the run: `FINISHED`, `FAILED` or `KILLED`."""
+    def end(self, status: str = "FINISHED", why: str = "") -> None:
+        """Close the run: `FINISHED`, `FAILED` or `KILLED`, and why it did not finish."""
         ...
 
 
@@ -76,7 +80,7 @@ class NullTracker:
     def json(self, documents: Mapping[str, Any]) -> None:
         """Do nothing."""
 
-    def end(self, status: str = "FINISHED") -> None:
+    def end(self, status: str = "FINISHED", why: str = "") -> None:
         """Do nothing."""
 
 
@@ -105,6 +109,7 @@ class MlflowTracker:
         for tag in wanted.keys() - found.tags.keys():
             mlflow.MlflowClient().set_experiment_tag(self.experiment, tag, wanted[tag])
         self._mlflow = mlflow
+        self._logged: set[tuple[str, int, float]] = set()
 
     def begin(
         self,
@@ -124,7 +129,18 @@ class MlflowTracker:
             run_name=None if run_id else name,
             log_system_metrics=True,
         )
-        if not run_id:
+        if run_id:
+            client = self._mlflow.MlflowClient()
+            if WHY in run.data.tags:
+                client.delete_tag(run_id, WHY)
+            history = client.get_metric_history
+            self._logged = {
+                (name, point.step, point.value)
+                for name in run.data.metrics
+                if not name.startswith("system/")
+                for point in history(run_id, name)
+            }
+        else:
             self._mlflow.log_params(dict(params))
             self._mlflow.set_tags(dict(tags))
             for split, (dataset, digest) in datasets.items():
@@ -133,8 +149,10 @@ class MlflowTracker:
         return run.info.run_id
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log metrics at a step."""
-        self._mlflow.log_metrics(dict(values), step=step)
+        """Log metrics at a step, but those that a resumed run had logged before it was killed."""
+        new = {name: value for name, value in values.items() if (name, step, value) not in self._logged}
+        if new:
+            self._mlflow.log_metrics(new, step=step)
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Log a file."""
@@ -145,8 +163,10 @@ class MlflowTracker:
         for name, value in documents.items():
             self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
 
-    def end(self, status: str = "FINISHED") -> None:
-        """End the run."""
+    def end(self, status: str = "FINISHED", why: str = "") -> None:
+        """End the run; why it did not finish is a tag."""
+        if why:
+            self._mlflow.set_tag(WHY, why[:_LONGEST_TAG])
         self._mlflow.end_run(status)
 
 

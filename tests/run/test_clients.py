@@ -20,8 +20,9 @@ from idc_models.inference import PairCaptioner
 from PIL import Image
 
 from idc_run import experiment
+from idc_run.champion import Standing
 from idc_run.console import Console
-from idc_run.registry import Standing, register
+from idc_run.registry import register
 from idc_run.track import MlflowTracker, connect
 
 CLIENTS = Path(__file__).parents[2] / "examples/clients"
