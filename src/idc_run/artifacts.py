@@ -43,23 +43,24 @@ def log_results(
     """Write everything down and hand it to the tracker."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write(folder, spec, test, predictions, scores, ceiling, progress)
+        write_results(folder, spec, test, predictions, scores, ceiling, progress)
         for path in sorted(folder.iterdir()):
             tracker.artifact(path)
 
 
-def _write(
+def write_results(
     folder: Path,
     spec: Spec,
     test: Reader,
     predictions: list[Prediction],
     scores: Scores,
     ceiling: Scores | None,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> None:
+    """Write predictions, scores, the report and pictures into a folder; curves if something was trained."""
     from idc_run import pictures  # matplotlib takes a second
 
-    curves = {
+    curves = progress and {
         "train/loss": [(int(step), value) for step, value in progress.losses],
         f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
     }
@@ -76,15 +77,16 @@ def _write(
             folder=name,
             title=spec.name,
             ceiling=ceiling,
-            curves=curves,
+            curves=curves or {},
             spec=spec.completed(),
             gallery=_GALLERY,
         )
     (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
-    (folder / "curves.json").write_text(json.dumps(curves))
     right = [
         None if math.isnan(value) else value
         for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
     ]
     pictures.sample_pairs(folder / "samples.png", test, predictions, right)
-    pictures.learning_curves(folder / "learning_curves.png", progress.losses, progress.scores, spec.eval.select)
+    if progress:
+        (folder / "curves.json").write_text(json.dumps(curves))
+        pictures.learning_curves(folder / "learning_curves.png", progress.losses, progress.scores, spec.eval.select)

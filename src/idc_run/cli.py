@@ -2,10 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from idc_run.mistakes import OneLineErrors
+
+if TYPE_CHECKING:
+    from idc_run.console import Console
 
 
 @click.command(
@@ -21,7 +25,21 @@ from idc_run.mistakes import OneLineErrors
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec; of a "
               "sweep, which always goes on, try the failed trials once more.")  # fmt: skip
 @click.option("--from-run", metavar="RUN_ID", help="Instead of SPEC: repeat a run from what MLflow has kept of it.")
-def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool, from_run: str | None) -> None:
+@click.option("--test", "model", metavar="MODEL", help="Instead of SPEC: score a trained model on -s data.dataset=...; "
+              "a shipped model (scenes), a checkpoint, or models:/NAME@ALIAS.")  # fmt: skip
+@click.option("--split", type=click.Choice(("test", "val")), help="With --test: which split; test by default.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="With --test: where predictions, report "
+              "and pictures go; by default below mlruns/tested/.")  # fmt: skip
+def run(
+    spec: Path | None,
+    overrides: tuple[str, ...],
+    check: bool,
+    resume: bool,
+    from_run: str | None,
+    model: str | None,
+    split: str | None,
+    out: Path | None,
+) -> None:
     """Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
 
     \b
@@ -31,6 +49,7 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
       idc-run experiments/transformer_concat.yaml --check
       idc-run experiments/transformer_concat.yaml --resume     # after it was stopped or killed
       idc-run --from-run 1f0e...                                # says which of code, data, packages differ
+      idc-run --test scenes -s data.dataset=path/to/folder      # another dataset, decoded as the model's spec says
       torchrun --nproc-per-node 2 -m idc_run experiments/transformer_concat.yaml
 
     With a `sweep:` section it is a search: the same command, typed again or on other terminals, joins it.
@@ -38,8 +57,15 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
     experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
     `mlflow ui` compares them.
     """  # noqa: D301 - click reads the \b
-    if (spec is None) == (from_run is None):
-        raise ValueError("expected a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID")
+    if [spec, from_run, model].count(None) != 2:
+        expected = "a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID, or --test MODEL"
+        raise ValueError(f"expected one of {expected}")
+    if model is not None and (check or resume):
+        raise ValueError("--test trains nothing that --check or --resume could be about; leave them out")
+    if model is None and (split or out):
+        raise ValueError(
+            "--split and --out are for --test MODEL; a run tests on the test split, and MLflow keeps the rest"
+        )
     if from_run and resume:
         raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
     from idc_run import experiment
@@ -47,6 +73,9 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
     from idc_run.spec import load_values, make_spec
 
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
+    if model is not None:
+        _test(model, overrides, console, split or "test", out)
+        return
     if spec is None:
         from idc_run.repeat import repeat
 
@@ -70,6 +99,18 @@ def run(spec: Path | None, overrides: tuple[str, ...], check: bool, resume: bool
         sweep_end.finish(opened, console)
     else:
         experiment.run(loaded, console, resume=resume)
+
+
+def _test(model: str, overrides: tuple[str, ...], console: "Console", split: str, out: Path | None) -> None:
+    from idc_eval.tables import print_scores
+
+    from idc_run.testing import run_test
+
+    found = run_test(model, overrides, console, split=split, out=out)
+    print_scores(found.scores, found.ceiling, by_type=False, by_difficulty=False)
+    for note in found.notes:
+        console.say(note)
+    console.say(f"{found.folder}: predictions.jsonl, report.html, scores.json, samples.png")
 
 
 @click.command(cls=OneLineErrors, stopped="stopped", context_settings={"help_option_names": ["-h", "--help"]})

@@ -87,6 +87,7 @@ class Console:
     def captioning(self, split: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar while a split is captioned."""
         task = self._bar.add_task(split, total=total, note="")
+        self._bar.start()  # which it may be
         yield lambda num: self._bar.advance(task, num)
         self._bar.remove_task(task)
 

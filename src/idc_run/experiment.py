@@ -70,7 +70,7 @@ class Pruned(Exception):
 
 def check(spec: Spec, console: Console) -> None:
     """Open the data, build the model and try one batch, without writing anything."""
-    device = _prepare(spec)
+    device = prepare(spec)
     data = open_data(spec)
     warnings = look_ahead(spec, data, validation_sample(data), steps_per_epoch(spec, data))
     model = _build(spec, data.tokenizer, device)
@@ -80,7 +80,7 @@ def check(spec: Spec, console: Console) -> None:
 
 def origin(spec: Spec) -> dict[str, Any]:
     """Where a run of this spec would come from, here and now; writes nothing."""
-    device = _prepare(spec)
+    device = prepare(spec)
     return _origin(spec, open_data(spec), device)
 
 
@@ -107,7 +107,7 @@ def run(
     Raises:
         ValueError: There is nothing to resume, or data or pre-trained weights cannot be had.
     """
-    device = _prepare(spec)
+    device = prepare(spec)
     with together(device):
         last = trial.last if trial else (_unfinished(spec) if resume else None)
         return _run(spec, console, device, last, trial, trial.tags if trial else tags)
@@ -249,7 +249,7 @@ class _Watcher:
             self._trial.epoch(progress, scores)
 
 
-def _prepare(spec: Spec) -> torch.device:
+def prepare(spec: Spec) -> torch.device:
     """Seed everything, choose the device and the number of threads."""
     random.seed(spec.seed)
     np.random.seed(spec.seed % 2**32)
