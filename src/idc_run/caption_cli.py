@@ -123,22 +123,28 @@ def _many(
     out: Path | None,
 ) -> None:
     """Caption all pairs of a source, show or keep what is said; exit code 1 if some could not be captioned."""
+    from idc_data.images import passed_over
     from rich.console import Console
     from rich.progress import track
 
     from idc_run import many
+    from idc_run.overlay import picture_name
 
     for path in source.alone:
         click.echo(f"no partner: {path}", err=True)
+    if source.others:
+        click.echo(passed_over(source.others), err=True)
+    if overlay:
+        overlay.mkdir(parents=True, exist_ok=True)
     captioner, identity = _captioner(model)
     records = many.Records(out, source.key and [identity, source.key, settings]) if out else None
     done = records.done if records else 0
     if done:
         click.echo(f"going on after {done} pairs", err=True)
-    console, failed = Console(stderr=True), 0
+    console, failed, undrawn = Console(stderr=True), 0, 0
 
     def found() -> Iterator[dict[str, Any]]:
-        nonlocal failed
+        nonlocal failed, undrawn
         answers = many.caption_rows(
             captioner, islice(source.rows, done, None), settings | {"change_map": bool(overlay)}
         )
@@ -148,9 +154,11 @@ def _many(
         ):
             failed += isinstance(said, str)
             if overlay and row.before and row.after and not isinstance(said, str):
-                _draw(
-                    overlay / row.name.with_name(f"{row.name.name}.png"), row.before, row.after, said, settings["align"]
-                )
+                try:
+                    _draw(overlay / picture_name(row.name), row.before, row.after, said, settings["align"])
+                except (ValueError, OSError) as error:
+                    undrawn += 1
+                    click.echo(f"no picture of {row.name}: {error}", err=True)
             yield many.record(row.given, said)
 
     if records:
@@ -160,6 +168,9 @@ def _many(
         show(found())
     if failed:
         click.echo(f"{failed} of the pairs could not be captioned; their `error` says why", err=True)
+    if undrawn:
+        click.echo(f"{undrawn} of the pairs have no picture", err=True)
+    if failed or undrawn:
         sys.exit(1)
 
 

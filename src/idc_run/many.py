@@ -5,12 +5,14 @@ import hashlib
 import io
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
+from idc_data.images import image_files, passed_over
 from idc_eval.whole import write_whole
 from idc_models.inference import Caption
 
@@ -19,7 +21,6 @@ COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed",
 _ANSWERS = ("caption", "log_prob", "changed", "alternatives", "familiar", "note", "error")
 MODEL = "model_"
 """What stands before a field of the answer whose name the line has already."""
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @runtime_checkable
@@ -60,34 +61,51 @@ class Source:
         total: How many.
         key: What tells these pairs from others; None if they can only be read once.
         alone: Images that have no partner.
+        others: Files beside them that are no images by their names.
     """
 
     rows: Iterable[Row]
     total: int | None = None
     key: str | None = None
     alone: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
 
 
 def from_folders(before: Path, after: Path) -> Source:
     """Pair the images of two folders, and those of folders inside, by equal names.
 
+    Names that differ in their Unicode form only are equal: macOS writes an accent as a sign of its own.
+
     Raises:
-        ValueError: No name is in both.
+        ValueError: No name is in both, or two of one folder are equal.
     """
-    names = [
-        {path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()}
-        for folder in (before, after)
-    ]
-    both = sorted(names[0] & names[1])
+    listed = [image_files(folder) for folder in (before, after)]
+    others = tuple(
+        folder / path for folder, files in zip((before, after), listed, strict=True) for path in files.others
+    )
+    first, second = _by_name(before, listed[0].images), _by_name(after, listed[1].images)
+    both = sorted(first.keys() & second.keys())
     if not both:
-        counts = f"{len(names[0])} images in {before}, {len(names[1])} in {after}"
-        raise ValueError(f"no pair: {counts}, and no name is in both; an image and its later one need the same name")
-    alone = [
-        folder / name for folder, mine, other in ((before, *names), (after, *names[::-1])) for name in mine - other
+        counts = f"{len(first)} images in {before}, {len(second)} in {after}"
+        left = f" ({passed_over(others)})" if others else ""
+        raise ValueError(
+            f"no pair: {counts}{left}, and no name is in both; an image and its later one need the same name"
+        )
+    alone = sorted([first[name] for name in first.keys() - second] + [second[name] for name in second.keys() - first])
+    rows = [
+        Row(name, {"before": str(first[name]), "after": str(second[name])}, first[name], second[name]) for name in both
     ]
-    pairs = [(name, before / name, after / name) for name in both]
-    rows = [Row(name, {"before": str(first), "after": str(second)}, first, second) for name, first, second in pairs]
-    return Source(rows, len(rows), _digest([row.given for row in rows]), tuple(sorted(alone)))
+    return Source(rows, len(rows), _digest([row.given for row in rows]), tuple(alone), others)
+
+
+def _by_name(folder: Path, images: Iterable[Path]) -> dict[Path, Path]:
+    found: dict[Path, Path] = {}
+    for image in images:
+        name = Path(unicodedata.normalize("NFC", str(image)))
+        if name in found:
+            raise ValueError(f"{folder} has {str(name)!r} twice, in two Unicode forms; rename one of them")
+        found[name] = folder / image
+    return found
 
 
 def from_jsonl(file: IO[str], folder: Path) -> Source:

@@ -1,5 +1,6 @@
 """A picture of one answer: before and after with the change map, and the caption under them."""
 
+import hashlib
 import io
 import textwrap
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 _SIDE = 480  # pixels of a panel's longer side, at least where the image has them
 _COLOUR = (255, 20, 140)
 _GAP = 8
+_LONGEST = 240  # bytes of a name, of the 255 that file systems take: an ending and what unfinished files have is added
 
 
 def check_format(path: Path) -> None:
@@ -25,6 +27,15 @@ def check_format(path: Path) -> None:
     except (KeyError, ValueError, OSError) as error:
         expected = f"expected such as {path.with_suffix('.png')}"
         raise ValueError(f"no image can be written with the suffix {path.suffix!r}; {expected}") from error
+
+
+def picture_name(image: Path) -> Path:
+    """The name of the picture of an image: its own and .png, cut where a file system would not take that many bytes."""
+    name = image.name.encode("utf-8", "surrogateescape")
+    if len(name) > _LONGEST:
+        cut = name[: _LONGEST - 13].decode("utf-8", "ignore")
+        return image.with_name(f"{cut}-{hashlib.sha256(name).hexdigest()[:12]}.png")
+    return image.with_name(f"{image.name}.png")
 
 
 def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8], said: Caption) -> None:

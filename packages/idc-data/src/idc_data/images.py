@@ -5,6 +5,7 @@ It needs NumPy and Pillow only, so that a served model can carry it.
 
 import importlib
 import io
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,6 +60,12 @@ def image_files(folder: Path) -> ImageFiles:
         if not is_hidden(path):
             (found.images if path.suffix.lower() in endings() else found.others).append(path)
     return found
+
+
+def passed_over(others: Sequence[Path]) -> str:
+    """What is said of files that are no images by their names."""
+    named = ", ".join(str(path) for path in others[:3])
+    return f"left out, no image by its name: {named}{', ...' if len(others) > 3 else ''} ({len(others)} in all)"
 
 
 def is_hidden(path: Path) -> bool:

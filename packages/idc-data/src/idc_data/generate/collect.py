@@ -53,12 +53,14 @@ class ImageFolder:
 
     def __init__(self, *, root: Path) -> None:
         self.root = root
+        self.others: list[Path] = []
         if not root.is_dir():
             raise FileNotFoundError(f"collect: there is no folder {str(root)!r}")
 
     def paths(self) -> list[Path]:
-        """The files, in the order of their names; hidden ones are left out."""
-        return image_files(self.root).images
+        """The files, in the order of their names; `others` are then those left out, without hidden ones."""
+        found, self.others = image_files(self.root)
+        return found
 
 
 class ImageList:

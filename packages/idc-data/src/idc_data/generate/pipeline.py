@@ -19,6 +19,7 @@ from idc_data.generate.progress import Progress
 from idc_data.generate.publish import publish, split_pairs
 from idc_data.generate.spec import STAGES, GenerateSpec
 from idc_data.generate.stage import Rows, Stages, identity
+from idc_data.images import passed_over
 from idc_data.layout import GENERATION
 from idc_data.whole import write_whole
 
@@ -114,6 +115,8 @@ class _Generation:
     def _collected(self) -> tuple[Path, Rows]:
         collector = self._parts["collect"]
         root, paths = collector.root, collector.paths()
+        if others := getattr(collector, "others", ()):
+            self._say(f"collect    {passed_over(others)}")
         found = identity(listing(root, paths))
         return root, self._make("collect", IMAGES, lambda: collect(root, paths, self._progress), listing=found)
 
