@@ -117,3 +117,18 @@ def test_mistakes_are_answered_before_anything_is_opened(dataset, message):
     with pytest.raises(ValueError) as caught:
         open_reader(dataset, "train")
     assert message in str(caught.value)
+
+
+def test_a_file_or_a_misspelt_folder_is_told_as_such(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.csv").write_text("before,after")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match="dataset 'pairs.csv': it is a file, expected the folder of a dataset"):
+        resolve_reader("pairs.csv")
+    with pytest.raises(ValueError, match="there is no such folder; did you mean 'photos'"):
+        resolve_reader("photo")
+
+
+def test_limits_of_settings_are_checked():
+    with pytest.raises(ValueError, match="'scenes': val_pairs: Input should be greater than or equal to 1"):
+        resolve_reader({"name": "scenes", "val_pairs": 0})

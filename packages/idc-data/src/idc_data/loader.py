@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from multiprocessing.context import BaseContext
 from random import Random
@@ -75,7 +75,7 @@ def train_batches(
         for current in count(epoch):
             order = _order(reader, seed, current)[rank::world]
             for start in range(skip if current == epoch else 0, num):
-                yield current, order[start * spec.batch_size : (start + 1) * spec.batch_size]
+                yield current, list(order[start * spec.batch_size : (start + 1) * spec.batch_size])
 
     transform = PairedTransform(spec.image_size, flip=spec.flip, crop=spec.crop, color_jitter=spec.color_jitter)
     batches = _Batches(reader, tokenizer, transform, captions_per_pair=spec.captions_per_pair, seed=seed)
@@ -89,14 +89,15 @@ def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec) -> Iterat
         ValueError: While iterating: an image is damaged.
     """
     indices = range(len(reader))
-    keys = [(0, list(indices[start : start + spec.batch_size])) for start in indices[:: spec.batch_size]]
+    starts = indices[:: spec.batch_size]
+    keys = ((0, list(indices[start : start + spec.batch_size])) for start in starts)
     batches = _Batches(reader, tokenizer, PairedTransform(spec.image_size), captions_per_pair=None, seed=0)
-    return _iterate(batches, keys, workers=min(spec.workers, len(keys)))
+    return _iterate(batches, keys, workers=min(spec.workers, len(starts)))
 
 
-def _order(reader: Reader, seed: int, epoch: int) -> list[int]:
+def _order(reader: Reader, seed: int, epoch: int) -> Sequence[int]:
     if reader.endless:
-        return list(range(epoch * len(reader), (epoch + 1) * len(reader)))
+        return range(epoch * len(reader), (epoch + 1) * len(reader))
     order = list(range(len(reader)))
     Random(f"order/{seed}/{epoch}").shuffle(order)
     return order

@@ -34,7 +34,7 @@ def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str])
     if not isinstance(name, str):
         raise ValueError(f"{kind} is {given!r}, expected a name or a mapping with a name and settings")
     part = _import(kind, name, table)
-    hints = get_type_hints(part.__init__)
+    hints = get_type_hints(part.__init__, include_extras=True)  # with their limits
     fields: dict[str, Any] = {
         parameter.name: (
             hints.get(parameter.name, Any),

@@ -28,12 +28,12 @@ class DataSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str | dict[str, Any] = "scenes"
-    image_size: int = Field(default=64, ge=8)
+    image_size: int = Field(default=64, ge=8, le=4096)
     batch_size: int = Field(default=64, ge=1)
     workers: int = Field(default=1, ge=0)
     captions_per_pair: int = Field(default=1, ge=1)
     flip: bool = False
     crop: _Part = 0.0
     color_jitter: _Part = 0.0
-    max_length: int = Field(default=40, ge=3)
+    max_length: int = Field(default=40, ge=3, le=4096)
     min_frequency: int = Field(default=1, ge=1)

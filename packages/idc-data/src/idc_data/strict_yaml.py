@@ -14,10 +14,12 @@ def load_yaml(text: str, source: str) -> Any:
         source: Names it in errors.
 
     Raises:
-        ValueError: It is not valid, or a key comes twice; the line is named.
+        ValueError: It is not valid, is nested too deep, or a key comes twice; the line is named.
     """
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return YAML(typ="safe", pure=True).load(text.removeprefix("\ufeff"))
+    except RecursionError:  # a spec is six deep; a traceback of a thousand lines would be as long
+        raise ValueError(f"{source}: it is nested too deep to be read; expected sections with settings") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

@@ -5,9 +5,11 @@ import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from random import Random
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import get_num_threads
 
 from idc_data.example import Box, ChangeExample, Regions
@@ -15,6 +17,7 @@ from idc_data.scenes.grammar import references
 from idc_data.scenes.render import render
 from idc_data.scenes.world import CHANGE_TYPES, Pair, sample_pair
 
+_Pairs = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _VERSION = 2  # counted up whenever the same settings give other pixels or words
 
 
@@ -46,10 +49,10 @@ class Scenes(Sequence[ChangeExample]):
         split: str,
         *,
         seed: int = 0,
-        image_size: int = 64,
-        train_pairs: int = 10_000,
-        val_pairs: int = 500,
-        test_pairs: int = 2_000,
+        image_size: Annotated[int, Field(ge=16, le=4096)] = 64,
+        train_pairs: _Pairs = 10_000,
+        val_pairs: _Pairs = 500,
+        test_pairs: _Pairs = 2_000,
         min_objects: int = 2,
         max_objects: int = 4,
         camera_jitter: float = 2.0,
