@@ -1,9 +1,27 @@
-"""The address of a served model, as a user gives it."""
+"""Addresses as a user gives them: read, shown without their passwords, and asked with or without a proxy."""
 
+import os
+import re
+import ssl
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
-import httpx2
+TOKEN = "IDC_TOKEN"
+"""The variable with the bearer token of a served model: on a command line all users of the machine could read it."""
+
+_LOGIN = re.compile(r"(?<=://)(?:[^\s/:]*:(?!\d+/)\S*|[^\s/]*)@|(?<=[?&]password=)[^\s&'\"]+")
+"""A login within an address; passwords with a slash and those that come as a parameter of a database's too."""
+
+
+def mask(text: str) -> str:
+    """Hide the logins of all addresses in a text that people or files may get: `http://***@host`."""
+    return _LOGIN.sub(lambda found: "***@" if found[0].endswith("@") else "***", text)
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this very machine, to which no proxy leads."""
+    return re.fullmatch(r"localhost|::1|127(\.\d+){3}", host) is not None
 
 
 @dataclass(frozen=True)
@@ -18,6 +36,23 @@ class Address:
     requests: str
     shown: str
 
+    def client(self) -> dict[str, Any]:
+        """What an httpx2 client is made with: the token of IDC_TOKEN, and a proxy of the usual variables if elsewhere.
+
+        Raises:
+            ValueError: The token can be none.
+        """
+        token = os.environ.get(TOKEN, "").strip()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise ValueError(f"{TOKEN} holds no token: expected ASCII signs without spaces, on one line")
+        options: dict[str, Any] = {"headers": {"Authorization": f"Bearer {token}"} if token else {}}
+        server = urlsplit(self.shown)
+        if is_here(server.hostname or ""):
+            options["trust_env"] = False
+            if server.scheme == "https":
+                options["verify"] = ssl.create_default_context()  # else SSL_CERT_FILE would go with the proxy
+        return options
+
 
 def read_address(given: str) -> Address:
     """Read an address such as http://127.0.0.1:5001, with or without `/invocations` at its end.
@@ -25,9 +60,11 @@ def read_address(given: str) -> Address:
     Raises:
         ValueError: It is none.
     """
+    import httpx2  # takes a third of a second, and all commands mask what they say
+
     try:
         parts = urlsplit(given)
-        port = parts.port  # a ValueError if it is no number, or too large
+        port = _port(parts)
         if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, parts.netloc)):
             raise ValueError("it names no host")
         if parts.query or parts.fragment or port == 0:
@@ -35,7 +72,16 @@ def read_address(given: str) -> Address:
         server = parts._replace(path=parts.path.rstrip("/").removesuffix("/invocations").rstrip("/"))
         httpx2.URL(server.geturl())
     except (ValueError, httpx2.InvalidURL) as error:
-        message = f"{given!r} is no address of a server ({error}); expected such as http://127.0.0.1:5001"
+        message = (
+            f"{mask(given)!r} is no address of a server ({mask(str(error))}); expected such as http://127.0.0.1:5001"
+        )
         raise ValueError(message) from error
     shown = server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
     return Address(f"{server.geturl()}/invocations", shown)
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:  # its text may show a part of a password
+        raise ValueError("its port is no number up to 65535") from None

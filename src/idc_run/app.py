@@ -130,18 +130,18 @@ def model_elsewhere(address: str) -> Handler:
 
     from idc_run.address import read_address
 
-    requests = read_address(address).requests
+    server = read_address(address)
     client = httpx2.AsyncClient(
+        **server.client(),
         timeout=httpx2.Timeout(120, connect=5),
         limits=httpx2.Limits(max_keepalive_connections=0),  # none is left open when the server ends
         follow_redirects=False,
-        trust_env=False,
     )
 
     async def forward(request: Request) -> Response:
         try:
             reply = await client.post(
-                requests,
+                server.requests,
                 content=await request.body(),
                 headers={"Content-Type": "application/json"},
             )

@@ -110,12 +110,21 @@ def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
-    """Put the optimizer's moments back."""
+    """Put the optimizer's moments back.
+
+    Raises:
+        ValueError: They are not those of such parameters.
+    """
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in state.items():
-        part, index, key = name.split("/", 2)
-        if part == "optimizer":
-            moments.setdefault(int(index), {})[key] = value
+        part, _, rest = name.partition("/")
+        index, _, key = rest.partition("/")
+        if part != "optimizer":
+            continue
+        if not index.isdecimal() or int(index) >= len(shapes) or value.dim() and value.shape != shapes[int(index)]:
+            raise ValueError(f"the optimizer has no place for {name!r} of shape {list(value.shape)}")
+        moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():

@@ -27,8 +27,10 @@ from idc_run.data import Data, datasets, identity, no_change_sentences, open_dat
 from idc_run.fit import Progress, fit, rank, together
 from idc_run.generation import source
 from idc_run.predict import predict
+from idc_run.server import Outage, explain
 from idc_run.spec import Spec
 from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
+from idc_run.unfinished import Unfinished, find_unfinished
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Trial:
     begun: Callable[[str], None]
     epoch: Callable[[Progress, dict[str, float]], None]
     test: bool
-    last: Path | None = None
+    last: Unfinished | None = None
 
 
 class Pruned(Exception):
@@ -109,19 +111,20 @@ def run(
     """
     device = prepare(spec)
     with together(device):
-        last = trial.last if trial else (_unfinished(spec) if resume else None)
-        return _run(spec, console, device, last, trial, trial.tags if trial else tags)
+        resumed = find_unfinished(folder_of(spec), spec, console.say) if resume and not trial else None
+        start = trial.last if trial else resumed
+        return _run(spec, console, device, start, trial, trial.tags if trial else tags)
 
 
 def _run(
     spec: Spec,
     console: Console,
     device: torch.device,
-    last: Path | None,
+    start: Unfinished | None,
     trial: Trial | None,
     tags: Mapping[str, str],
 ) -> Result | None:
-    checkpoint = load_checkpoint(last) if last else None
+    checkpoint, folder = (start.checkpoint, start.folder) if start else (None, None)
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
     epoch_steps, validation = steps_per_epoch(spec, data), validation_sample(data)
     warnings = look_ahead(spec, data, validation, epoch_steps)
@@ -143,7 +146,7 @@ def _run(
             tracker.json({"spec": spec.completed(), "provenance": came_from})
         else:  # what came from a checkpoint of the same step before was lost, and is written over
             tracker.json({provenance.resumed_at(checkpoint.progress["step"]): came_from})
-        folder = last.parent if last else folder_of(spec) / run_id
+        folder = folder or folder_of(spec) / run_id
         if first:
             folder.mkdir(parents=True, exist_ok=True)
         if trial:
@@ -170,15 +173,17 @@ def _run(
             result = Result(run_id, best, progress.best, {})
         elif first:
             result = _finish(spec, data, device, folder, tracker, console, progress, alone=trial is None)
+        tracker.end()
+        if first:  # now there is nothing to resume
+            (folder / "last.safetensors").unlink(missing_ok=True)
     except BaseException as error:
         status = "KILLED" if isinstance(error, KeyboardInterrupt | Pruned) else "FAILED"
         tracker.end(status, " ".join(f"{type(error).__name__}: {error}".split()))
+        if fault := explain(error):
+            raise Outage(f"{fault}; {_kept(folder, trial)}") from error
         raise
     finally:
         console.close()
-    tracker.end()
-    if first:  # from here on there is nothing to resume
-        (folder / "last.safetensors").unlink(missing_ok=True)
     return result
 
 
@@ -278,14 +283,14 @@ def folder_of(spec: Spec) -> Path:
     return store() / "checkpoints" / f"{spec.name}-{spec.fingerprint()}"
 
 
-def _unfinished(spec: Spec) -> Path:
-    found = sorted(folder_of(spec).glob("*/last.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ValueError(
-            f"nothing to resume: {folder_of(spec)} has no unfinished run of this very spec; "
-            "give the same file and the same -s as the run that stopped, or leave out --resume"
-        )
-    return found[-1]
+def _kept(folder: Path | None, trial: Trial | None) -> str:
+    """How to go on with a run that something outside has ended."""
+    last = folder / "last.safetensors" if folder else None
+    if trial:
+        return "the same command goes on with the sweep"
+    if last and last.is_file():
+        return f"{last} is kept, and the same command with --resume goes on from it"
+    return "no step of the run is kept yet, so give the command again"
 
 
 def _origin(spec: Spec, data: Data, device: torch.device) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from typing import Any
 
 import click
 
+from idc_run.address import mask
+from idc_run.server import explain
+
 
 class _Mistake(click.ClickException):
     exit_code = 2
@@ -32,8 +35,11 @@ class OneLineErrors(click.Command):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of a pipe has gone: click ends quietly
-        except (ValueError, OSError) as error:
-            raise _Mistake(str(error)) from error
+        except Exception as error:
+            message = explain(error) or (str(error) if isinstance(error, ValueError | OSError) else None)
+            if message is None:
+                raise
+            raise _Mistake(mask(message)) from error
         except KeyboardInterrupt:
             click.echo(self._stopped, err=True)
             sys.exit(130)

@@ -104,6 +104,8 @@ def checkpoint_of(model: str) -> Path:
     try:
         folder = mlflow.artifacts.download_artifacts(model)
     except MlflowException as error:
+        if error.get_http_status_code() not in (400, 404):
+            raise
         raise ValueError(f"no registered model {model!r} ({error.message}); train one with idc-run first") from error
     found = next(Path(folder).glob("artifacts/*.safetensors"), None)
     if found is None:

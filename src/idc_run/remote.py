@@ -15,7 +15,7 @@ import numpy as np
 from idc_models.inference import Alternative, Caption, Image
 from PIL import Image as Picture
 
-from idc_run.address import read_address
+from idc_run.address import TOKEN, read_address
 
 _AGAIN = (429, 502, 503, 504)  # busy, or being started again
 _PATIENCE = 60  # seconds in which it is asked anew: a server takes up to 20 to start
@@ -33,12 +33,15 @@ class RemoteCaptioner:
         address: Such as http://127.0.0.1:5001.
         timeout: Seconds to wait for one answer.
 
+    The variable IDC_TOKEN, if set, is sent as a bearer token.
+
     Raises:
         ValueError: It is no address.
     """
 
     def __init__(self, address: str, timeout: float = 120) -> None:
         self._address = read_address(address)
+        self._options = self._address.client()
         self._timeout = httpx2.Timeout(timeout, connect=5)
 
     def caption(self, pairs: Sequence[tuple[Image, Image]], **params: Any) -> list[Caption]:
@@ -54,7 +57,7 @@ class RemoteCaptioner:
         """
         params = {name: value for name, value in params.items() if value is not None}
         captions, waiting = [], []
-        with httpx2.Client(timeout=self._timeout) as client:
+        with httpx2.Client(timeout=self._timeout, **self._options) as client:
             for before, after in pairs:
                 sides = _contents(before, after)
                 if len(waiting) == _MOST_PAIRS or sum(map(len, chain(sides, *waiting))) > _MOST_BYTES:
@@ -73,10 +76,18 @@ class RemoteCaptioner:
             try:
                 reply = client.post(self._address.requests, json=body)
             except httpx2.TransportError as error:
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    message = f"the certificate of {server} is not trusted: let SSL_CERT_FILE name a file that has it"
+                    raise ValueError(message) from error
                 trouble = f"no answer from {server} ({error}); is the model served?"
             else:
                 if reply.status_code == 200:
-                    return [_caption(row) for row in reply.json()["predictions"]]
+                    return _captions(reply, server, len(pairs))
+                if reply.status_code in (401, 403):
+                    raise ValueError(
+                        f"{server} refuses ({reply.status_code}): let the variable {TOKEN} hold its token, or give a "
+                        "login as http://user:password@host"
+                    )
                 if reply.status_code not in _AGAIN:
                     raise ValueError(f"{server} refuses: {_message(reply)}")
                 trouble = f"{server} stays busy: {_message(reply)}"
@@ -100,6 +111,17 @@ def _contents(before: Image, after: Image) -> list[bytes]:
     for file, image in zip(files, load_pair(before, after), strict=True):
         Picture.fromarray(image).save(file, "PNG")
     return [file.getvalue() for file in files]
+
+
+def _captions(reply: httpx2.Response, server: str, num: int) -> list[Caption]:
+    try:
+        captions = [_caption(row) for row in reply.json()["predictions"]]
+        if len(captions) != num:
+            raise ValueError(f"{len(captions)} answers for {num} pairs")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        message = f"{server} answers with something else than captions ({error!r}); expected a model of this project"
+        raise ValueError(message) from error
+    return captions
 
 
 def _caption(row: dict[str, Any]) -> Caption:

@@ -71,4 +71,6 @@ def _load(run_id: str, name: str) -> dict[str, Any] | None:
             return None
         return mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
     except mlflow.exceptions.MlflowException as error:
+        if error.get_http_status_code() not in (400, 404):
+            raise
         raise ValueError(f"MLflow has no run {run_id!r} at {mlflow.get_tracking_uri()}: {error}") from error

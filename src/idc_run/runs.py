@@ -19,4 +19,6 @@ def folder(run: str) -> Path:
         found = mlflow.get_run(run)
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=found.info.artifact_uri))
     except mlflow.exceptions.MlflowException as error:
+        if error.get_http_status_code() not in (400, 404):
+            raise
         raise ValueError(f"MLflow has no run {run!r} at {mlflow.get_tracking_uri()}: {error}") from error

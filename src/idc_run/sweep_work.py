@@ -14,16 +14,19 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from idc_run import experiment
+from idc_run.address import mask
 from idc_run.console import Console
 from idc_run.experiment import Pruned, Trial
 from idc_run.fit import Progress
 from idc_run.latency import latency
+from idc_run.server import Outage
 from idc_run.space import with_values
 from idc_run.spec import Spec, make_spec
 from idc_run.sweep import LATENCY, Sweep
 from idc_run.sweep_queue import busy, seed_of, take
 from idc_run.table import PLANNED
 from idc_run.track import MlflowTracker, connect, flatten
+from idc_run.unfinished import open_unfinished
 
 _POLL = 2.0  # seconds between two looks at what the others do
 _BEAT = 60.0  # seconds between two signs of life
@@ -99,7 +102,7 @@ def _do(sweep: Sweep, attempt: Attempt, parent: str, console: Console) -> None:
             epoch=_watch(sweep, attempt, at_best, prune=seed is None),
             test=seed is not None or not sweep.search.seeds,
         )
-        result = experiment.run(spec, console, trial=_going_on(sweep, attempt, part, spec))
+        result = experiment.run(spec, console, trial=_going_on(sweep, attempt, part, spec, console))
         assert result is not None
         for name, value in result.test.items():
             attempt.set_user_attr(f"test/{name}", value)
@@ -112,11 +115,14 @@ def _do(sweep: Sweep, attempt: Attempt, parent: str, console: Console) -> None:
         console.say(f"trial {attempt.number}: pruned")
     except UpdateFinishedTrialError:
         console.say(f"trial {attempt.number}: another machine took this one for dead, and does it again")
+    except Outage:  # nothing is wrong with the trial, and the next one would fare no better
+        sweep.study.tell(attempt, state=TrialState.FAIL, skip_if_finished=True)
+        raise
     except Exception as error:  # whatever it is, the other trials go on
         with suppress(UpdateFinishedTrialError):
-            attempt.set_user_attr("cause", f"{type(error).__name__}: {error}"[:500])
+            attempt.set_user_attr("cause", mask(f"{type(error).__name__}: {error}")[:500])
         sweep.study.tell(attempt, state=TrialState.FAIL, skip_if_finished=True)
-        console.say(f"trial {attempt.number}: failed: {error}")
+        console.say(mask(f"trial {attempt.number}: failed: {error}"))
 
 
 def _announce(sweep: Sweep, attempt: Attempt, spec: Spec, labels: dict[str, str], console: Console) -> None:
@@ -158,7 +164,7 @@ def _watch(sweep: Sweep, attempt: Attempt, at_best: dict[str, float], *, prune: 
     return epoch
 
 
-def _going_on(sweep: Sweep, attempt: Attempt, part: Trial, spec: Spec) -> Trial:
+def _going_on(sweep: Sweep, attempt: Attempt, part: Trial, spec: Spec, console: Console) -> Trial:
     """The same trial from the checkpoint that a killed process has left; without one here, that one's run is over."""
     run = attempt.user_attrs.get("goes_on")
     if not run:
@@ -166,7 +172,10 @@ def _going_on(sweep: Sweep, attempt: Attempt, part: Trial, spec: Spec) -> Trial:
     last = experiment.folder_of(spec) / run / "last.safetensors"
     # A checkpoint knows the history of no other metric.
     if last.is_file() and set(sweep.objectives) <= {sweep.spec.eval.select, LATENCY}:
-        return replace(part, last=last)
+        try:
+            return replace(part, last=open_unfinished(last, spec))
+        except ValueError as error:
+            console.say(f"trial {attempt.number} begins anew: {error}")
     if sweep.spec.tracking == "mlflow":
         mlflow = connect()
         with suppress(mlflow.exceptions.MlflowException):  # it is another machine's, or was deleted

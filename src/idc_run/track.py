@@ -5,13 +5,15 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 from filelock import FileLock
+
+from idc_run.address import mask
+from idc_run.server import impatient, quiet_retries, reach
 
 STORE = "mlruns"
 _KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
@@ -104,6 +106,12 @@ class MlflowTracker:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                     raise
             found = mlflow.get_experiment_by_name(experiment)
+        if found.lifecycle_stage == "deleted":
+            number = found.experiment_id
+            raise ValueError(
+                f"the experiment {experiment!r} of MLflow, number {number}, was deleted: `mlflow experiments restore "
+                f"-x {number}` brings it back, `mlflow gc --experiment-ids {number}` removes it and its runs for good"
+            )
         self.experiment = found.experiment_id
         wanted = {_KIND: "custom_model_development", _KEY_METRIC: key_metric} if key_metric else {}
         for tag in wanted.keys() - found.tags.keys():
@@ -122,11 +130,16 @@ class MlflowTracker:
         """Start a run with its parameters, tags and datasets, or go on with an unfinished one."""
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.tracking.context.registry import resolve_tags
 
+        if run_id:
+            self._check_kept(run_id)
         run = self._mlflow.start_run(
             run_id=run_id or None,
             experiment_id=None if run_id else self.experiment,
             run_name=None if run_id else name,
+            # MLflow's own tags: the address of a git remote may hold a token.
+            tags=None if run_id else {key: mask(str(value)) for key, value in resolve_tags().items()},
             log_system_metrics=True,
         )
         if run_id:
@@ -164,10 +177,36 @@ class MlflowTracker:
             self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
 
     def end(self, status: str = "FINISHED", why: str = "") -> None:
-        """End the run; why it did not finish is a tag."""
-        if why:
-            self._mlflow.set_tag(WHY, why[:_LONGEST_TAG])
-        self._mlflow.end_run(status)
+        """End the run; why it did not finish is a tag, if the server still answers: the error itself goes first."""
+        if status == "FINISHED":
+            self._mlflow.end_run(status)
+            return
+        with impatient():
+            if why:
+                with suppress(Exception):
+                    self._mlflow.set_tag(WHY, mask(why)[:_LONGEST_TAG])
+            with suppress(Exception):
+                self._mlflow.end_run(status)
+
+    def _check_kept(self, run_id: str) -> None:
+        """See that the run to go on with is there.
+
+        Raises:
+            ValueError: It was deleted, or is another store's.
+        """
+        where, again = mask(self._mlflow.get_tracking_uri()), "without --resume a new run begins"
+        try:
+            found = self._mlflow.get_run(run_id).info
+        except self._mlflow.exceptions.MlflowException as error:
+            if error.get_http_status_code() != 404:
+                raise
+            message = f"MLflow at {where} has no run {run_id!r}, which the checkpoint goes on with; {again}"
+            raise ValueError(message) from error
+        if found.lifecycle_stage == "deleted":
+            raise ValueError(
+                f"the run {run_id!r} of MLflow, which the checkpoint goes on with, was deleted: `mlflow runs restore "
+                f"--run-id {run_id}` brings it back; {again}"
+            )
 
 
 def store() -> Path:
@@ -184,7 +223,7 @@ def connect() -> Any:
         store().mkdir(exist_ok=True)
         _link(store())
     elif given.startswith(("http://", "https://")):
-        _reach(given)
+        given = reach(given)
     mlflow.set_tracking_uri(given or _embedded())
     if not given:
         _set_up(_embedded())
@@ -196,10 +235,14 @@ def quiet_mlflow() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server that has gone is waited for a minute, one that hangs for some; MLflow's own are 4 minutes and 20.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     import mlflow
 
     for chatty in ("mlflow", "alembic"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    quiet_retries()
     return mlflow
 
 
@@ -210,20 +253,6 @@ def _set_up(database: str) -> None:
 
     with FileLock(store() / ".lock"):
         mlflow.MlflowClient(database).search_experiments(max_results=1)
-
-
-@cache
-def _reach(server: str) -> None:
-    """Find out in seconds that a server is not there, where MLflow would try for minutes."""
-    try:
-        urlopen(f"{server.rstrip('/')}/health", timeout=20).close()
-    except HTTPError:
-        pass  # it wants a login, which MLflow has from its own variables
-    except OSError as error:
-        raise ValueError(
-            f"no MLflow server answers at MLFLOW_TRACKING_URI={server!r} ({error}); start it, or unset the variable to "
-            "write to mlruns/"
-        ) from error
 
 
 def _embedded() -> str:
