@@ -1,3 +1,4 @@
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,39 @@ def test_too_few_pairs_for_a_batch(tokenizer, squares):
 def test_the_spec_is_strict(wrong):
     with pytest.raises(ValidationError):
         DataSpec(**wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0
+    if shutil.which("unshare")
+    else True,
+    reason="only root of a Linux may give itself another /dev/shm",
+)
+@pytest.mark.parametrize("size", ["16k", "200k"])
+def test_a_small_shared_memory_is_one_line_and_no_endless_wait(folder, tmp_path, size):
+    program = """
+import sys
+from pathlib import Path
+from idc_data import Folder
+from idc_data.loader import train_batches
+from idc_data.spec import DataSpec
+from idc_data.tokenizer import Tokenizer
+if __name__ == "__main__":
+    reader = Folder("train", root=Path(sys.argv[1]))
+    tokenizer = Tokenizer.train(["nothing has changed"], max_length=9)
+    try:
+        next(train_batches(reader, tokenizer, DataSpec(batch_size=2, workers=2, image_size=256), seed=0))
+    except OSError as error:
+        print(error)
+"""
+    script = tmp_path / "train.py"
+    script.write_text(program)
+    mount = 'mount -t tmpfs -o size=$0 tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", mount, size, sys.executable, script, tmp_path / "set"]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=False)
+    assert "No space left on device" in ended.stdout and len(ended.stdout.splitlines()) == 1
+    assert "use data.workers=0 or a smaller data.batch_size" in ended.stdout and "--shm-size" in ended.stdout
 
 
 @pytest.mark.slow

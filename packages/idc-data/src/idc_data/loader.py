@@ -1,25 +1,28 @@
 """Batches for training and for evaluation, the same ones whatever the number of workers."""
 
+import errno
 import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from itertools import count
 from multiprocessing.context import BaseContext
 from random import Random
 from typing import cast
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from idc_data.batch import Batch, collate
 from idc_data.example import ChangeExample, Reader
-from idc_data.sides import REMEDY, unsafe
-from idc_data.spec import DataSpec, Flip
+from idc_data.spec import DataSpec
 from idc_data.tokenizer import Tokenizer
 from idc_data.transforms import PairedTransform
 
-_LOOKED_AT = 100  # pairs of an endless reader, which renders them
+_REMEDY = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"
+
 _Key = tuple[int, list[int]]  # epoch, indices of the examples
 
 
@@ -66,8 +69,8 @@ def train_batches(
         world: Number of processes that train together.
 
     Raises:
-        ValueError: There is not one whole batch, or `flip` meets a caption that speaks of a side; or while iterating:
-            an image is damaged.
+        ValueError: There is not one whole batch; or while iterating: an image is damaged, or `flip` meets a caption
+            that speaks of left or right.
     """
     num = batches_per_epoch(reader, spec, world=world)
     if not 0 <= rank < world or not 0 <= skip <= num:
@@ -79,26 +82,9 @@ def train_batches(
             for start in range(skip if current == epoch else 0, num):
                 yield current, list(order[start * spec.batch_size : (start + 1) * spec.batch_size])
 
-    check_flip(reader, spec)
-    flip: Flip = "safe" if spec.flip and (not reader.endless or getattr(reader, "mirror_safe", False)) else spec.flip
-    transform = PairedTransform(spec.image_size, flip=flip, crop=spec.crop, color_jitter=spec.color_jitter)
+    transform = PairedTransform(spec.image_size, flip=spec.flip, crop=spec.crop, color_jitter=spec.color_jitter)
     batches = _Batches(reader, tokenizer, transform, captions_per_pair=spec.captions_per_pair, seed=seed)
     return _iterate(batches, keys(), workers=spec.workers)
-
-
-def check_flip(reader: Reader, spec: DataSpec) -> None:
-    """Look at all captions of the training split, or at the first of an endless one, if pairs are to be mirrored.
-
-    A reader may declare that none of its captions speaks of a side, by an attribute `mirror_safe` that is True.
-
-    Raises:
-        ValueError: A caption speaks of a side, or they are in a language that is not read.
-    """
-    if spec.flip is not True or getattr(reader, "mirror_safe", False):
-        return
-    pairs = range(min(len(reader), _LOOKED_AT) if reader.endless else len(reader))
-    if problem := unsafe(reference for index in pairs for reference in reader[index].references):
-        raise ValueError(f"flip is on, but {problem}; {REMEDY}")
 
 
 def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec) -> Iterator[Batch]:
@@ -139,7 +125,8 @@ class _Batches(Dataset[Batch]):
 
     def __getitem__(self, key: _Key) -> Batch | ValueError | OSError:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
-            return self._batch(*key)
+            batch = self._batch(*key)
+            return _shared(batch) if get_worker_info() else batch
         except (ValueError, OSError) as error:
             return error  # raised by `_iterate`: across a process it would come wrapped in the worker's traceback
 
@@ -172,10 +159,28 @@ def _iterate(batches: _Batches, keys: Iterable[_Key], *, workers: int) -> Iterat
         worker_init_fn=_end_with_parent,
         generator=torch.Generator(),  # or each loader takes a number from the global one, and so changes the dropout
     )
-    for batch in loader:
-        if isinstance(batch, Exception):
-            raise batch
-        yield cast(Batch, batch)
+    try:
+        for batch in loader:
+            if isinstance(batch, Exception):
+                raise batch
+            yield cast(Batch, batch)
+    except (RuntimeError, OSError) as error:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC  # no room for the locks of the processes
+        if not full and "DataLoader worker" not in str(error):
+            raise
+        raise OSError(f"the processes that read the data cannot go on ({error}); {_REMEDY}") from error
+
+
+def _shared(batch: Batch) -> Batch:
+    """Move a batch to shared memory here, where a failure is seen: later a thread fails, and the run waits for ever."""
+    try:
+        for field in fields(batch):
+            value = getattr(batch, field.name)
+            if isinstance(value, Tensor):
+                value.share_memory_()
+    except RuntimeError as error:
+        raise OSError(f"a batch does not fit into the shared memory (/dev/shm): {error}; {_REMEDY}") from error
+    return batch
 
 
 def _end_with_parent(worker: int) -> None:
