@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from idc_data.example import ChangeExample, Reader
+from idc_data.loader import check_flip
 from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 
@@ -32,6 +33,7 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
     train, val, test = (
         open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
     )
+    check_flip(train, spec.data)
     if tokenizer is None:
         captions = getattr(train, "captions", None)
         said = (

@@ -32,6 +32,7 @@ def pack(spec: ModelSpec, folder: Path) -> list[str]:
     Returns:
         The distributions that were copied; modules of none are copied too, and are not among them.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     carried = {"idc-data", "idc-models"}
     for kind, part in spec:
         module = part.name.partition(":")[0]

@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -21,10 +22,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from idc_data.images import read_pixels
+from idc_data.images import pixels_in, read_pixels
 from idc_models.batching import Batcher, Busy
 from idc_models.guard import Guard, Limits, deadline
 from idc_models.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
+from idc_models.memory import return_large_blocks
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_EXHAUSTED
@@ -35,6 +37,9 @@ from PIL import Image
 
 MAX_PIXELS = 25_000_000
 MAX_REQUEST_PIXELS = 500_000_000
+LARGE = 4_000_000
+LARGE_AT_A_TIME = 4
+"""How many images of that many pixels are decoded at a time, in all requests, however many cores there are."""
 MAX_PAIRS = 64
 MAX_BASE64 = 40_000_000
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -50,6 +55,7 @@ PARAMS = {name: type(most) for name, (_, most) in RANGES.items()} | dict.fromkey
 )
 """What a request may set; the model's signature has the defaults."""
 
+_large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 _log = logging.getLogger(__name__)
 _BASE64 = str.maketrans("-_", "+/", "\r\n")
 """Line ends are left out, and the alphabet of addresses (RFC 4648, section 5) becomes the usual one."""
@@ -72,6 +78,19 @@ class _Room:
             raise Busy("the request took too long; try again in a moment, or send fewer pairs")
         return left
 
+    @contextmanager
+    def turn(self, content: bytes) -> Iterator[None]:
+        """Wait, for a large image, until few others are being decoded: each takes 0.3 GB meanwhile."""
+        if pixels_in(content) < LARGE:
+            yield
+            return
+        if not _large.acquire(timeout=self.seconds()):
+            raise Busy("the server has too many large images to decode; try again in a moment, or send smaller ones")
+        try:
+            yield
+        finally:
+            _large.release()
+
     def decoded(self, image: NDArray[Any]) -> None:
         """Count an image."""
         with self._lock:
@@ -87,6 +106,7 @@ class CaptionerModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the checkpoint that was logged with the model, and warm it up."""
+        return_large_blocks()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._captioner = PairCaptioner(Path(context.artifacts["checkpoint"]), device)
         # Not in the threads of the requests: more at a time than cores would only take memory, and each keeps some.
@@ -161,7 +181,8 @@ def _image(text: Any, where: str, room: _Room) -> NDArray[Any]:
         raise _refused(f"{where}: not base64; send the image file's bytes in base64") from None
     room.seconds()
     try:
-        image = read_pixels(content, max_pixels=MAX_PIXELS, formats=FORMATS)
+        with room.turn(content):
+            image = read_pixels(content, max_pixels=MAX_PIXELS, formats=FORMATS)
     except ValueError as error:
         fault, _, cause = str(error).partition(": ")
         expected = f" ({len(content):,} bytes); expected a whole PNG, JPEG or WebP file" if cause else ""

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from idc_data.image_structure import check_structure, orientation
-from idc_data.images import load_image
+from idc_data.images import load_image, pixels_in
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
@@ -67,6 +67,11 @@ def scans(count):
 def test_a_small_file_that_would_cost_minutes_is_refused(data, told):
     with pytest.raises(ValueError, match=rf"the image is an? .*{told}"):
         load_image(data())
+
+
+def test_the_pixels_of_a_file_are_counted_without_decoding():
+    assert pixels_in(PROGRESSIVE) == pixels_in(PROGRESSIVE[:-200]) == 40 * 30
+    assert pixels_in(scans(10_000)) == pixels_in(b"no image") == 0
 
 
 def test_metadata_is_not_read_into_memory():

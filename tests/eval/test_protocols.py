@@ -118,3 +118,10 @@ def test_the_commands_know_protocols(tmp_path, mixed):
     assert "2 pairs, protocol clevr-change/distractor" in ended.output and "not comparable" in ended.output
     ended = CliRunner().invoke(main, ["protocols"], env={"COLUMNS": "200"})
     assert all(name in ended.output for name in PROTOCOLS)
+
+
+def test_one_sentence_for_all_pairs_is_said_where_cider_is_asked_for():
+    alike = [pair(row, "the ball moved", "the cube moved") for row in range(3)]
+    scores = score(alike, ["cider", "rouge-l"])
+    assert scores.values["cider"] == 0 and "same references" in scores.details["note"]
+    assert score(alike, ["rouge-l"]).details["note"] == ""

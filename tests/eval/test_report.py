@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from click.testing import CliRunner
@@ -242,6 +243,32 @@ def test_the_change_map_and_the_boxes_can_be_laid_over(opened):
     assert inner["x"] == pytest.approx(outer["x"] + outer["width"] / 4, abs=1)
     assert inner["height"] == pytest.approx(outer["height"] / 2, abs=1)
     assert page.locator("article.linked .after .box").count() == 0
+
+
+def test_pairs_unlike_the_training_images_are_counted_and_marked(browser, tmp_path):
+    said = [
+        Prediction(id=str(row), hypothesis="it moved", references=[f"cube {row} moved"], familiar=familiar)
+        for row, familiar in enumerate((0.9, 0.02, None))
+    ]
+    scores = score(said, ["bleu-1"])
+    assert "1 of 2 pairs" in scores.details["note"]
+    write_report(tmp_path / "report.html", said, scores, folder=tmp_path, title="a")
+    page = browser.new_page()
+    page.goto(f"file://{tmp_path}/report.html")
+    assert "1 of 2 pairs is unlike" in page.inner_text("#familiar") and "1 of 2 pairs" in page.inner_text("#warnings")
+    marked = page.eval_on_selector_all("article", "cards => cards.map(card => !card.querySelector('.problem').hidden)")
+    assert sum(marked) == 1
+    assert page.locator("article", has_text="Unlike what the model was trained on").get_attribute("data-id") == "1"
+    assert page.locator("article[data-id='0'] dl").text_content().count("familiar90.0 %") == 1
+    page.close()
+    assert score([p.model_copy(update={"familiar": 0.9}) for p in said], ["bleu-1"]).details["note"] == ""
+
+
+def test_images_are_found_in_either_unicode_form_of_their_name(tmp_path):
+    composed, split = (unicodedata.normalize(form, "café.png") for form in ("NFC", "NFD"))
+    Image.new("RGB", (9, 9)).save(tmp_path / split)
+    said = [Prediction(id="1", hypothesis="x", references=["x"], before=composed, after=split)]
+    assert write_report(tmp_path / "r.html", said, score(said, ["bleu-1"]), folder=tmp_path, title="a") == []
 
 
 def test_a_link_leads_to_a_pair(opened, predictions):

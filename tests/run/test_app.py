@@ -370,6 +370,24 @@ def test_a_large_photo_is_made_smaller_before_it_travels(open_page, tmp_path):
     assert "“0_before.jpg” was made smaller" in page.get_attribute("#curl", "title")
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_half_a_photo_is_refused_before_a_copy_of_it_travels(open_page, tmp_path, kind):
+    """Browsers show half a file, the rest white: a smaller copy of that is whole, and would be captioned."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((3000, 2000)).save(file, kind)
+    for side, part in (("before", 1), ("after", 0.5)):
+        (tmp_path / f"0_{side}").write_bytes(file.getvalue()[: int(part * len(file.getvalue()))])
+    page = open_page(quiet=False)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("invocations") else None)
+    for side in ("before", "after"):
+        page.set_input_files(f".slot[data-side={side}] input", tmp_path / f"0_{side}")
+    expect(page.locator("#problem")).to_contain_text(re.compile("“0_after” is (damaged|no image that this browser)"))
+    expect(page.locator(".slot.full")).to_have_count(1)
+    assert asked == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_it_fits_a_phone(open_page, files, dark):
     page = open_page(

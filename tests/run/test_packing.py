@@ -102,7 +102,6 @@ def test_a_plugin_of_another_distribution_comes_along(tmp_path, monkeypatch):
 def test_a_class_of_no_distribution_comes_along(tmp_path, monkeypatch):
     written, packed = tmp_path / "written", tmp_path / "packed"
     written.mkdir()
-    packed.mkdir()
     code = "from idc_models.decoders.recurrent import GruDecoder\n\n\nclass Mine(GruDecoder):\n    pass\n"
     (written / "my_decoders.py").write_text(code)
     monkeypatch.syspath_prepend(str(written))

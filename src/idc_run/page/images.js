@@ -18,6 +18,14 @@ async function decoded(url, failure) {
   return image;
 }
 
+// Of half a file a browser shows what there is, the rest white or grey, and a copy would be a whole file of that.
+async function whole(file) {
+  const image = await createImageBitmap(file).catch(() => {
+    throw new Error(`“${file.name}” is damaged: there are pixels missing; give the whole file.`);
+  });
+  image.close();
+}
+
 function drawn(source, width, height) {
   const canvas = Object.assign(document.createElement("canvas"), {width, height});
   const pen = canvas.getContext("2d");
@@ -43,6 +51,7 @@ export async function prepare(file) {
     let unlike = "";
     const given = `${width} × ${height}`, scale = Math.min(1, LONGEST / Math.max(width, height));
     if (scale < 1 || !type) {
+      if (file.type !== "image/svg+xml") await whole(file);  // which no browser takes for pixels
       [width, height] = [width, height].map(side => Math.max(1, Math.round(scale * side)));
       blob = await coded(drawn(image, width, height), scale < 1 ? "image/jpeg" : "image/png");
       unlike = scale < 1 ? "was made smaller" : "was converted to PNG";

@@ -276,7 +276,8 @@ def test_a_missing_extra_is_one_line(study):
         program = f"import sys; sys.modules[{module!r}] = None; from idc_eval.cli import main; main()"
         ended = subprocess.run([sys.executable, "-c", program, *arguments, str(path)], capture_output=True, text=True)
         assert ended.returncode == 2
-        assert ended.stderr == f'Error: {module} is not installed: pip install "idc-eval[rate]"\n'
+        hint = 'in the checkout, uv pip install "./packages/idc-eval[rate]"'
+        assert ended.stderr == f"Error: {module} is not installed: {hint}\n"
 
 
 def test_help_imports_nothing_of_the_extra():

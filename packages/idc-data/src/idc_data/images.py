@@ -148,6 +148,15 @@ def read_pixels(source: Source, *, max_pixels: int = MAX_PIXELS, formats: tuple[
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
 
 
+def pixels_in(data: bytes) -> int:
+    """How many pixels an image file says that it has, without decoding them; 0 if it is not read."""
+    try:
+        with Image.open(io.BytesIO(check_structure(data).data), formats=_formats()) as image:
+            return image.width * image.height
+    except Exception:  # whatever it is, `read_pixels` says it
+        return 0
+
+
 def _open(source: bytes | Image.Image, data: bytes, formats: tuple[str, ...]) -> Image.Image:
     if isinstance(source, Image.Image):
         return ImageOps.exif_transpose(source)  # a copy: the caller's image stays open, and as it is

@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from idc_data.batch import Batch, collate
 from idc_data.example import ChangeExample, Reader
-from idc_data.spec import DataSpec
+from idc_data.sides import REMEDY, unsafe
+from idc_data.spec import DataSpec, Flip
 from idc_data.tokenizer import Tokenizer
 from idc_data.transforms import PairedTransform
 
-_REMEDY = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"
+_MORE_ROOM = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"
 
+_LOOKED_AT = 100  # pairs of an endless reader, which renders them
 _Key = tuple[int, list[int]]  # epoch, indices of the examples
 
 
@@ -69,8 +71,8 @@ def train_batches(
         world: Number of processes that train together.
 
     Raises:
-        ValueError: There is not one whole batch; or while iterating: an image is damaged, or `flip` meets a caption
-            that speaks of left or right.
+        ValueError: There is not one whole batch, or `flip` meets a caption that speaks of a side; or while iterating:
+            an image is damaged.
     """
     num = batches_per_epoch(reader, spec, world=world)
     if not 0 <= rank < world or not 0 <= skip <= num:
@@ -82,9 +84,26 @@ def train_batches(
             for start in range(skip if current == epoch else 0, num):
                 yield current, list(order[start * spec.batch_size : (start + 1) * spec.batch_size])
 
-    transform = PairedTransform(spec.image_size, flip=spec.flip, crop=spec.crop, color_jitter=spec.color_jitter)
+    check_flip(reader, spec)
+    flip: Flip = "safe" if spec.flip and (not reader.endless or getattr(reader, "mirror_safe", False)) else spec.flip
+    transform = PairedTransform(spec.image_size, flip=flip, crop=spec.crop, color_jitter=spec.color_jitter)
     batches = _Batches(reader, tokenizer, transform, captions_per_pair=spec.captions_per_pair, seed=seed)
     return _iterate(batches, keys(), workers=spec.workers)
+
+
+def check_flip(reader: Reader, spec: DataSpec) -> None:
+    """Look at all captions of the training split, or at the first of an endless one, if pairs are to be mirrored.
+
+    A reader may declare that none of its captions speaks of a side, by an attribute `mirror_safe` that is True.
+
+    Raises:
+        ValueError: A caption speaks of a side, or they are in a language that is not read.
+    """
+    if spec.flip is not True or getattr(reader, "mirror_safe", False):
+        return
+    pairs = range(min(len(reader), _LOOKED_AT) if reader.endless else len(reader))
+    if problem := unsafe(reference for index in pairs for reference in reader[index].references):
+        raise ValueError(f"flip is on, but {problem}; {REMEDY}")
 
 
 def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec) -> Iterator[Batch]:
@@ -168,7 +187,7 @@ def _iterate(batches: _Batches, keys: Iterable[_Key], *, workers: int) -> Iterat
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC  # no room for the locks of the processes
         if not full and "DataLoader worker" not in str(error):
             raise
-        raise OSError(f"the processes that read the data cannot go on ({error}); {_REMEDY}") from error
+        raise OSError(f"the processes that read the data cannot go on ({error}); {_MORE_ROOM}") from error
 
 
 def _shared(batch: Batch) -> Batch:
@@ -179,7 +198,7 @@ def _shared(batch: Batch) -> Batch:
             if isinstance(value, Tensor):
                 value.share_memory_()
     except RuntimeError as error:
-        raise OSError(f"a batch does not fit into the shared memory (/dev/shm): {error}; {_REMEDY}") from error
+        raise OSError(f"a batch does not fit into the shared memory (/dev/shm): {error}; {_MORE_ROOM}") from error
     return batch
 
 

@@ -1,9 +1,10 @@
 """The data section of an experiment's spec."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Flip = bool | Literal["safe"]
 _Part = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -17,7 +18,8 @@ class DataSpec(BaseModel):
         batch_size: Pairs per batch (and per process, in distributed training).
         workers: Processes that prepare batches; 0 prepares them in the training process.
         captions_per_pair: References of a pair that one training step learns from.
-        flip: Mirror half of the training pairs; refused where captions speak of left and right.
+        flip: Mirror half of the training pairs; refused where captions speak of left and right, east and west or turns,
+            or are in a language that is not read (see `idc_data.sides`). `safe`: you know that none speaks of sides.
         crop: Largest part of width and height that a random crop removes.
         color_jitter: Largest relative change of brightness and contrast, each side on its own.
         max_length: Most tokens of a caption, beginning and end included. Words are tokens; of scripts without blanks,
@@ -32,7 +34,7 @@ class DataSpec(BaseModel):
     batch_size: int = Field(default=64, ge=1)
     workers: int = Field(default=1, ge=0)
     captions_per_pair: int = Field(default=1, ge=1)
-    flip: bool = False
+    flip: Flip = False
     crop: _Part = 0.0
     color_jitter: _Part = 0.0
     max_length: int = Field(default=40, ge=3, le=4096)

@@ -1,7 +1,6 @@
 """Paired transforms: what is done to one image is done to the other, and to the boxes."""
 
 import math
-import re
 from collections.abc import Iterable
 from random import Random
 
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from idc_data.example import Box, ChangeExample, Regions
 from idc_data.images import load_pair
+from idc_data.sides import REMEDY, unsafe
+from idc_data.spec import Flip
 
-_SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # leftmost and right-hand too
 _Window = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the image
 
 
@@ -26,7 +26,8 @@ class PairedTransform:
 
     Args:
         image_size: Height and width of what comes out, in pixels.
-        flip: Mirror half of the pairs. Only for captions that never speak of left and right.
+        flip: Mirror half of the pairs. Only for captions that never speak of sides, see `idc_data.sides`; `safe`: that
+            is known, and they are not looked at.
         crop: Largest part of the width and height that a random crop removes, 0 (none) to below 1. The crop keeps the
             regions of the change whole where they are known.
         color_jitter: Largest relative change of brightness and of contrast, drawn for each side on its own as a change
@@ -36,7 +37,7 @@ class PairedTransform:
         ValueError: A setting is out of range.
     """
 
-    def __init__(self, image_size: int, *, flip: bool = False, crop: float = 0.0, color_jitter: float = 0.0) -> None:
+    def __init__(self, image_size: int, *, flip: Flip = False, crop: float = 0.0, color_jitter: float = 0.0) -> None:
         if image_size < 1 or not 0 <= crop < 1 or not 0 <= color_jitter < 1:
             raise ValueError(
                 "expected image_size >= 1 and crop and color_jitter from 0 to below 1, got "
@@ -53,21 +54,19 @@ class PairedTransform:
             Before, after, and the regions in pixels of what comes out.
 
         Raises:
-            ValueError: An image is damaged, or `flip` is on and a reference speaks of left or right.
+            ValueError: An image is damaged, or `flip` is on and a reference speaks of a side, or is in a language that
+                is not read.
         """
         before, after = load_pair(example.before, example.after)
-        if self.flip and (sided := [reference for reference in example.references if _SIDED.search(reference)]):
-            raise ValueError(
-                f"flip is on, but a reference of {example.id!r} speaks of a side: {sided[0]!r}; turn flip off, "
-                "since a mirrored image makes it untrue"
-            )
+        if self.flip is True and (problem := unsafe(example.references)):
+            raise ValueError(f"flip is on, but of the references of {example.id!r}, {problem}; {REMEDY}")
         regions = example.regions
         boxes = []
         if regions:
             boxes += [_fractions(box, before) for box in regions.before]
             boxes += [_fractions(box, after) for box in regions.after]
         window = self._draw_window(boxes, rng)
-        mirrored = self.flip and rng.random() < 0.5
+        mirrored = bool(self.flip) and rng.random() < 0.5
         return (
             self._image(before, window, mirrored, rng),
             self._image(after, window, mirrored, rng),

@@ -1,6 +1,7 @@
 """Images of pairs for web pages: small, checked, and part of the page."""
 
 import base64
+import unicodedata
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from PIL import Image, ImageOps
 
 MAX_PIXELS = 50_000_000
 """The largest image that is decoded: 150 MB as RGB."""
+
+
+def image_file(folder: Path, name: str) -> Path:
+    """The file that a prediction names, in whichever Unicode form the disk has its name (macOS splits letters)."""
+    forms = (folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return next((file for file in (folder / name, *forms) if file.is_file()), folder / name)
 
 
 def open_image(file: Path) -> Image.Image:

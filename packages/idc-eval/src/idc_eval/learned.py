@@ -18,8 +18,8 @@ BERT, CLIP = "IDC_BERTSCORE_MODEL", "IDC_CLIPSCORE_MODEL"
 """Environment variables: a model's name or its folder."""
 
 WITHOUT = (
-    'it needs torch and transformers: pip install "idc-eval[learned]"; CLIPScore also needs predictions with '
-    "`after` images"
+    'it needs torch and transformers (in the checkout, uv pip install "./packages/idc-eval[learned]"); CLIPScore also '
+    "needs predictions with `after` images"
 )
 
 _MAX_TOKENS = 256
@@ -77,7 +77,7 @@ def clipscore(predictions: Sequence[Prediction], images: Path | None) -> Measure
         return Measured.of_corpus(math.nan, 0)
     import torch
 
-    from idc_eval.images import open_image
+    from idc_eval.images import image_file, open_image
 
     name = os.environ.get(CLIP, "openai/clip-vit-base-patch32")
     model, processor = _loading(name, CLIP, lambda: _clip(name))
@@ -87,7 +87,7 @@ def clipscore(predictions: Sequence[Prediction], images: Path | None) -> Measure
         if not prediction.after:
             return math.nan
         inputs = processor(
-            images=open_image(images / prediction.after),
+            images=open_image(image_file(images, prediction.after)),
             text=prediction.hypothesis,
             return_tensors="pt",
             truncation=True,

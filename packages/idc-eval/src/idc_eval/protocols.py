@@ -14,7 +14,7 @@ from typing import Any, Literal
 from idc_eval.captions import Captions, tokenized
 from idc_eval.prediction import Prediction
 from idc_eval.ptb import TOKENIZER
-from idc_eval.scripts import CHARACTERS, split_characters, without_blanks
+from idc_eval.scripts import CHARACTERS, split_characters
 
 RARE = 5
 """Words that the references hold no more often than this are `<unk>` under `levir-cc/ids-compat`."""
@@ -81,23 +81,12 @@ class Protocol:
             return _split(predictions, split_characters)
         return tokenized(predictions)
 
-    def record(self, predictions: Sequence[Prediction]) -> dict[str, Any]:
-        """What a result file says of the protocol, for the pairs that are scored."""
-        notes, num = [], len(predictions)
-        if self.published and num != self.published:
-            notes.append(
-                f"the published test split has {self.published:,} pairs here, this file {num:,}: not comparable to it"
-            )
-        if self.words != "characters" and without_blanks(text for p in predictions for text in p.references):
-            notes.append(
-                f"the references are in a script without blanks between words, and protocol {self.name} takes a whole "
-                f"sentence for one word: use protocol {CHARACTERS_PROTOCOL}"
-            )
+    def record(self) -> dict[str, Any]:
+        """What a result file says of the protocol."""
         return {
             **asdict(self),
             "tokenizer": _TOKENIZERS[self.words],
             "cider_idf": "the references of the scored pairs" + (", each type on its own" if self.by_type else ""),
-            "note": "; ".join(notes),
         }
 
 

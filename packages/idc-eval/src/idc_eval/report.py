@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import FAST_METRICS, METRICS
+from idc_eval.notes import UNFAMILIAR, unfamiliar
 from idc_eval.prediction import Prediction, read_predictions
 from idc_eval.protocols import find_protocol
 from idc_eval.report_data import bar_charts, curve_panels, main_metric, metric_rows, outcomes, wording
@@ -143,6 +144,7 @@ def write_report(
         "curves": curve_panels(curves or {}),
         "wording": wording(predictions, scores),
         "chosen": note,
+        "familiar": dict(zip(("strange", "known"), unfamiliar(predictions), strict=True)) | {"below": UNFAMILIAR},
         "map_top": top,
         "pairs": pairs,
         "images": images.urls,

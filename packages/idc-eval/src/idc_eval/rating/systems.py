@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from idc_eval.images import data_url
+from idc_eval.images import data_url, image_file
 from idc_eval.prediction import Prediction, read_predictions
 from idc_eval.targets import predictions_file
 
@@ -42,7 +42,7 @@ class Systems:
             for pair, p in predictions.items():
                 if p.before and p.after:
                     folder = self.files[name].parent
-                    self._images.setdefault(pair, (folder / p.before, folder / p.after))
+                    self._images.setdefault(pair, (image_file(folder, p.before), image_file(folder, p.after)))
 
     @property
     def names(self) -> list[str]:
