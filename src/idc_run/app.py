@@ -24,7 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PARAMS = {
-    **dict.fromkeys(("beam", "max_length", "num_captions", "seed"), int),
+    **dict.fromkeys(("beam", "max_length", "num_captions", "seed", "no_repeat"), int),
     **dict.fromkeys(("sample", "change_map", "align"), bool),
     "temperature": float,
 }

@@ -36,6 +36,8 @@ _ADDRESS = ("http://", "https://")
 @click.option("--sample", is_flag=True, help="Draw captions instead of searching for the likeliest.")
 @click.option("--temperature", type=click.FloatRange(0.05, 10), default=1.0, show_default=True, help="Of the draw.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+@click.option("--no-repeat", type=click.IntRange(0, 20), help="No caption says the same so many words twice; by "
+              "default the fewest that references hardly ever repeat; 0 lets it.")  # fmt: skip
 @click.option("--align", is_flag=True, help="Lay AFTER over BEFORE first: photos that were not taken from one place.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON, one line a pair.")
 @click.option("--csv", "as_csv", is_flag=True, help="Of folders: print a CSV.")

@@ -10,6 +10,7 @@ import torch
 from idc_data.tokenizer import Tokenizer
 from idc_models.captioner import Captioner
 from idc_models.checkpoint import FORMAT, MODEL, build_trained, open_checkpoint
+from idc_models.description import Description, read_description
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -30,6 +31,7 @@ class Checkpoint:
         progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
         training: Tensors that only training needs: the optimizer's moments. Empty in a model for use.
         unchanged: Captions of validation pairs that did not change: the probability of a change is 1 - theirs.
+        description: What the model was trained on; None until training has ended, and in files of older versions.
     """
 
     spec: Spec
@@ -38,6 +40,7 @@ class Checkpoint:
     progress: dict[str, Any]
     training: dict[str, Tensor]
     unchanged: tuple[str, ...] = ()
+    description: Description | None = None
 
     def build(self, device: torch.device | str = "cpu") -> Captioner:
         """Build the model and load its weights; every key has to match.
@@ -63,6 +66,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": json.dumps(checkpoint.progress),
         "unchanged": json.dumps(checkpoint.unchanged),
     }
+    if checkpoint.description:
+        tensors |= checkpoint.description.tensors()
+        metadata |= checkpoint.description.metadata()
     unfinished = path.with_name(f".{path.name}.tmp")  # one name: the next write goes over what a kill left
     try:
         # Copies, because tied weights are one storage under two names, which the format does not know.
@@ -97,6 +103,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         progress=contents.plain("progress", dict),
         training=contents.under(_TRAINING),
         unchanged=tuple(contents.plain("unchanged", list, "[]")),  # files of older versions have none
+        description=read_description(contents),
     )
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 @click.option("--split", type=click.Choice(("test", "val")), help="With --test: which split; test by default.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="With --test: where predictions, report "
               "and pictures go; by default below mlruns/tested/.")  # fmt: skip
+@click.option("--describe", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Instead of SPEC: let an "
+              "older checkpoint tell what it was trained on; reads its dataset, trains nothing.")  # fmt: skip
 def run(
     spec: Path | None,
     overrides: tuple[str, ...],
@@ -39,6 +41,7 @@ def run(
     model: str | None,
     split: str | None,
     out: Path | None,
+    describe: Path | None,
 ) -> None:
     """Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
 
@@ -50,6 +53,7 @@ def run(
       idc-run experiments/transformer_concat.yaml --resume     # after it was stopped or killed
       idc-run --from-run 1f0e...                                # says which of code, data, packages differ
       idc-run --test scenes -s data.dataset=path/to/folder      # another dataset, decoded as the model's spec says
+      idc-run --describe best.safetensors -s data.dataset=path/to/data
       torchrun --nproc-per-node 2 -m idc_run experiments/transformer_concat.yaml
 
     With a `sweep:` section it is a search: the same command, typed again or on other terminals, joins it.
@@ -57,11 +61,14 @@ def run(
     experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
     `mlflow ui` compares them.
     """  # noqa: D301 - click reads the \b
-    if [spec, from_run, model].count(None) != 2:
-        expected = "a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID, or --test MODEL"
-        raise ValueError(f"expected one of {expected}")
-    if model is not None and (check or resume):
-        raise ValueError("--test trains nothing that --check or --resume could be about; leave them out")
+    if [spec, from_run, model, describe].count(None) != 3:
+        raise ValueError(
+            "expected one of a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID, or "
+            "--test MODEL, or --describe CHECKPOINT"
+        )
+    if (model or describe) and (check or resume):
+        given = "--test" if model else "--describe"
+        raise ValueError(f"{given} trains nothing that --check or --resume could be about; leave them out")
     if model is None and (split or out):
         raise ValueError(
             "--split and --out are for --test MODEL; a run tests on the test split, and MLflow keeps the rest"
@@ -72,6 +79,11 @@ def run(
     from idc_run.console import Console
     from idc_run.spec import load_values, make_spec
 
+    if describe:
+        from idc_run.describe import describe_file
+
+        click.echo(f"{describe}: {describe_file(describe, overrides)}")
+        return
     console = Console(quiet=os.environ.get("RANK", "0") != "0")
     if model is not None:
         _test(model, overrides, console, split or "test", out)

@@ -35,12 +35,7 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
     )
     check_flip(train, spec.data)
     if tokenizer is None:
-        captions = getattr(train, "captions", None)
-        said = (
-            captions(_VOCABULARY_PAIRS)
-            if captions
-            else (reference for index in range(len(train)) for reference in train[index].references)
-        )
+        said = training_captions(train)
         tokenizer = Tokenizer.train(said, max_length=spec.data.max_length, min_frequency=spec.data.min_frequency)
     return Data(train, val, test, tokenizer)
 
@@ -51,6 +46,14 @@ def validation_sample(data: Data) -> list[ChangeExample]:
     pairs = [index * num // min(num, _SAMPLE) for index in range(min(num, _SAMPLE))]
     render = getattr(data.val, "examples", None)
     return render(pairs) if render else [data.val[index] for index in pairs]
+
+
+def training_captions(train: Reader) -> Iterable[str]:
+    """The references of the training split; of an endless one those of the first pairs, which are not rendered."""
+    captions = getattr(train, "captions", None)
+    if captions:
+        return captions(_VOCABULARY_PAIRS)
+    return (reference for index in range(len(train)) for reference in train[index].references)
 
 
 def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenizer) -> tuple[str, ...]:

@@ -21,9 +21,10 @@ from idc_models.spec import build_captioner
 from idc_run import artifacts, provenance, registry
 from idc_run.ahead import look_ahead, steps_per_epoch
 from idc_run.champion import Standing
-from idc_run.checkpoint import load_checkpoint
+from idc_run.checkpoint import load_checkpoint, save_checkpoint
 from idc_run.console import Console
 from idc_run.data import Data, datasets, identity, no_change_sentences, open_data, validation_sample
+from idc_run.describe import described
 from idc_run.fit import Progress, fit, rank, together
 from idc_run.generation import source
 from idc_run.predict import predict
@@ -200,9 +201,21 @@ def _finish(
 ) -> Result:
     """Test the best checkpoint once, write everything down, and register it."""
     best = folder / "best.safetensors"
-    model = load_checkpoint(best).build(device)
+    checkpoint = described(load_checkpoint(best), data, device)
+    save_checkpoint(best, checkpoint)
+    model = checkpoint.build(device)
     with console.captioning("test", len(data.test)) as advance:
-        predictions = predict(model, data.test, data.tokenizer, spec.data, spec.eval, device, advance, diagnose=True)
+        predictions = predict(
+            model,
+            data.test,
+            data.tokenizer,
+            spec.data,
+            spec.eval,
+            device,
+            advance,
+            diagnose=True,
+            familiar=checkpoint.description and checkpoint.description.familiar,
+        )
     scores = score(
         predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=spec.eval.no_change
     )

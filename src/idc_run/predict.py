@@ -10,6 +10,8 @@ from idc_data.spec import DataSpec
 from idc_data.tokenizer import Tokenizer
 from idc_eval.prediction import Prediction, Regions
 from idc_models.captioner import Captioner
+from idc_models.familiar import Familiarity
+from torch import Tensor
 
 from idc_run.spec import EvalSpec
 
@@ -24,6 +26,7 @@ def predict(
     advance: Callable[[int], None] = lambda num: None,
     *,
     diagnose: bool = False,
+    familiar: Familiarity | None = None,
 ) -> list[Prediction]:
     """Caption every pair of a split, in order, in eval mode; the model's mode is put back afterwards.
 
@@ -36,15 +39,18 @@ def predict(
         device: Where the model is.
         advance: Told how many pairs were captioned, after each batch.
         diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
+        familiar: What the training images are like, to say how familiar each pair is.
     """
     was_training = model.training
     model.eval()
     predictions = []
+    familiar = familiar and familiar.to(device)
     for batch in eval_batches(reader, tokenizer, data.model_copy(update={"batch_size": spec.batch_size})):
         before, after = batch.before.to(device), batch.after.to(device)
-        decode = {"beam": spec.beam, "length_penalty": spec.length_penalty}
+        decode = {"beam": spec.beam, "length_penalty": spec.length_penalty, "no_repeat": spec.no_repeat_ngram}
         captions = model.generate(before, after, **decode, locate=diagnose)
         swapped = model.generate(after, before, **decode).tokens.tolist() if diagnose else None
+        known = _familiar(model, familiar, before, after) if familiar else None
         maps = None if captions.change_map is None else captions.change_map.cpu().double().numpy().round(3).tolist()
         for row, tokens in enumerate(captions.tokens.tolist()):
             predictions.append(
@@ -56,6 +62,7 @@ def predict(
                     change_type=batch.change_types[row],
                     truth=batch.truths[row],
                     log_prob=float(captions.log_probs[row]),
+                    familiar=None if known is None else known[row],
                     change_map=maps and maps[row],
                     regions=_regions(batch, row),
                     swapped=tokenizer.decode(swapped[row]) if swapped else None,
@@ -65,6 +72,11 @@ def predict(
         advance(len(batch.ids))
     model.train(was_training)
     return predictions
+
+
+@torch.no_grad()
+def _familiar(model: Captioner, familiar: Familiarity, before: Tensor, after: Tensor) -> list[float]:
+    return familiar(*model.encode(before, after)).amin(1).double().cpu().numpy().round(4).tolist()
 
 
 def _regions(batch: Batch, row: int) -> Regions | None:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from idc_models.description import usual_no_repeat
 from PIL import Image
 
 import idc_run
 from idc_run.champion import Standing, crown
-from idc_run.checkpoint import load_checkpoint
+from idc_run.checkpoint import Checkpoint, load_checkpoint
 from idc_run.packing import pack, requirements
 from idc_run.track import connect, quiet_mlflow
 
@@ -86,7 +87,7 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
             "python_model": str(Path(idc_run.__file__).with_name("serving_model.py")),
             "artifacts": {"checkpoint": str(checkpoint)},
             "code_paths": [str(path) for path in sorted(code.iterdir())],
-            "signature": _signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
+            "signature": _signature(held),
             "input_example": _example(),
             "pip_requirements": [*pins, f"-c {constraints}"],
         }
@@ -126,7 +127,7 @@ def scoring_model(checkpoint: Path) -> Any:
             f"{name}/model",
             python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
             artifacts={"checkpoint": str(checkpoint)},
-            signature=_signature(beam=held.spec.eval.beam, max_length=held.tokenizer.max_length - 1),
+            signature=_signature(held),
             input_example=_example(),
             pip_requirements=[],  # it runs here
         )
@@ -143,7 +144,7 @@ def _example() -> tuple[Any, dict[str, int]]:
     return pd.DataFrame({"before": [text], "after": [text]}), {"beam": 3, "num_captions": 3}
 
 
-def _signature(*, beam: int, max_length: int) -> Any:
+def _signature(held: Checkpoint) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
@@ -151,14 +152,15 @@ def _signature(*, beam: int, max_length: int) -> Any:
     text, whole, number, switch = DataType.string, DataType.long, DataType.double, DataType.boolean
     other = Object([Property("caption", text), Property("log_prob", number)])
     settings = {
-        "beam": (whole, beam),
-        "max_length": (whole, max_length),
+        "beam": (whole, held.spec.eval.beam),
+        "max_length": (whole, held.tokenizer.max_length - 1),
         "num_captions": (whole, 1),
         "sample": (switch, False),
         "temperature": (number, 1.0),
         "seed": (whole, 0),
         "change_map": (switch, False),
         "align": (switch, False),
+        "no_repeat": (whole, usual_no_repeat(held.spec.eval.no_repeat_ngram, held.description)),
     }
     return ModelSignature(
         inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),

@@ -49,6 +49,7 @@ RANGES = {
     "num_captions": (1, 10),
     "temperature": (0.05, 10.0),
     "seed": (0, 2**63 - 1),
+    "no_repeat": (0, 20),
 }
 PARAMS = {name: type(most) for name, (_, most) in RANGES.items()} | dict.fromkeys(
     ("sample", "change_map", "align"), bool

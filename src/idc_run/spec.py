@@ -109,7 +109,12 @@ class EvalSpec(Section):
     """The validation metric that chooses the checkpoint, stops early and moves the champion."""
     beam: PositiveInt = 1
     length_penalty: float = Field(default=0.0, ge=0)
+    no_repeat_ngram: int = Field(default=0, ge=0, le=20)
+    """No caption says the same so many words (tokens) twice; 0 lets it, as the figures of this field are computed."""
     batch_size: PositiveInt = 100
+    examples: int = Field(default=6, ge=0, le=8)
+    """Validation pairs that the checkpoint keeps as pictures, for the page that people try the model on; 0 where none
+    may leave."""
 
     @model_validator(mode="after")
     def _metrics_known(self) -> "EvalSpec":

@@ -55,6 +55,7 @@ class Reader(Protocol):
     """A sequence of examples: `Reader(split, *, settings...)`.
 
     A reader that renders may also have `examples(indices) -> list[ChangeExample]`, which the loaders call once a batch.
+    `shows` may say in a few words what its images show; those who use a trained model are told.
 
     Attributes:
         endless: True where any index >= 0 is valid and gives a fresh example; `len` is then what an epoch counts.

@@ -43,12 +43,17 @@ class Captioner(nn.Module):
         self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
         self.weights = dict(weights)
 
-    def fuse(self, before: Images, after: Images) -> Fused:
-        """Encodes both images and fuses their grids."""
+    def encode(self, before: Images, after: Images) -> tuple[Float[Tensor, "b gh gw d"], Float[Tensor, "b gh gw d"]]:
+        """Encodes both images."""
         images = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)  # faster convolutions
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        return self.fusion(*self.encoder(images).chunk(2))
+        before_grid, after_grid = self.encoder(images).chunk(2)
+        return before_grid, after_grid
+
+    def fuse(self, before: Images, after: Images) -> Fused:
+        """Encodes both images and fuses their grids."""
+        return self.fusion(*self.encode(before, after))
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Computes the loss; here because wrappers such as DistributedDataParallel hook into `forward`."""
@@ -87,6 +92,7 @@ class Captioner(nn.Module):
         temperature: float = 1.0,
         top_k: int = 0,
         generator: torch.Generator | None = None,
+        no_repeat: int = 0,
         locate: bool = False,
     ) -> Generated:
         """Writes one caption per pair, in eval mode best; the arguments are those of `decoding.generate`.
@@ -106,6 +112,7 @@ class Captioner(nn.Module):
             temperature=temperature,
             top_k=top_k,
             generator=generator,
+            no_repeat=no_repeat,
         )
         return replace(written, change_map=self.locate(fused, written.tokens)) if locate else written
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from idc_models.captioner import Captioner
+from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
 from idc_models.spec import ModelSpec, build_captioner
 from idc_models.vocabulary import Vocabulary
 
@@ -89,12 +90,14 @@ class Trained:
         vocabulary: its words.
         spec: the completed spec of the run, as plain values.
         unchanged: no-change sentences of the validation data; files of older versions have none.
+        description: what it was trained on; files of older versions do not tell.
     """
 
     model: Captioner
     vocabulary: Vocabulary
     spec: dict[str, Any]
     unchanged: list[str]
+    description: Description | None = None
 
 
 class _Data(BaseModel):
@@ -144,7 +147,10 @@ def read_checkpoint(path: Path) -> Trained:
         ValueError: it is none, it is damaged, or a plugin that it was trained with is not installed.
     """
     # What only training needs stays behind: the optimizer's moments, and objectives with their parameters.
-    contents = open_checkpoint(path, lambda name: name.startswith(MODEL) and not name.startswith(f"{MODEL}objectives."))
+    needed_here = (MODEL, FAMILIAR, EXAMPLES)
+    contents = open_checkpoint(
+        path, lambda name: name.startswith(needed_here) and not name.startswith(f"{MODEL}objectives.")
+    )
     spec, unchanged = contents.plain("spec", dict), contents.plain("unchanged", list, "[]")
     try:
         needed = _Needed.model_validate(spec)
@@ -159,7 +165,7 @@ def read_checkpoint(path: Path) -> Trained:
         raise ValueError(f"{path}: its spec is of no use here: {'; '.join(faults)}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Trained(model.eval(), vocabulary, spec, unchanged)
+    return Trained(model.eval(), vocabulary, spec, unchanged, read_description(contents))
 
 
 def build_trained(

@@ -1,7 +1,9 @@
 """Writes captions token by token: greedily, with a beam, or by sampling; one search for every decoder."""
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from idc_models.contract import Decoder, Generated
@@ -20,6 +22,8 @@ def generate(
     top_k: int = 0,
     generator: torch.Generator | None = None,
     draws: Float[Tensor, "b n"] | None = None,
+    no_repeat: int = 0,
+    forbidden: Sequence[Sequence[int]] = (),
 ) -> Generated:
     """Writes the caption of each memory.
 
@@ -38,13 +42,16 @@ def generate(
         top_k: draw from the k likeliest tokens only; 0 draws from all.
         generator: source of the draw's randomness.
         draws: in its place, a number from 0 to below 1 for every token; a caption is then the same in any batch.
+        no_repeat: no caption says the same n tokens twice (Paulus et al., A Deep Reinforced Model for Abstractive
+            Summarization, ICLR 2018); 0 lets it.
+        forbidden: captions that are not to be written, as token ids without bos, with eos.
 
     Raises:
         ValueError: an argument is out of range, or sampling is asked for with a beam.
     """
     vocab, batch, device = decoder.vocab, len(memory), memory.device
     limit = vocab.max_length - 1 if max_length is None else max_length
-    _check(limit, beam, vocab.size, sample, temperature, top_k)
+    _check(limit, beam, vocab.size, sample, temperature, top_k, no_repeat)
     never = torch.tensor([vocab.pad_id, vocab.bos_id], device=device)
     offsets = torch.arange(batch, device=device)[:, None] * beam
 
@@ -59,7 +66,13 @@ def generate(
     for position in range(limit):
         logits, state = decoder.step(state, token.flatten())
         log_probs = logits.float().log_softmax(1).view(batch, beam, -1)
-        log_probs = log_probs.index_fill(2, never, -torch.inf).masked_fill(finished[..., None], -torch.inf)
+        log_probs = log_probs.index_fill(2, never, -torch.inf)
+        if no_repeat and position >= no_repeat:
+            log_probs = _without_repeats(log_probs, tokens, no_repeat)
+        if ends := [caption[:-1] for caption in forbidden if len(caption) == position + 1]:
+            begun = (tokens[:, :, None] == torch.tensor(ends, dtype=torch.long, device=device)).all(3).any(2)
+            log_probs[..., vocab.eos_id].masked_fill_(begun, -torch.inf)
+        log_probs = log_probs.masked_fill(finished[..., None], -torch.inf)
         log_probs[..., vocab.pad_id].masked_fill_(finished, 0.0)  # after eos comes padding, at no cost
         continued = totals[..., None] + log_probs
         if sample:
@@ -82,6 +95,17 @@ def generate(
     return Generated(tokens[:, 0], totals[:, 0], *beams)
 
 
+def _without_repeats(
+    log_probs: Float[Tensor, "b k v"], tokens: Int[Tensor, "b k l"], num: int
+) -> Float[Tensor, "b k v"]:
+    """Forbids the tokens that would end a sequence of `num` which the hypothesis holds already."""
+    grams = tokens.unfold(2, num, 1)
+    latest = tokens[:, :, None, tokens.shape[2] - num + 1 :]
+    again = (grams[..., :-1] == latest).all(3)
+    hits = torch.zeros_like(log_probs).scatter_add_(2, grams[..., -1], again.to(log_probs))
+    return log_probs.masked_fill(hits > 0, -torch.inf)
+
+
 def _draw(log_probs: Tensor, temperature: float, top_k: int, luck: Tensor) -> Tensor:
     """Draws one token per row, `b 1`: the one whose share of the distribution holds the row's number."""
     if top_k:
@@ -91,12 +115,14 @@ def _draw(log_probs: Tensor, temperature: float, top_k: int, luck: Tensor) -> Te
     return (shares <= luck[:, None] * shares[:, -1:]).sum(1, keepdim=True)
 
 
-def _check(limit: int, beam: int, size: int, sample: bool, temperature: float, top_k: int) -> None:
+def _check(limit: int, beam: int, size: int, sample: bool, temperature: float, top_k: int, no_repeat: int) -> None:
     if limit < 1:
         raise ValueError(f"max_length is {limit!r}; expected 1 or more tokens")
     if not 1 <= beam <= size - 2:
         raise ValueError(f"beam is {beam!r}; expected 1 to {size - 2}, the number of tokens that can begin a caption")
     if sample and beam > 1:
         raise ValueError(f"beam is {beam!r} and sample is true; sampling writes one caption, set beam to 1")
+    if no_repeat < 0:
+        raise ValueError(f"no_repeat is {no_repeat!r}; expected 1 or more tokens that come once, or 0 for no such rule")
     if temperature <= 0 or top_k < 0:
         raise ValueError(f"temperature is {temperature!r} and top_k {top_k!r}; expected above 0, and 0 or more")

@@ -20,7 +20,9 @@ from torch import Tensor
 from idc_models.align import as_seen
 from idc_models.checkpoint import read_checkpoint
 from idc_models.contract import Fused
+from idc_models.decision import agreeing
 from idc_models.decoding import generate
+from idc_models.description import usual_no_repeat
 from idc_models.images import squeeze
 from idc_models.probability import total_probability
 
@@ -44,7 +46,7 @@ class Caption:
     """What the model says of a pair; it prints as the sentence.
 
     Attributes:
-        caption: the sentence.
+        caption: the sentence; it tells a change if `changed` is 0.5 or more, and else is a no-change sentence.
         log_prob: its natural log-probability, the end token included.
         changed: probability that anything changed: 1 - the sum of the probabilities of the no-change sentences that the
             model learnt; None if its data had none.
@@ -79,6 +81,8 @@ class Decoding:
         temperature: of the draw.
         seed: of the draw; a pair is drawn the same captions in any company.
         change_map: tell where the model looks.
+        no_repeat: no caption says the same n tokens twice, 0 lets it; None is the smallest n for which the references
+            hardly ever do, if the checkpoint tells.
     """
 
     beam: int | None = None
@@ -88,11 +92,14 @@ class Decoding:
     temperature: float = 1.0
     seed: int = 0
     change_map: bool = False
+    no_repeat: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("beam", self.beam), ("max_length", self.max_length), ("num_captions", self.num_captions)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value!r}; expected 1 or more")
+        if self.no_repeat is not None and self.no_repeat < 0:
+            raise ValueError(f"no_repeat is {self.no_repeat!r}; expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,11 @@ class PairCaptioner:
         self._image_size: int = trained.spec["data"]["image_size"]
         self._beam: int = trained.spec["eval"]["beam"]
         self._length_penalty: float = trained.spec["eval"]["length_penalty"]
+        # Specs of older versions lack it.
+        self._no_repeat = usual_no_repeat(trained.spec["eval"].get("no_repeat_ngram", 0), trained.description)
         self._unchanged = [self._vocabulary.encode(said) for said in trained.unchanged]
+        self._description = trained.description
+        self._familiar = trained.description.familiar.to(self._device) if trained.description else None
         self._lock = threading.Lock()
 
     def caption(
@@ -138,6 +149,7 @@ class PairCaptioner:
         seed: int = 0,
         change_map: bool = False,
         align: bool = False,
+        no_repeat: int | None = None,
     ) -> list[Caption]:
         """Captions pairs in one batch; the arguments are those of `Decoding` and of `prepare`.
 
@@ -151,12 +163,13 @@ class PairCaptioner:
             seed: of the draw.
             change_map: tell where the model looks.
             align: register after onto before first.
+            no_repeat: no caption says the same n tokens twice; 0 lets it.
 
         Raises:
             ValueError: a file is no image or too large, or an argument is out of range.
             OSError: a file cannot be opened.
         """
-        decoding = Decoding(beam, max_length, num_captions, sample, temperature, seed, change_map)
+        decoding = Decoding(beam, max_length, num_captions, sample, temperature, seed, change_map, no_repeat)
         prepared = [self.prepare(before, after, align=align) for before, after in pairs]
         return [
             each if each.change_map is None else replace(each, change_map=enlarge(each.change_map, pair.shape))
@@ -199,18 +212,33 @@ class PairCaptioner:
         before = torch.stack([pair.before for pair in pairs]).to(self._device)
         after = torch.stack([pair.after for pair in pairs]).to(self._device)
         with self._lock, torch.inference_mode():
-            fused = self._model.fuse(before, after)
+            grids = self._model.encode(before, after)
+            fused = self._model.fusion(*grids)
+            familiar = self._familiar(*grids).tolist() if self._familiar else None
             tokens, log_probs = self._decode(fused, decoding)
             said = self._changed(fused)
+            if said is not None:
+                tokens, log_probs = agreeing(
+                    self._model.decoder,
+                    fused.memory,
+                    tokens,
+                    log_probs,
+                    said,
+                    self._unchanged,
+                    max_length=decoding.max_length,
+                    length_penalty=self._length_penalty,
+                    no_repeat=self._repeats(decoding),
+                )
             seen = self._model.locate(fused, tokens[:, 0]) if decoding.change_map else None
         maps = None if seen is None else (seen * 255).round().byte().cpu().numpy()
         return [
             self._caption(
                 tokens[row].tolist(),
                 log_probs[row].tolist(),
-                None if said is None else said[row],
+                None if said is None else float(said[row]),
                 None if maps is None else maps[row],
                 pair.note,
+                None if familiar is None else familiar[row],
             )
             for row, pair in enumerate(pairs)
         ]
@@ -228,6 +256,7 @@ class PairCaptioner:
                 sample=True,
                 temperature=decoding.temperature,
                 draws=luck.repeat(len(fused.memory), 1).to(self._device),
+                no_repeat=self._repeats(decoding),
             )
             log_probs, order = drawn.log_probs.unflatten(0, (-1, num)).sort(dim=1, descending=True, stable=True)
             tokens = drawn.tokens.unflatten(0, (-1, num))
@@ -238,16 +267,20 @@ class PairCaptioner:
             beam=self._width(decoding),
             max_length=decoding.max_length,
             length_penalty=self._length_penalty,
+            no_repeat=self._repeats(decoding),
         )
         if written.alternatives is None or written.alternative_log_probs is None:
             return written.tokens[:, None], written.log_probs[:, None]
         return written.alternatives[:, :num], written.alternative_log_probs[:, :num]
 
-    def _changed(self, fused: Fused) -> list[float] | None:
+    def _repeats(self, decoding: Decoding) -> int:
+        return self._no_repeat if decoding.no_repeat is None else decoding.no_repeat
+
+    def _changed(self, fused: Fused) -> Tensor | None:
         if not self._unchanged:
             return None
         unchanged = total_probability(self._model.decoder, fused.memory, self._unchanged)
-        return (1 - unchanged).clamp(0, 1).tolist()
+        return (1 - unchanged).clamp(0, 1)
 
     def _caption(
         self,
@@ -256,13 +289,17 @@ class PairCaptioner:
         changed: float | None,
         change_map: NDArray[np.uint8] | None,
         note: str | None,
+        familiar: list[float] | None,
     ) -> Caption:
         # Different tokens may spell one caption, and a draw may come twice; the best of them is the first.
         texts: dict[str, float] = {}
         for row, log_prob in zip(tokens, log_probs, strict=True):
             texts.setdefault(self._vocabulary.decode(row), log_prob)
         (best, log_prob), *others = texts.items()
-        return Caption(best, log_prob, changed, tuple(Alternative(*other) for other in others), change_map, note)
+        if familiar and self._description:
+            note = "; ".join(filter(None, (note, self._description.warning(familiar)))) or None
+        alternatives = tuple(Alternative(*other) for other in others)
+        return Caption(best, log_prob, changed, alternatives, change_map, note, min(familiar) if familiar else None)
 
 
 def enlarge(change_map: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

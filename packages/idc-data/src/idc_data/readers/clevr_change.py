@@ -35,6 +35,7 @@ class ClevrChange(Sequence[ChangeExample]):
     """
 
     endless = False
+    shows = "rendered scenes of CLEVR-Change"
 
     def __init__(self, split: str, *, root: Path, pairs: Literal["both", "semantic", "distractor"] = "both") -> None:
         self.split = split

@@ -44,6 +44,8 @@ class Scenes(Sequence[ChangeExample]):
         ValueError: A setting is out of range.
     """
 
+    shows = "procedural scenes"
+
     def __init__(
         self,
         split: str,

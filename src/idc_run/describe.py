@@ -1,0 +1,158 @@
+"""What a trained model's checkpoint tells of its training data: what it showed, how familiar others are, examples."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from idc_data.example import ChangeExample, Reader
+from idc_data.images import load_image
+from idc_data.readers import open_reader, resolve_reader
+from idc_data.strict_yaml import apply_override
+from idc_data.transforms import PairedTransform
+from idc_models.description import Description
+from idc_models.familiar import learn
+from PIL import Image
+from torch import Tensor
+
+from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from idc_run.data import Data, open_data, training_captions
+from idc_run.spec import Spec, make_spec
+
+_PAIRS = 512
+"""How many training pairs, and how many validation pairs, are looked at."""
+
+_BATCH = 64
+
+_EXAMPLE_PIXELS = 256
+"""The longer side of an example: what a page shows, in a few kilobytes."""
+
+_REPEATS, _LONGEST_REPEAT = 1e-3, 8
+"""Up to which share of the references counts as hardly ever; which n are tried."""
+
+
+def described(checkpoint: Checkpoint, data: Data, device: torch.device) -> Checkpoint:
+    """Give a checkpoint that tells what it was trained on; nothing is drawn at random.
+
+    Args:
+        checkpoint: Of a model whose training has ended.
+        data: What it was trained on.
+        device: Where to compute.
+    """
+    spec, progress = checkpoint.spec, checkpoint.progress
+    rounds = progress["epoch"] if data.train.endless else 1
+    name, shows = _name(spec)
+    description = Description(
+        dataset=name,
+        shows=shows,
+        pairs=len(data.train) * max(1, rounds),
+        image_size=spec.data.image_size,
+        no_repeat=_no_repeat(data),
+        familiar=learn(checkpoint.build(device), _batches(data.train, spec, shuffled=True), _batches(data.val, spec)),
+        examples=_examples(spec),
+    )
+    return replace(checkpoint, description=description)
+
+
+def describe_file(path: Path, overrides: Sequence[str] = ()) -> str:
+    """Describe a checkpoint in place, such as one of an older version, and say in a sentence what it now tells.
+
+    Args:
+        path: The checkpoint.
+        overrides: `data.dataset=...`, for a dataset that lies elsewhere by now.
+
+    Raises:
+        ValueError: It is no checkpoint, an override is of something else, or the dataset cannot be opened.
+        OSError: Files of the dataset are missing, or it cannot be written.
+    """
+    checkpoint = load_checkpoint(path)
+    values = checkpoint.spec.model_dump(mode="json", by_alias=True)
+    for override in overrides:
+        if not override.startswith("data.dataset"):
+            raise ValueError(
+                f"{override!r} is of no use here; expected data.dataset=..., where the dataset lies by now"
+            )
+        apply_override(values, override)
+    spec = make_spec(values, str(path))
+    told = described(replace(checkpoint, spec=spec), open_data(spec, checkpoint.tokenizer), torch.device("cpu"))
+    assert told.description is not None
+    save_checkpoint(path, told)
+    return f"trained on {told.description.sentence()}; {len(told.description.examples)} examples kept"
+
+
+def _name(spec: Spec) -> tuple[str, str]:
+    """What the dataset is called, and what it shows as far as its reader says so; no path of this machine."""
+    name = str(spec.completed()["data"]["dataset"]["name"])
+    reader, settings = resolve_reader(spec.data.dataset)
+    if name == "folder" or Path(name).is_dir():
+        name = Path(settings["root"]).resolve().name
+    return name, getattr(reader, "shows", f"the dataset {name}")
+
+
+def _batches(reader: Reader, spec: Spec, *, shuffled: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs as evaluation sees them: what is learnt of distorted images alone would find plain ones foreign."""
+    every = range(len(reader))
+    rows = sorted(Random(0).sample(every, min(_PAIRS, len(every)))) if shuffled else every[:_PAIRS]
+    transform = PairedTransform(spec.data.image_size)
+    for start in range(0, len(rows), _BATCH):
+        pairs = [transform(example, Random(0))[:2] for example in _read(reader, rows[start : start + _BATCH])]
+        before, after = zip(*pairs, strict=True)
+        yield torch.stack(before), torch.stack(after)
+
+
+def _read(reader: Reader, rows: Sequence[int]) -> list[ChangeExample]:
+    render = getattr(reader, "examples", None)
+    return render(rows) if render else [reader[row] for row in rows]
+
+
+def _examples(spec: Spec) -> tuple[tuple[bytes, bytes], ...]:
+    """The first validation pair of each change type, and more if there are few types; one shows no change."""
+    num = spec.eval.examples
+    if not num:
+        return ()
+    dataset: dict[str, Any] = (
+        {"name": spec.data.dataset} if isinstance(spec.data.dataset, str) else dict(spec.data.dataset)
+    )
+    if "image_size" in resolve_reader(dataset)[1]:  # it renders at any size
+        dataset["image_size"] = max(_EXAMPLE_PIXELS, spec.data.image_size)
+    reader = open_reader(dataset, "val")
+    # Read in small parts: what renders at this size takes its time, and the first few are mostly enough.
+    first: dict[str, ChangeExample] = {}
+    rest: list[ChangeExample] = []
+    rows = range(min(len(reader), _PAIRS))
+    for start in range(0, len(rows), 8):
+        for example in _read(reader, rows[start : start + 8]):
+            kind = example.change_type if example.changed else ""
+            if kind in first:
+                rest.append(example)
+            first.setdefault(kind, example)
+        if len(first) >= num and "" in first:
+            break
+    unchanged = [first.pop("")] if "" in first else []
+    chosen = [*first.values(), *rest][: num - len(unchanged)] + unchanged
+    return tuple((_webp(example.before), _webp(example.after)) for example in chosen)
+
+
+def _webp(source: Any) -> bytes:
+    with Image.fromarray(load_image(source)) as image:
+        image.thumbnail((_EXAMPLE_PIXELS, _EXAMPLE_PIXELS))
+        file = io.BytesIO()
+        image.save(file, "WEBP", quality=85, method=6)
+    return file.getvalue()
+
+
+def _no_repeat(data: Data) -> int:
+    """The smallest n for which references hardly ever say n words twice; 0 if there is none."""
+    captions = [data.tokenizer.encode(caption)[1:] for caption in training_captions(data.train)]
+    for num in range(2, _LONGEST_REPEAT + 1):
+        if sum(map(lambda ids, num=num: _repeats(ids, num), captions)) <= _REPEATS * len(captions):
+            return num
+    return 0
+
+
+def _repeats(ids: Sequence[int], num: int) -> bool:
+    grams = [tuple(ids[start : start + num]) for start in range(len(ids) - num + 1)]
+    return len(set(grams)) < len(grams)
