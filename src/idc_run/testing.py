@@ -99,7 +99,15 @@ def run_test(
         with console.captioning(split, len(reader)) as advance:
             try:
                 predictions = predict(
-                    network, reader, held.tokenizer, spec.data, spec.eval, device, advance, diagnose=True
+                    network,
+                    reader,
+                    held.tokenizer,
+                    spec.data,
+                    spec.eval,
+                    device,
+                    advance,
+                    diagnose=True,
+                    familiar=held.description and held.description.familiar,
                 )
             except (RuntimeError, AssertionError) as error:
                 if (size := spec.data.image_size) == held.spec.data.image_size:
