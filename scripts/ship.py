@@ -130,7 +130,8 @@ Says in one English sentence what changed between two images. It ships with idc-
 ## Limits
 
 It knows nothing but what it was trained on. It captions other images too, with words of that data only, and what it
-says of them means nothing. Scores hold for pairs of the same kind, and for these settings.
+says of them means nothing: such an answer has `familiar` below 0.5, and a note. Scores hold for pairs of the same kind,
+and for these settings.
 
 Written by `scripts/ship.py`.
 """
