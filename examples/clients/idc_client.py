@@ -36,6 +36,7 @@ class Caption(TypedDict):
     alternatives: list[Alternative]
     change_map: str | None
     note: str | None
+    familiar: float | None
 
 
 @dataclass(frozen=True)

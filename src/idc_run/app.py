@@ -4,16 +4,12 @@ Everything that the page needs is in the folder `page/`. Images are made smaller
 no name of a file and no address travels to the server, which opens neither.
 """
 
-import asyncio
-import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 from socket import socket
 
+from idc_models.checkpoint import open_checkpoint
+from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
 from idc_models.guard import Guard, Handler, Limits
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -43,18 +39,25 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_EXAMPLES = ("color", "move", "add", "drop", "texture", "none")  # change types, one pair each
+_SIDES = ("before", "after")
 
 
-def page_app(answer: Handler, model: str, host: str) -> Starlette:
+def page_app(answer: Handler, model: str, host: str, description: Description | None = None) -> Starlette:
     """Make the web application.
 
     Args:
         answer: Answers `/invocations`: `model_in_process` or `model_elsewhere`.
         model: What people read of the model.
         host: The name or address that it is served at.
+        description: What it was trained on, with pairs to try it on; None where that is not known.
     """
     files = {path.name: path.read_bytes() for path in _PAGE.iterdir()}
+    pairs = description.examples if description else ()
+    pictures = {
+        f"{row}-{side}.webp": content
+        for row, pair in enumerate(pairs)
+        for side, content in zip(_SIDES, pair, strict=True)
+    }
 
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "app.html")
@@ -63,26 +66,17 @@ def page_app(answer: Handler, model: str, host: str) -> Starlette:
         return Response(files[name], media_type=_TYPES[Path(name).suffix])
 
     async def about(request: Request) -> Response:
-        return JSONResponse({"model": model})
+        return JSONResponse({"model": model, "trained": description and description.sentence()})
 
     async def examples(request: Request) -> Response:
-        count = len(await asyncio.to_thread(_examples)) // 2
-        return JSONResponse(
-            [{side: f"examples/{row}-{side}.png" for side in ("before", "after")} for row in range(count)]
-        )
+        return JSONResponse([{side: f"examples/{row}-{side}.webp" for side in _SIDES} for row in range(len(pairs))])
 
     async def example(request: Request) -> Response:
-        found = (await asyncio.to_thread(_examples)).get(request.path_params["name"])
-        return Response(found, media_type="image/png") if found else Response(status_code=404)
+        found = pictures.get(request.path_params["name"])
+        return Response(found, media_type="image/webp") if found else Response(status_code=404)
 
     async def health(request: Request) -> Response:
         return Response("\n", media_type="application/json")
-
-    @asynccontextmanager
-    async def started(app: Starlette) -> AsyncIterator[None]:
-        rendering = asyncio.create_task(asyncio.to_thread(_examples))  # the first time takes seconds
-        yield
-        rendering.cancel()
 
     # A page of another site can have its own name lead to this machine, but not send another name along.
     hosts = [*_LOOPBACK[:2], "[::1]"] if host in _LOOPBACK else ["*"]
@@ -98,8 +92,16 @@ def page_app(answer: Handler, model: str, host: str) -> Starlette:
             Route("/ping", health),
         ],
         middleware=[Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
-        lifespan=started,
     )
+
+
+def description_of(checkpoint: Path) -> Description | None:
+    """Read what a checkpoint tells of its training data; an older one tells nothing.
+
+    Raises:
+        ValueError: It is no checkpoint.
+    """
+    return read_description(open_checkpoint(checkpoint, lambda name: name.startswith((FAMILIAR, EXAMPLES))))
 
 
 def model_in_process(checkpoint: Path) -> Handler:
@@ -159,22 +161,6 @@ def serve(app: Starlette, listening: socket) -> None:
 
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(config).run(sockets=[listening])
-
-
-@cache
-def _examples() -> dict[str, bytes]:
-    """A few rendered pairs as PNG files, by name."""
-    from idc_data.images import load_image
-    from idc_data.scenes.reader import Scenes
-
-    found = {}
-    for row, kind in enumerate(_EXAMPLES):
-        reader = Scenes("test", seed=11, image_size=256, test_pairs=len(_EXAMPLES), change_types=(kind,))
-        for side, image in zip(("before", "after"), (reader[row].before, reader[row].after), strict=True):
-            file = io.BytesIO()
-            Image.fromarray(load_image(image)).save(file, "PNG")
-            found[f"{row}-{side}.png"] = file.getvalue()
-    return found
 
 
 class _Headers:

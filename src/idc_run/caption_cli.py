@@ -198,10 +198,11 @@ def _print_table(records: Iterable[dict[str, Any]]) -> None:
 
     table = Table("before", "caption", box=None)
     table.add_column("changed", justify="right")
+    table.add_column("familiar", justify="right")
     for found in records:
-        changed = found.get("changed")
         said = f"error: {found['error']}" if "error" in found else found["caption"]
-        table.add_row(encodable(found["before"]), said, "" if changed is None else f"{changed:.1%}")
+        parts = (found.get(name) for name in ("changed", "familiar"))
+        table.add_row(encodable(found["before"]), said, *("" if part is None else f"{part:.1%}" for part in parts))
     Console(highlight=False, markup=False).print(table)
 
 
@@ -252,18 +253,19 @@ def app(model: str, host: str, port: int) -> None:
     """  # noqa: D301 - click reads the \b
     from idc_eval.rating.server import listen
 
-    from idc_run.app import model_elsewhere, model_in_process, page_app, serve
+    from idc_run.app import description_of, model_elsewhere, model_in_process, page_app, serve
 
     with listen(host, port) as listening:
         if model.startswith(_ADDRESS):
             from idc_run.address import read_address
 
-            answer, shown = model_elsewhere(model), read_address(model).shown
+            answer, shown, description = model_elsewhere(model), read_address(model).shown, None
         else:
             from idc_models.loading import find_checkpoint
 
-            answer = model_in_process(find_checkpoint(model))
+            checkpoint = find_checkpoint(model)
+            answer, description = model_in_process(checkpoint), description_of(checkpoint)
             shown = model if model.startswith("models:/") else Path(model).name
         name = f"[{host}]" if ":" in host else host
         click.echo(f"http://{name}:{listening.getsockname()[1]}/  (Ctrl-C stops)")
-        serve(page_app(answer, shown, host), listening)
+        serve(page_app(answer, shown, host, description), listening)

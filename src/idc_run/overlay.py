@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 _SIDE = 480  # pixels of a panel's longer side, at least where the image has them
 _COLOUR = (255, 20, 140)
+_ALARM = "#8f6200"
 _GAP = 8
 _LONGEST = 240  # bytes of a name, of the 255 that file systems take: an ending and what unfinished files have is added
 
@@ -63,7 +64,9 @@ def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8]
     font, small = ImageFont.load_default(22), ImageFont.load_default(14)
     width = 2 * size[0] + 3 * _GAP
     lines = [piece for piece in textwrap.wrap(said.caption or "(no words)", max(20, width // 12))]
-    sheet = Image.new("RGB", (width, size[1] + 2 * _GAP + 40 + 30 * len(lines)), "white")
+    notes = textwrap.wrap(f"Note: {said.note}", max(30, width // 8)) if said.note else []
+    height = size[1] + 2 * _GAP + 40 + 30 * len(lines)
+    sheet = Image.new("RGB", (width, height + 20 * len(notes)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, (panel, name) in enumerate(zip(panels, ("before", "after"), strict=True)):
         left = _GAP + column * (size[0] + _GAP)
@@ -73,6 +76,8 @@ def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8]
     pen.text((width - _GAP, size[1] + _GAP + 2), changed, "#62676d", small, anchor="ra")
     for row, line in enumerate(lines):
         pen.text((_GAP, size[1] + _GAP + 28 + 30 * row), line, "#1c1e21", font)
+    for row, line in enumerate(notes):
+        pen.text((_GAP, height - _GAP + 20 * row), line, _ALARM, small)
     unfinished = path.with_name(f".{path.name}.tmp{path.suffix}")
     try:
         sheet.save(unfinished)

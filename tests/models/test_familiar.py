@@ -117,7 +117,7 @@ def test_a_description_comes_back_whole(description, tmp_path):
     assert replace(found, familiar=description.familiar) == description
     for name, value in description.familiar.tensors().items():
         assert torch.equal(found.familiar.tensors()[name], value)
-    assert found.sentence() == "70,000 pairs of scenes, seen at 64 x 64 pixels"
+    assert found.sentence() == "70,000 pairs of procedural scenes, seen at 64 x 64 pixels"
 
 
 def test_a_file_of_an_older_version_tells_nothing(tmp_path):

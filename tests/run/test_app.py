@@ -25,6 +25,7 @@ from playwright.sync_api import expect
 
 from idc_run.app import PARAMS, model_elsewhere, page_app
 from idc_run.caption_cli import app
+from idc_run.checkpoint import load_checkpoint
 from idc_run.track import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
@@ -166,10 +167,56 @@ def test_images_are_dropped_pasted_swapped_and_tried(open_page, files, said, reg
     expect(page.locator(".slot[data-side=before]")).to_contain_text("pasted.png")
     expect(page.locator("#work")).to_be_visible()
     page.locator(".strip button").first.click()
-    expect(page.locator(".slot[data-side=after]")).to_contain_text("example_1_after.png · 256 × 256")
+    expect(page.locator(".slot[data-side=after]")).to_contain_text("example_1_after.webp · 256 × 256")
     expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
     assert page.inner_text("#problem") == ""
-    assert page.is_disabled("#curl") and "“example_1_before.png” is an example" in page.get_attribute("#curl", "title")
+    assert page.is_disabled("#curl") and "“example_1_before.webp” is an example" in page.get_attribute("#curl", "title")
+
+
+def test_a_caption_of_foreign_images_is_not_told_as_if_it_were_true(open_page, files):
+    reply = {"caption": "a cube moved", "log_prob": -1.0, "changed": 1.0, "alternatives": [], "familiar": 0.02}
+    warning = (
+        "these images are unlike those that the model was trained on (procedural scenes): do not trust this caption"
+    )
+    replies = [reply | {"note": warning}, reply | {"familiar": 0.97, "note": None}, reply | {"familiar": None}]
+    page = open_page()
+    page.route("**/invocations", lambda route: route.fulfill(json={"predictions": [replies.pop(0)]}))
+    give(page, files)
+    expect(page.locator("#note")).to_have_text(f"{warning[0].upper()}{warning[1:]}.")
+    expect(page.locator("#familiar b")).to_have_text("2.0 %")
+    assert page.locator("#note").bounding_box()["y"] < page.locator("#caption").bounding_box()["y"]
+
+    expect(page.locator("#caption")).to_have_css("font-weight", "400")
+    page.click("#swap")
+    expect(page.locator("#familiar b")).to_have_text("97.0 %")
+    expect(page.locator("#caption")).to_have_css("font-weight", "600")
+    expect(page.locator("#note")).to_be_hidden()
+    page.click("#swap")  # now of a model that does not say
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#caption")).to_have_css("font-weight", "600")
+    expect(page.locator("#familiar")).to_be_hidden()
+
+
+def test_the_page_says_what_its_model_was_trained_on_and_shows_pairs_of_its_own(open_page, registered, app_address):
+    description = load_checkpoint(registered.result.checkpoint).description
+    page = open_page()
+    expect(page.locator("#trained")).to_have_text(f"Trained on {description.sentence()}")
+    expect(page.locator(".strip button")).to_have_count(len(description.examples))
+    for row, pair in enumerate(description.examples):
+        for side, content in zip(("before", "after"), pair, strict=True):
+            with urlopen(f"{app_address}examples/{row}-{side}.webp") as reply:
+                assert reply.read() == content
+
+
+def test_before_a_served_model_and_an_older_checkpoint_the_page_has_no_examples():
+    from starlette.testclient import TestClient
+
+    page = TestClient(
+        page_app(model_elsewhere("http://127.0.0.1:9"), "elsewhere", "127.0.0.1"), base_url="http://localhost"
+    )
+    assert page.get("/about").json() == {"model": "elsewhere", "trained": None}
+    assert page.get("/examples").json() == [] and page.get("/examples/0-before.webp").status_code == 404
+    assert page.get("/").status_code == 200
 
 
 def test_the_last_image_that_was_chosen_for_a_side_is_shown(open_page, files, said):
@@ -656,7 +703,10 @@ def test_nobody_is_told_the_password_of_the_model(monkeypatch):
     monkeypatch.setattr("idc_run.app.serve", lambda page, listening: pages.append(page))
     ended = CliRunner().invoke(app, ["http://user:secret@127.0.0.1:9/invocations", "--port", "0"])
     assert ended.exit_code == 0 and "secret" not in ended.output
-    assert TestClient(pages[0], base_url="http://localhost").get("/about").json() == {"model": "http://127.0.0.1:9"}
+    assert TestClient(pages[0], base_url="http://localhost").get("/about").json() == {
+        "model": "http://127.0.0.1:9",
+        "trained": None,
+    }
 
 
 def test_nothing_but_the_page_is_given_out(app_address):

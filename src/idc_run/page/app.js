@@ -53,4 +53,8 @@ addEventListener("keyup", pair.keyup);
 pair.start();
 batch.start();
 if (location.hash === "#many") choose("many");
-fetch("about").then(reply => reply.json()).then(({model}) => { $("#model").textContent = model; });
+fetch("about").then(reply => reply.json()).then(({model, trained}) => {
+  $("#model").textContent = model;
+  $("#trained").hidden = !trained;
+  $("#trained").textContent = `Trained on ${trained}`;
+});

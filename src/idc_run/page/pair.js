@@ -10,7 +10,7 @@ const pair = {before: null, after: null, id: 0, reply: null, params: null};  // 
 const stage = $("#stage"), slider = $("#slider");
 const slot = side => $(`.slot[data-side=${side}]`);
 const EMPTY = matchMedia("(hover: none)").matches ? "Choose or take a photo" : "Drop, paste or choose an image";
-const SETTINGS = ["num_captions", "beam", "max_length", "temperature", "seed"];
+const SETTINGS = ["num_captions", "beam", "max_length", "no_repeat", "temperature", "seed"];
 let asking = null, focused = "before";
 
 // ---- the two images
@@ -142,7 +142,9 @@ function waiting(text) {
 
 async function draw(reply) {
   $("#note").hidden = !reply?.note;
-  $("#changed").hidden = reply?.changed == null;
+  const parts = {changed: reply?.changed, familiar: reply?.familiar};
+  for (const [name, part] of Object.entries(parts)) $(`#${name}`).hidden = part == null;
+  $("#answer").classList.toggle("foreign", parts.familiar != null && parts.familiar < 0.5);
   $("#others").hidden = !reply;
   const copied = [pair.before, pair.after].find(({unlike}) => unlike);
   $("#copy").disabled = !reply;
@@ -153,9 +155,9 @@ async function draw(reply) {
   $("#caption").classList.remove("waiting");
   $("#caption").textContent = reply.caption || "(no words)";
   $("#note").textContent = reply.note ? reply.note[0].toUpperCase() + reply.note.slice(1) + "." : "";
-  if (reply.changed != null) {
-    $("#changed b").textContent = percent(reply.changed);
-    $("#changed i").style.setProperty("--part", `${100 * reply.changed}%`);
+  for (const [name, part] of Object.entries(parts).filter(([, part]) => part != null)) {
+    $(`#${name} b`).textContent = percent(part);
+    $(`#${name} i`).style.setProperty("--part", `${100 * part}%`);
   }
   const rows = [reply, ...reply.alternatives ?? []], best = Math.max(...rows.map(row => row.log_prob));
   $("#wordings").hidden = Math.exp(best) > 0.2;
@@ -230,7 +232,7 @@ async function examples() {
       el("img", {src: before, alt: "", loading: "lazy"}), el("img", {src: after, alt: "", loading: "lazy"}));
     button.onclick = async () => {
       const files = await Promise.all([["before", before], ["after", after]].map(async ([side, url]) =>
-        new File([await (await fetch(url)).blob()], `example_${at + 1}_${side}.png`)));
+        new File([await (await fetch(url)).blob()], `example_${at + 1}_${side}.webp`)));
       await takeAll(files, {unlike: "is an example"});
       scrollTo({top: 0, behavior: "smooth"});
     };

@@ -48,8 +48,9 @@ class Description:
 
     def sentence(self) -> str:
         """Say in words what it was trained on."""
-        shows = "" if self.dataset in self.shows else f" ({self.shows})"
-        return f"{self.pairs:,} pairs of {self.dataset}{shows}, seen at {self.image_size} x {self.image_size} pixels"
+        named = self.dataset.casefold() in self.shows.casefold()
+        what = self.shows if named else f"{self.dataset} ({self.shows})"
+        return f"{self.pairs:,} pairs of {what}, seen at {self.image_size} x {self.image_size} pixels"
 
     def warning(self, familiar: Sequence[float]) -> str | None:
         """Say in one sentence which image of a pair is unlike the training images; None if neither is.
