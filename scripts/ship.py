@@ -16,14 +16,18 @@ from pathlib import Path
 import click
 from idc_data.example import Reader
 from idc_data.readers import open_reader
+from idc_eval.metrics import metric_names, shown
+from idc_eval.score import Scores
 from idc_models.checkpoint import MODEL, Contents, open_checkpoint, read_checkpoint
 from idc_models.inference import Caption, PairCaptioner
 from idc_models.loading import SHIPPED, find_checkpoint
 from safetensors.torch import save_file
 from torch import Tensor
 
+from idc_run.console import Console
 from idc_run.mistakes import OneLineErrors
 from idc_run.spec import Spec, load_spec, make_spec
+from idc_run.testing import run_test
 from idc_run.track import flatten
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +74,8 @@ def ship(source: str, name: str, folder: Path, pairs: int, most_different: float
         click.echo(f"{found.captions} of {found.pairs} captions differ; changed by {found.changed:.1e}")
         if found.captions > most_different * found.pairs:
             raise ValueError(f"in half precision {found.captions} of {found.pairs} captions are other ones")
-        card = write_card(name, contents, spec, half, found)
+        tested = run_test(str(half), ["tracking=off"], Console(), out=Path(temporary, "tested")).scores
+        card = write_card(name, contents, spec, half, found, tested)
         folder.mkdir(parents=True, exist_ok=True)
         half.chmod(0o644)  # the library makes it for its owner alone
         shutil.move(half, folder / half.name)
@@ -103,11 +108,13 @@ def compare(full: Path, half: Path, val: Reader, pairs: int) -> Fidelity:
     )
 
 
-def write_card(name: str, contents: Contents, spec: Spec, half: Path, found: Fidelity) -> str:
+def write_card(name: str, contents: Contents, spec: Spec, half: Path, found: Fidelity, tested: Scores) -> str:
     """What people read of the model before they use it, from what its checkpoint knows."""
     progress, data = contents.plain("progress", dict), spec.completed()["data"]["dataset"]
     parameters = sum(value.numel() for value in read_checkpoint(half).model.parameters())
     settings = ", ".join(f"{key} {value}" for key, value in data.items() if key != "name")
+    names = [each for each in metric_names(spec.eval.metrics) if each in tested.values]
+    scores = "\n".join(f"| {each} | {shown(each, tested.values[each])} |" for each in names)
     return f"""\
 # {name}
 
@@ -121,11 +128,20 @@ Says in one English sentence what changed between two images. It ships with idc-
 | trained by | `{command(spec)}` |
 | trained on | {data["name"]} of idc-data ({settings}) |
 | training | seed {spec.seed}, {progress["epoch"]} epochs, {progress["step"]:,} steps |
-| validation | {spec.eval.select} {100 * progress["best"]:.1f}, which chose this checkpoint |
+| validation | {spec.eval.select} {shown(spec.eval.select, progress["best"])}, which chose this checkpoint |
 | file | {half.stat().st_size:,} bytes of safetensors: large matrices in float16, the rest in float32 |
 | against full precision | {found.captions} of {found.pairs} validation captions differ; `changed` by at most \
 {found.changed:.1e}, `log_prob` by at most {found.log_prob:.1e} |
 | licence | Apache-2.0, as this package; its training data are rendered by this project |
+
+## Scores
+
+Of this very file on {tested.n:,} test pairs, under protocol `{tested.protocol}`, with a beam of {spec.eval.beam}. They
+are measured again by `idc-run --test {name}`.
+
+| | x 100, or % |
+|---|---|
+{scores}
 
 ## Limits
 

@@ -45,7 +45,7 @@ def run(*arguments, code=0):
 
 def test_a_shipped_model_is_scored_on_any_dataset(dataset):
     said = run("--test", "scenes", "-s", "data.dataset=own", *OFF, "--out", "tested").stdout
-    assert "3 examples, protocol plain" in said
+    assert "3 pairs, protocol plain" in said
     assert "protocol scenes/total is for scenes" in said and "of the words in the references are none" in said
     predictions = read_predictions("tested/predictions.jsonl")
     pairs = [(dataset / f"{index}_before.png", dataset / f"{index}_after.png") for index in range(3)]
@@ -61,11 +61,11 @@ def test_a_shipped_model_is_scored_on_any_dataset(dataset):
 def test_its_own_data_keep_their_protocol_and_overrides_count(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = run("--test", "scenes", "-s", "data.dataset.val_pairs=4", "-s", "eval.beam=2", *OFF, "--split", "val").stdout
-    assert "4 examples, protocol scenes/total" in said and "is for scenes" not in said
+    assert "4 pairs, protocol scenes/total" in said and "is for scenes" not in said
     (folder,) = Path("mlruns/tested").iterdir()
     assert folder.name.startswith("transformer-concat-val-") and str(folder) in said
     said = run("--test", "scenes", "-s", "data.dataset.test_pairs=3", "-s", "eval.protocol=plain/mine", *OFF).stdout
-    assert "3 examples, protocol plain/mine" in said
+    assert "3 pairs, protocol plain/mine" in said
     assert len(list(Path("mlruns/tested").iterdir())) == 2
 
 
