@@ -7,14 +7,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 from idc_data.example import ChangeExample, Reader
-from idc_data.images import load_image
+from idc_data.images import load_pair
 from idc_data.readers import open_reader, resolve_reader
 from idc_data.strict_yaml import apply_override
 from idc_data.transforms import PairedTransform
 from idc_models.description import Description
 from idc_models.familiar import learn
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -133,11 +135,12 @@ def _examples(spec: Spec) -> tuple[tuple[bytes, bytes], ...]:
             break
     unchanged = [first.pop("")] if "" in first else []
     chosen = [*first.values(), *rest][: num - len(unchanged)] + unchanged
-    return tuple((_webp(example.before), _webp(example.after)) for example in chosen)
+    sides = (load_pair(example.before, example.after) for example in chosen)
+    return tuple((_webp(before), _webp(after)) for before, after in sides)
 
 
-def _webp(source: Any) -> bytes:
-    with Image.fromarray(load_image(source)) as image:
+def _webp(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    with Image.fromarray(pixels) as image:
         image.thumbnail((_EXAMPLE_PIXELS, _EXAMPLE_PIXELS))
         file = io.BytesIO()
         image.save(file, "WEBP", quality=85, method=6)

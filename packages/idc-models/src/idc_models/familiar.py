@@ -64,7 +64,7 @@ class Familiarity:
 
     def distance(self, grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, " b"]:
         """Measure how far images are from the training images, in standard deviations of those."""
-        centred = (_features(grid) - self.mean) / self.scale
+        centred = (features(grid) - self.mean) / self.scale
         along = centred @ self.directions.T
         rest = (centred.square().sum(1) - along.square().sum(1)).clamp(min=0)
         return ((along.square() / self.variances[:-1]).sum(1) + rest / self.variances[-1]).sqrt()
@@ -102,7 +102,8 @@ class Familiarity:
         return cls(mean.float(), scale.float(), directions.float(), variances.float(), limits.float())
 
 
-def _features(grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b f"]:
+def features(grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b f"]:
+    """Describe images by the mean and the standard deviation of their grids over the cells."""
     cells = grid.float().flatten(1, 2)
     return torch.cat([cells.mean(1), cells.std(1, correction=0)], dim=1)
 
@@ -127,7 +128,7 @@ def learn(
         return (model.encode(before.to(device), after.to(device)) for before, after in batches)
 
     model.eval()
-    known = torch.cat([_features(grid) for pair in grids(train) for grid in pair])
+    known = torch.cat([features(grid) for pair in grids(train) for grid in pair])
     found = _spread(known.double().cpu())
     here = found.to(device)
     farther = torch.cat([torch.maximum(here.distance(before), here.distance(after)) for before, after in grids(val)])
