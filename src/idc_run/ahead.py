@@ -82,7 +82,7 @@ def look_ahead(spec: Spec, data: Data, validation: Sequence[ChangeExample], epoc
 def _score(perfect: list[Prediction], spec: EvalSpec) -> Scores:
     """Score perfect captions by what the spec asks for and by what could choose a checkpoint instead."""
     wanted = set(metric_names([*spec.metrics, spec.select])) - _OF_THE_MODEL
-    scores = score(perfect, sorted({*(wanted - _SLOW), *_SELECTS}), protocol=spec.protocol)
+    scores = score(perfect, sorted({*(wanted - _SLOW), *_SELECTS}), protocol=spec.protocol, no_change=spec.no_change)
     for name in wanted & _SLOW:
         if name == spec.select:
             part = score(perfect, [name], protocol=spec.protocol)

@@ -62,6 +62,7 @@ def write_results(
 
     curves = progress and {
         "train/loss": [(int(step), value) for step, value in progress.losses],
+        "val/loss": [(int(step), value) for step, value in progress.val_losses],
         f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
     }
     # The same pairs in every run, and drawn at random: people rate them, and the worst and the best, which the report
@@ -87,6 +88,6 @@ def write_results(
         for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
     ]
     pictures.sample_pairs(folder / "samples.png", test, predictions, right)
-    if progress:
+    if curves:
         (folder / "curves.json").write_text(json.dumps(curves))
-        pictures.learning_curves(folder / "learning_curves.png", progress.losses, progress.scores, spec.eval.select)
+        pictures.learning_curves(folder / "learning_curves.png", curves)

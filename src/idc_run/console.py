@@ -1,13 +1,17 @@
 """What a person sees of a run: a progress bar, a short table, three captions, and what to type next."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idc_eval.metrics import metric_names, shown
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from idc_run.champion import ALIAS
 
 if TYPE_CHECKING:
     from idc_eval.prediction import Prediction
@@ -18,16 +22,23 @@ if TYPE_CHECKING:
     from idc_run.data import Data
     from idc_run.spec import Spec
 
+_VALUE = 9
+"""Least columns of a score on the console."""
+_FILE_WIDTH = 160
+"""Columns of what is printed to a file or a pipe."""
+
 
 class Console:
     """Prints to the terminal; silent on all processes but the first."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        # Captions and overrides may hold brackets, which rich would take for markup.
-        self._out = RichConsole(quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+        # Captions and overrides may hold brackets, which rich would take for markup. A file has room for wide tables.
+        width = None if sys.stdout.isatty() else _FILE_WIDTH
+        self._out = RichConsole(quiet=quiet, highlight=False, markup=False, soft_wrap=True, width=width)
+        self._select = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
@@ -64,6 +75,9 @@ class Console:
         done = resumed.progress["step"] if resumed else 0
         if resumed:
             self._out.print(f"going on at step {done}")
+        self._select = spec.eval.select
+        width = max(len(self._select) + 2, _VALUE)
+        self._out.print(f"{'':9}{'loss':>8}{'val/loss':>10}{'lr':>9}{'pairs/s':>9}{self._select:>{width}}")
         self._task = self._bar.add_task("train", total=epoch_steps * spec.train.epochs, completed=done, note="")
         self._bar.start()
 
@@ -71,17 +85,16 @@ class Console:
         """Move the bar."""
         self._bar.update(self._task, completed=step)
         if losses:
-            shown = " ".join(f"{name.partition('/')[2]} {value:.3f}" for name, value in losses.items())
-            self._bar.update(self._task, note=shown)
+            self._bar.update(self._task, note=f"loss {losses['train/loss']:.3f}")
 
     def epoch(self, epoch: int, scores: dict[str, float], *, best: bool) -> None:
-        """Print a line of validation scores."""
-        shown = " ".join(
-            f"{name.partition('/')[2]} {value:.3f}"
-            for name, value in scores.items()
-            if "bleu-" not in name or name.endswith("4")
-        )
-        self._out.print(f"epoch {epoch:3d}  {shown}{'  best' if best else ''}")
+        """Print a line of what the epoch came to: below 80 columns, whatever else was measured is in MLflow."""
+        cells = [("train/epoch_loss", ".3f", 8), ("val/loss", ".3f", 10), ("train/lr", ".1e", 9)]
+        cells += [("train/pairs_per_second", ",.0f", 9)]
+        words = [f"{format(scores[name], form) if name in scores else '-':>{width}}" for name, form, width in cells]
+        value = shown(self._select, scores[f"val/{self._select}"])
+        words += [f"{value:>{max(len(self._select) + 2, _VALUE)}}", f" in {scores['val/seconds']:.0f} s"]
+        self._out.print(f"epoch {epoch:3d}{''.join(words)}{'  best' if best else ''}")
 
     @contextmanager
     def captioning(self, split: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -105,8 +118,9 @@ class Console:
         predictions: list["Prediction"],
         best: Path,
         registered: tuple[str, str] | None,
+        where: str,
     ) -> None:
-        """Print the test scores, three captions and the next two commands.
+        """Print the test scores, three captions, where everything is, and what to type next.
 
         Args:
             spec: Of the run.
@@ -115,6 +129,7 @@ class Console:
             predictions: Of the test.
             best: The checkpoint.
             registered: Its version in the registry, and a sentence on the champion.
+            where: Where the tracker keeps the report; empty if nowhere.
         """
         self._bar.stop()
         table = Table(title=f"{spec.name}: test, {scores.n} pairs, protocol {scores.protocol}", title_justify="left")
@@ -122,28 +137,40 @@ class Console:
         table.add_column("model", justify="right")
         table.add_column("one reference against the others", justify="right")
         for name, value in scores.values.items():
-            table.add_row(name, f"{value:.4f}", f"{ceiling[name]:.4f}" if name in ceiling else "")
+            table.add_row(name, shown(name, value), shown(name, ceiling[name]) if name in ceiling else "")
         self._out.print(table)
-        for name in scores.skipped.keys() & set(spec.eval.metrics):
+        for name in scores.skipped.keys() & set(metric_names(spec.eval.metrics)):
             self._out.print(f"no {name}: {scores.skipped[name]}")
         for prediction in predictions[:3]:
             self._out.print(
                 f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis}"
             )
-        self._out.print(f"best checkpoint: {_short(best)}")
+        self._out.print(f"\nbest checkpoint  {_short(best)}")
+        if where:
+            local = Path(where).is_absolute()
+            self._out.print(
+                f"report           {_short(Path(where) / 'report.html') if local else f'{where}/report.html'}"
+            )
+        address = _short(best)
         if registered and spec.register_:
             name, (version, standing) = spec.register_.model, registered
-            served = f"models:/{name}/{version}"
-            self._out.print(f"registered as {served}; {standing}")
-            if f"is now version {version}" not in standing:
-                self._out.print(f"  to make it the champion all the same: uv run idc-champion {name} {version}")
-        if spec.tracking == "mlflow":
-            self._out.print(
-                "\nNext:\n  uv run mlflow ui --workers 1                # compare runs at http://127.0.0.1:5000"
-            )
-            if registered and spec.register_:
-                served = f"models:/{spec.register_.model}/{registered[0]}"
-                self._out.print(f"  uv run mlflow models serve -m {served} --env-manager local -p 5001")
+            address = f"models:/{name}/{version}"
+            self._out.print(f"registered as    {address}; {standing}")
+            if f"{ALIAS} is " not in standing:
+                self._out.print(f"                 to make it the champion: uv run idc-champion {name} {version}")
+        self._next(address, served=registered is not None, tracked=bool(where))
+
+    def _next(self, address: str, *, served: bool, tracked: bool) -> None:
+        """Say what to do with a model: each command on a line of its own, which can be copied."""
+        self._out.print("\nNext:")
+        commands = [(f"idc-app {address}", "a page: drop two images")]
+        commands += [(f"idc-caption {address} before.png after.png", "one pair, folders, lines of JSON")]
+        if served:
+            commands += [(f"mlflow models serve -m {address} --env-manager local -p 5001", "REST: docs/serving.md")]
+        if tracked:
+            commands += [("mlflow ui --workers 1", "runs, curves, pictures at http://127.0.0.1:5000: docs/sweeps.md")]
+        for command, about in commands:
+            self._out.print(f"  # {about}\n  uv run {command}")
 
     def _describe(self, spec: "Spec", data: "Data", model: "Captioner", warnings: Sequence[str]) -> None:
         parameters = sum(parameter.numel() for parameter in model.parameters())

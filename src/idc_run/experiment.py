@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
+from idc_data.batch import Batch
 from idc_data.loader import train_batches
 from idc_data.tokenizer import Tokenizer
-from idc_eval.metrics import DIAGNOSTICS
+from idc_eval.metrics import DIAGNOSTICS, metric_names, shown
 from idc_eval.score import score
 from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
@@ -229,24 +231,35 @@ def _finish(
         assert progress.best is not None
         standing = Standing(f"val/{spec.eval.select}", spec.eval.protocol, identity(spec, data.val), progress.best)
         registered = registry.register(best, spec.register_.model, standing)
+    asked = metric_names(spec.eval.metrics)
     if alone:
-        console.finished(spec, scores, ceiling.values if ceiling else {}, predictions, best, registered)
-    else:
-        console.say(
-            " ".join(f"{name} {scores.values[name]:.3f}" for name in scores.values if name in spec.eval.metrics)
+        console.finished(
+            spec, scores, ceiling.values if ceiling else {}, predictions, best, registered, tracker.where()
         )
+    else:
+        console.say(", ".join(f"{name} {shown(name, scores.values[name])}" for name in scores.values if name in asked))
     assert progress.best is not None
     return Result(progress.run_id, best, progress.best, scores.values)
 
 
 def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> dict[str, float]:
-    """Validation scores, decoded as the test is; METEOR waits for the test, unless it is what selects."""
+    """Validation scores, decoded as the test is, and the loss over the first reference of each pair.
+
+    METEOR waits for the test, unless it is what selects.
+    """
     metrics = {metric for metric in spec.eval.metrics if metric != "meteor"} | {spec.eval.select}
-    predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device)
+    losses: list[float] = []
+
+    def teach(batch: Batch) -> None:
+        losses.extend([model.loss(batch)["loss"].item()] * len(batch.ids))
+
+    # An objective may draw numbers, which training shall not miss.
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device, each=teach)
     scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol, no_change=spec.eval.no_change)
     if spec.eval.select not in scores.values:
         raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
-    return {f"val/{name}": value for name, value in scores.values.items()}
+    return {"val/loss": fmean(losses)} | {f"val/{name}": value for name, value in scores.values.items()}
 
 
 class _Watcher:

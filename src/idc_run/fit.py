@@ -1,6 +1,7 @@
 """The training loop: one function, plain PyTorch, the same on one process and under torchrun."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,12 +35,18 @@ class Progress:
     best: float | None = None
     """Best validation score so far."""
     best_epoch: int = 0
-    """Epochs done when it was reached."""
+    """Epochs done when the best checkpoint was: of several with one score that with the lowest validation loss."""
+    best_loss: float | None = None
+    """The validation loss of it."""
+    risen_epoch: int = 0
+    """Epochs done when the score last rose, which is what patience counts from."""
     schedule: dict[str, int] = field(default_factory=lambda: {"reductions": 0, "waited": 0})
     losses: list[list[float]] = field(default_factory=list)
     """Points of the learning curve: step, mean training loss since the last report."""
     scores: list[list[float]] = field(default_factory=list)
-    """Points of the other curve: step, validation score."""
+    """Points of another curve: step, validation score."""
+    val_losses: list[list[float]] = field(default_factory=list)
+    """Points of the third: step, validation loss."""
     run_id: str = ""
     """The tracker's name for the run."""
 
@@ -52,7 +59,7 @@ class Watcher(Protocol):
         """A step is done; `losses` are the means since the last report, None between reports."""
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        """An epoch is done and validated."""
+        """An epoch is done and validated; `scores` are those of validation and what `fit` measured itself."""
 
 
 def fit(
@@ -78,7 +85,8 @@ def fit(
         spec: Everything else.
         device: Where to train.
         folder: Gets `last.safetensors` while training goes on and `best.safetensors` whenever validation says so.
-        validate: Scores the model as it is; called on the first process after every epoch.
+        validate: Scores the model as it is, under `val/`, the loss among them; called on the first process after every
+            epoch.
         watcher: Told of steps and epochs; on the first process only.
         resume: A `last.safetensors` to go on from.
         run_id: Kept in the checkpoints.
@@ -93,7 +101,8 @@ def fit(
     schedule = Schedule(train.schedule, train.optimizer.lr, num, train.epochs)
     progress = Progress(run_id=run_id)
     if resume:
-        progress = Progress(**resume.progress)
+        # Files of older versions do not say when the score rose: they knew no ties, so then it was the best.
+        progress = Progress(**{"risen_epoch": resume.progress["best_epoch"], **resume.progress})
         model.load_state_dict(resume.weights)
         restore_training(optimizer, resume.training)
         schedule.restore(progress.schedule)
@@ -115,13 +124,14 @@ def fit(
         world=world(),
     )
     wrapped = DistributedDataParallel(model) if world() > 1 else model
-    losses = Losses(device)
+    losses, whole = Losses(device), Losses(device)
     model.train()
     while progress.epoch < train.epochs and not _out_of_patience(progress, train.early_stopping):
+        began, began_at = time.perf_counter(), progress.batch
         while progress.batch < num:
             # Of its own for every step and process: what a run that is resumed draws does not hang on what it drew.
             torch.manual_seed(Random(f"step/{spec.seed}/{progress.step}/{rank()}").getrandbits(63))
-            _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses)
+            _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses, whole)
             progress.step, progress.batch = progress.step + 1, progress.batch + 1
             reported = losses.report() if progress.step % train.log_every == 0 else None
             if reported:
@@ -130,29 +140,49 @@ def fit(
                 watcher.step(progress, reported)
                 if progress.step % train.checkpoint_every == 0:
                     save("last.safetensors", training=True)
+        done, trained = progress.batch - began_at, time.perf_counter()
+        measured = {"train/lr": schedule.rate(progress.step - 1)}
+        if done:
+            measured["train/epoch_loss"] = whole.report()["train/loss"]
+            measured["train/pairs_per_second"] = done * spec.data.batch_size * world() / (trained - began)
         progress.epoch, progress.batch = progress.epoch + 1, 0
         scores = _from_first(validate)
-        score = scores[f"val/{spec.eval.select}"]
-        progress.scores.append([progress.step, score])
-        better = progress.best is None or score > progress.best
-        if better:
-            progress.best, progress.best_epoch = score, progress.epoch
-        schedule.end_epoch(better=better)
+        measured["val/seconds"] = time.perf_counter() - trained
+        rose, best = _judge(progress, scores[f"val/{spec.eval.select}"], scores.get("val/loss"))
+        schedule.end_epoch(better=rose)
         if first:
-            watcher.epoch(progress, scores)
+            watcher.epoch(progress, scores | measured)
             # The best one first: killed between the two, the epoch is done again and writes the same.
-            if better:
+            if best:
                 save("best.safetensors", training=False)
             save("last.safetensors", training=True)
     return progress
 
 
+def _judge(progress: Progress, score: float, loss: float | None) -> tuple[bool, bool]:
+    """Note the scores of an epoch; say whether the score rose, and whether this is the best checkpoint so far.
+
+    Of epochs with one score the one with the lower loss is kept; patience and schedule go by the score alone.
+    """
+    progress.scores.append([progress.step, score])
+    if loss is not None:
+        progress.val_losses.append([progress.step, loss])
+    rose = progress.best is None or score > progress.best
+    lower = loss is not None and progress.best_loss is not None and loss < progress.best_loss
+    best = rose or (score == progress.best and lower)
+    if rose:
+        progress.risen_epoch = progress.epoch
+    if best:
+        progress.best, progress.best_epoch, progress.best_loss = score, progress.epoch, loss
+    return rose, best
+
+
 def _out_of_patience(progress: Progress, spec: EarlyStoppingSpec | None) -> bool:
-    return spec is not None and progress.epoch - progress.best_epoch >= spec.patience
+    return spec is not None and progress.epoch - progress.risen_epoch >= spec.patience
 
 
 def _train_step(
-    model: torch.nn.Module, batch: Any, optimizer: torch.optim.Optimizer, rate: float, spec: Spec, losses: "Losses"
+    model: torch.nn.Module, batch: Any, optimizer: torch.optim.Optimizer, rate: float, spec: Spec, *losses: "Losses"
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -168,7 +198,8 @@ def _train_step(
     parts["loss"].backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), spec.train.optimizer.clip_norm)
     optimizer.step()
-    losses.update(parts)
+    for means in losses:
+        means.update(parts)
 
 
 class Losses:

@@ -1,6 +1,6 @@
 """Pictures of a run: sample pairs with their captions, learning curves, and the images of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -43,15 +43,18 @@ def sample_pairs(path: Path, reader: Reader, predictions: Sequence[Prediction], 
     figure.savefig(path, dpi=110)
 
 
-def learning_curves(
-    path: Path, losses: Sequence[Sequence[float]], scores: Sequence[Sequence[float]], name: str
-) -> None:
-    """Draw the training loss and one validation score over the steps."""
+def learning_curves(path: Path, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Draw the losses beside the validation score, over the steps."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, points, title in ((left, losses, "train/loss"), (right, scores, f"val/{name}")):
-        axes.plot(*zip(*points, strict=True) if points else ([], []), marker="o" if len(points) < 40 else None, ms=3)
-        axes.set(title=title, xlabel="step")
+    panels = dict(zip((True, False), figure.subplots(1, 2), strict=True))
+    for name, points in curves.items():
+        axes = panels[name.endswith("/loss")]
+        scaled = [(step, value if name.endswith("/loss") else 100 * value) for step, value in points]
+        dots = {"marker": "o" if len(points) < 40 else None, "ms": 3}
+        axes.plot(*zip(*scaled, strict=True) if points else ([], []), label=name, **dots)
+    for axes in panels.values():
+        axes.set(xlabel="step")
+        axes.legend()
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 

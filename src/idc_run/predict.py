@@ -27,6 +27,7 @@ def predict(
     *,
     diagnose: bool = False,
     familiar: Familiarity | None = None,
+    each: Callable[[Batch], None] = lambda batch: None,
 ) -> list[Prediction]:
     """Caption every pair of a split, in order, in eval mode; the model's mode is put back afterwards.
 
@@ -40,13 +41,16 @@ def predict(
         advance: Told how many pairs were captioned, after each batch.
         diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
         familiar: What the training images are like, to say how familiar each pair is.
+        each: Called with every batch, on `device`, with the model in eval mode.
     """
     was_training = model.training
     model.eval()
     predictions = []
     familiar = familiar and familiar.to(device)
     for batch in eval_batches(reader, tokenizer, data.model_copy(update={"batch_size": spec.batch_size})):
-        before, after = batch.before.to(device), batch.after.to(device)
+        batch = batch.to(device)
+        before, after = batch.before, batch.after
+        each(batch)
         decode = {"beam": spec.beam, "length_penalty": spec.length_penalty, "no_repeat": spec.no_repeat_ngram}
         captions = model.generate(before, after, **decode, locate=diagnose)
         swapped = model.generate(after, before, **decode).tokens.tolist() if diagnose else None

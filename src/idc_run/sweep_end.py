@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from idc_eval.metrics import shown
 from idc_eval.seeds import half_width
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
@@ -107,13 +108,14 @@ def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
     table = Table(title=f"{sweep.spec.name}: {states[TrialState.COMPLETE]} trials", title_justify="left")
     table.add_column("trial", justify="right")
     for name in (*sweep.search.space, *sweep.objectives):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     complete = sorted((t for t in trials if t.state == TrialState.COMPLETE), key=lambda trial: trial.values[0])
     if next(iter(sweep.objectives.values())) == "maximize":
         complete.reverse()
     for trial in complete[:10]:
         words = [str(trial.params.get(path, "")) for path in sweep.search.space]
-        table.add_row(str(trial.number), *words, *(f"{value:.4f}" for value in trial.values))
+        values = zip(sweep.objectives, trial.values, strict=True)
+        table.add_row(str(trial.number), *words, *(shown(name, value) for name, value in values))
     console.show(table)
     console.say(
         f"{states[TrialState.PRUNED]} pruned, {states[TrialState.FAIL]} failed or begun again; "
@@ -122,5 +124,7 @@ def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
     runs = seeds(sweep)
     for metric in runs[0] if runs else ():
         values = [run[metric] for run in runs if metric in run]
-        spread = f" +- {half_width(values):.4f}" if len(values) > 1 else ""  # of the 95 % interval
-        console.say(f"  test/{metric:24s} {fmean(values):.4f}{spread} ({len(values)} seeds)")
+        spread = f" +- {shown(metric, half_width(values))}" if len(values) > 1 else ""  # of the 95 % interval
+        console.say(f"  test/{metric:24s} {shown(metric, fmean(values))}{spread} ({len(values)} seeds)")
+    if not sweep.search.seeds and sweep.spec.tracking == "mlflow":
+        console.say(f"the table over seeds: uv run idc-table {sweep.spec.name}")

@@ -56,13 +56,13 @@ def picture(table: Table, path: Path) -> None:
     figure = Figure(figsize=(8, 0.6 + 0.5 * len(table.cells)), layout="constrained")
     axes = figure.subplots()
     for row, cell in enumerate(table.cells):
-        values = cell.values[table.metric]
+        values = [100 * value for value in cell.values[table.metric]]
         half = half_width(values)
         axes.errorbar(fmean(values), row, xerr=None if math.isnan(half) else half, fmt="o", color="#1f6feb", capsize=4)
         axes.plot(values, [row] * len(values), "o", color="#8b949e", ms=4, zorder=3)
     axes.set_yticks(range(len(table.cells)), [cell.name for cell in table.cells])
     axes.invert_yaxis()
-    axes.set_xlabel(f"test/{table.metric}: every seed, mean and 95 % interval")
+    axes.set_xlabel(f"test/{table.metric} x 100: every seed, mean and 95 % interval")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
 

@@ -54,6 +54,10 @@ class Tracker(Protocol):
         """Keep plain values with the run, each in a file NAME.json."""
         ...
 
+    def where(self) -> str:
+        """Give the folder or address of what is kept with the run; empty if nothing is."""
+        ...
+
     def end(self, status: str = "FINISHED", why: str = "") -> None:
         """Close the run: `FINISHED`, `FAILED` or `KILLED`, and why it did not finish."""
         ...
@@ -81,6 +85,10 @@ class NullTracker:
 
     def json(self, documents: Mapping[str, Any]) -> None:
         """Do nothing."""
+
+    def where(self) -> str:
+        """Nowhere."""
+        return ""
 
     def end(self, status: str = "FINISHED", why: str = "") -> None:
         """Do nothing."""
@@ -175,6 +183,10 @@ class MlflowTracker:
         """Log plain values."""
         for name, value in documents.items():
             self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
+
+    def where(self) -> str:
+        """Give where the artifacts of the active run are."""
+        return self._mlflow.active_run().info.artifact_uri.removeprefix("file://")
 
     def end(self, status: str = "FINISHED", why: str = "") -> None:
         """End the run; why it did not finish is a tag, if the server still answers: the error itself goes first."""

@@ -12,6 +12,7 @@ from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 from idc_models.spec import build_captioner
 
+from idc_run import experiment
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
 from idc_run.fit import fit
@@ -61,7 +62,7 @@ class Notes:
 
 @pytest.fixture
 def trained(tmp_path, spec):
-    """Trains on fixed pairs, with given validation scores; gives the progress, the notes and the model."""
+    """Trains on fixed pairs, with given validation scores (and losses); gives the progress, the notes and the model."""
 
     def train(*overrides, scores=(), resume=None):
         chosen = spec(*overrides)
@@ -77,13 +78,18 @@ def trained(tmp_path, spec):
             chosen,
             device=CPU,
             folder=tmp_path,
-            validate=lambda: {"val/cider": next(told, 0.0)},
+            validate=lambda: named(next(told, 0.0)),
             watcher=notes,
             resume=resume,
         )
         return progress, notes, (model, reader, tokenizer, chosen)
 
     return train
+
+
+def named(score):
+    """A score, or a score and a loss, as validation gives them."""
+    return dict(zip(("val/cider", "val/loss"), score if isinstance(score, tuple) else (score,), strict=False))
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +109,13 @@ def uninterrupted(tmp_path_factory):
 
 
 def started(spec_file, *more):
-    """Run the command on the long spec; give the lines of validation scores and of the final table."""
+    """Run the command on the long spec; give what it prints of validation, without speeds, and the final table."""
     ended = CliRunner().invoke(run, [str(spec_file), *overriding(LONG), *more])
     assert ended.exit_code == 0, ended.output
-    return [line for line in ended.stdout.splitlines() if line.startswith("epoch ") or "│" in line]
+    lines = ended.stdout.splitlines()
+    # epoch, number, loss (of what was trained since the break), val/loss, rate, pairs a second, score, in, seconds, s
+    epochs = [[*line.split()[1:2], *line.split()[3:5], *line.split()[6:7]] for line in lines if line[:6] == "epoch "]
+    return [*epochs, *(line for line in lines if "│" in line)]
 
 
 def overriding(overrides):
@@ -174,6 +183,37 @@ def test_early_stopping_stops_and_the_best_stays(tmp_path, trained):
     # Killed after the last epoch, before the test: there is nothing more to train.
     again, notes, _ = trained(*stopping, scores=[0.9], resume=load_checkpoint(tmp_path / "last.safetensors"))
     assert notes.epochs == [] and again == progress
+
+
+def test_of_epochs_with_one_score_the_one_with_the_lowest_loss_stays_and_patience_does_not_mind(tmp_path, trained):
+    told = [(0.3, 1.0), (0.3, 0.5), (0.3, 0.7), (0.9, 0.1)]
+    progress, notes, _ = trained("train.epochs=9", "train.early_stopping.patience=2", scores=told)
+    assert notes.epochs == [1, 2, 3], "the score rose in the first epoch only"
+    assert (progress.best, progress.best_epoch, progress.best_loss) == (0.3, 2, 0.5)
+    assert load_checkpoint(tmp_path / "best.safetensors").progress["epoch"] == 2
+    assert [loss for _, loss in progress.val_losses] == [1.0, 0.5, 0.7]
+
+
+def test_a_checkpoint_from_before_ties_were_broken_goes_on(tmp_path, trained):
+    stopping = ("train.epochs=9", "train.early_stopping.patience=2")
+    trained(*stopping, scores=[0.3, 0.1, 0.2])
+    last = load_checkpoint(tmp_path / "last.safetensors")
+    for new in ("risen_epoch", "best_loss", "val_losses"):
+        del last.progress[new]
+    last.progress["epoch"], last.progress["best_epoch"] = 2, 1
+    _, notes, _ = trained(*stopping, scores=[0.3], resume=last)
+    assert notes.epochs == [3]
+
+
+def test_validation_takes_no_random_number_from_training_and_leaves_the_model_as_it_was(spec):
+    chosen = spec()
+    data = experiment.open_data(chosen)
+    model = build_captioner(chosen.model, data.tokenizer, chosen.train.objectives).train()
+    before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    scores = experiment._validate(chosen, data, model, CPU)
+    assert torch.equal(torch.get_rng_state(), state) and model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert scores["val/loss"] == experiment._validate(chosen, data, model, CPU)["val/loss"] > 1
 
 
 def test_without_early_stopping_every_epoch_runs(trained):
