@@ -326,8 +326,12 @@ def copied(page, button):
     """Clicks a button that copies; gives what is in the clipboard, which all pages share, once it is there."""
     page.evaluate("navigator.clipboard.writeText('')")
     page.click(button)
-    page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
-    return page.evaluate("navigator.clipboard.readText()")
+    # Playwright's wait_for_function takes the first promise, also that of an empty text.
+    for _ in range(3600):
+        if text := page.evaluate("navigator.clipboard.readText()"):
+            return text
+        page.wait_for_timeout(50)
+    raise AssertionError("nothing was copied")
 
 
 def test_the_copied_command_works_in_a_shell(open_page, files, said):

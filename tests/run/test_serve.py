@@ -148,7 +148,9 @@ def split(rows, columns=("before", "after"), **params):
 
 def agrees(predictions, captions):
     assert [each["caption"] for each in predictions] == [each.caption for each in captions]
-    assert [each["log_prob"] for each in predictions] == pytest.approx([each.log_prob for each in captions], abs=1e-5)
+    assert [each["log_prob"] for each in predictions] == pytest.approx(
+        [each.log_prob for each in captions], rel=1e-6, abs=1e-5
+    )
 
 
 @pytest.mark.slow
