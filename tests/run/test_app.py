@@ -365,6 +365,8 @@ def test_an_earlier_pair_comes_back_with_its_question(open_page, files):
     assert page.is_checked("#align") and not page.is_checked("#sample") and page.is_disabled("#seed")
     # What has not been asked yet is in no command.
     page.fill("#num_captions", "99")
+    page.locator("#num_captions").blur()  # the sentence that appears would move the button under the mouse
+    expect(page.locator("#problem")).to_contain_text("Captions: ")
     assert '{"change_map":true,"num_captions":2,"beam":5,"align":true}' in copied(page, "#curl")
 
 
