@@ -279,7 +279,7 @@ def build(root: Path) -> World:
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
-    top = {".git", ".venv", "mlruns", "data", "weights", "site"} if Path(folder) == ROOT else set()
+    top = {".git", ".venv", "mlruns", "mlflow.db", "data", "weights", "site"} if Path(folder) == ROOT else set()
     return {name for name in names if name in top or "cache" in name}
 
 

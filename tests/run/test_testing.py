@@ -95,10 +95,17 @@ def test_a_mistake_is_one_line_and_exit_code_2(dataset, arguments, message):
 
 
 @pytest.mark.slow
-def test_a_test_is_a_run_of_its_own(registered, dataset, monkeypatch):
+def test_a_test_is_a_run_of_its_own(registered, dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(registered.folder)
-    metrics = ("-s", "eval.metrics=[bleu, cider]")
-    said = run("--test", "models:/idc@champion", "-s", f"data.dataset={dataset.parent}", *metrics).stdout
+    settings = (
+        "-s",
+        f"data.dataset={dataset.parent}",
+        "-s",
+        "eval.metrics=[bleu, cider]",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    said = run("--test", "models:/idc@champion", *settings).stdout
     client = connect().MlflowClient()
     experiment = client.get_experiment_by_name("plain")
     (found,) = client.search_runs([experiment.experiment_id], "tags.`tested.model` != ''")
