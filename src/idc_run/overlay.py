@@ -2,18 +2,20 @@
 
 import hashlib
 import io
-import textwrap
 from pathlib import Path
 
 import numpy as np
+from idc_data.fonts import find_font
+from idc_data.words import wrap
 from idc_models.inference import Caption
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 _SIDE = 480  # pixels of a panel's longer side, at least where the image has them
 _COLOUR = (255, 20, 140)
 _ALARM = "#8f6200"
 _GAP = 8
+_NARROWEST = 320  # pixels of the sheet, so that the words fit below strips, too
 _LONGEST = 240  # bytes of a name, of the 255 that file systems take: an ending and what unfinished files have is added
 
 
@@ -61,10 +63,11 @@ def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8]
         )
         colour = Image.new("RGB", size, _COLOUR)
         panels = [Image.composite(colour, panel, weight) for panel in panels]
-    font, small = ImageFont.load_default(22), ImageFont.load_default(14)
-    width = 2 * size[0] + 3 * _GAP
-    lines = [piece for piece in textwrap.wrap(said.caption or "(no words)", max(20, width // 12))]
-    notes = textwrap.wrap(f"Note: {said.note}", max(30, width // 8)) if said.note else []
+    width = max(2 * size[0] + 3 * _GAP, _NARROWEST)
+    font, caption = find_font(said.caption or "(no words)", 22)
+    small, note = find_font(f"Note: {said.note}" if said.note else "", 14)
+    lines = wrap(caption, width - 2 * _GAP, font.getlength)
+    notes = wrap(note, width - 2 * _GAP, small.getlength) if note else []
     height = size[1] + 2 * _GAP + 40 + 30 * len(lines)
     sheet = Image.new("RGB", (width, height + 20 * len(notes)), "white")
     pen = ImageDraw.Draw(sheet)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 
 from idc_data.example import Reader
+from idc_data.fonts import installed
 from idc_data.images import load_image
+from idc_data.words import wrap
 from idc_eval.prediction import Prediction
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image
 
 _LONGEST = 384  # pixels of an image that is kept
@@ -37,10 +39,19 @@ def sample_pairs(path: Path, reader: Reader, predictions: Sequence[Prediction], 
             inset.set_xticks([])
             inset.set_yticks([])
         color = {1: "#1a7f37", 0: "#b3261e"}.get(right[index], "black")  # pyright: ignore[reportArgumentType, reportCallIssue]
-        axes.text(0, 0.29, fill(prediction.references[0], 52), va="top", fontsize=8, color="#57606a")
-        axes.text(0, 0.13, fill(prediction.hypothesis or "(empty)", 52), va="top", fontsize=8.5, color=color)
+        captions = (prediction.references[0], 8, "#57606a"), (prediction.hypothesis or "(empty)", 8.5, color)
+        for top, (caption, size, ink) in zip((0.29, 0.13), captions, strict=True):
+            text, font = lettering(caption, size)
+            lines = "\n".join(wrap(text, 52))
+            axes.text(0, top, lines, va="top", color=ink, font=font, parse_math=False)  # "$5" is no formula
     figure.suptitle("before | after, a reference (grey), the hypothesis (green right, red wrong)", fontsize=10)
     figure.savefig(path, dpi=110)
+
+
+def lettering(text: str, size: float) -> tuple[str, FontProperties]:
+    """Find a font for a text in a figure; give the text as it can be drawn, and the font."""
+    file, drawn = installed().find(text, Path(findfont(FontProperties())))
+    return drawn, FontProperties(fname=file, size=size)
 
 
 def learning_curves(path: Path, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:

@@ -53,6 +53,8 @@ def picture(table: Table, path: Path) -> None:
     """Draw every run as a dot, and mean and interval of each cell."""
     from matplotlib.figure import Figure
 
+    from idc_run.pictures import lettering
+
     figure = Figure(figsize=(8, 0.6 + 0.5 * len(table.cells)), layout="constrained")
     axes = figure.subplots()
     for row, cell in enumerate(table.cells):
@@ -60,7 +62,10 @@ def picture(table: Table, path: Path) -> None:
         half = half_width(values)
         axes.errorbar(fmean(values), row, xerr=None if math.isnan(half) else half, fmt="o", color="#1f6feb", capsize=4)
         axes.plot(values, [row] * len(values), "o", color="#8b949e", ms=4, zorder=3)
-    axes.set_yticks(range(len(table.cells)), [cell.name for cell in table.cells])
+    names = [lettering(cell.name, 10) for cell in table.cells]
+    axes.set_yticks(range(len(names)), [name for name, _ in names])
+    for label, (_, font) in zip(axes.get_yticklabels(), names, strict=True):
+        label.set(font=font, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel(f"test/{table.metric} x 100: every seed, mean and 95 % interval")
     axes.grid(axis="x", alpha=0.3)

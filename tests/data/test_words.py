@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from idc_data.scenes import Scenes
 from idc_data.tokenizer import Tokenizer
-from idc_data.words import CURRENT, FIRST, pieces
+from idc_data.words import CURRENT, FIRST, columns, pieces, wrap
 from idc_models.vocabulary import Vocabulary
 from tokenizers import Regex, pre_tokenizers
 
@@ -85,3 +85,12 @@ def test_plain_captions_split_as_in_the_first_version():
 def test_lines_end_at_blanks_and_between_characters():
     assert pieces("the red ball 停车场，了 นั่ง.") == ["the ", "red ", "ball ", "停", "车", "场，", "了 ", "นั่", "ง."]
     assert "".join(pieces("a ่ b")) == "a ่ b"
+
+
+def test_lines_end_after_blanks_and_between_chinese_characters():
+    assert wrap("the red ball\n was  moved", 12) == ["the red ball", "was moved"]
+    assert wrap("a 左侧的停车场，了", 10) == ["a 左侧的停", "车场，了"]
+    assert wrap("a " + "x" * 7, 3) == ["a", "xxx", "xxx", "x"]
+    assert wrap("", 3) == [""] and wrap("abc", 0) == ["a", "b", "c"]
+    assert wrap("one two", 3, measure=lambda text: len(text) / 2) == ["one", "two"]
+    assert columns("a左b") == 4 and columns("e\u0301") == 1

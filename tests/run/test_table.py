@@ -140,6 +140,12 @@ def test_values_with_commas_stay_in_their_column(tmp_path):
     assert lines[0] == ["fusion", "decoder", "seed", "m"] and lines[1] == [label, "x", "1", "0.9"] and len(lines) == 7
 
 
+def test_a_table_of_settings_in_any_script_is_drawn_without_warnings(tmp_path):
+    names = ("data/停车场", "данные", "$a_1 and $b")
+    write_table(made({(name, "x"): [0.9, 0.8, 0.7] for name in names}), tmp_path, ["m"])
+    assert (tmp_path / "s.png").stat().st_size > 1000
+
+
 def test_a_smoke_run_does_not_replace_the_page_of_a_whole_study(tmp_path):
     whole, smoke = "grid-0123456789ab", "grid-ba9876543210"
     scores = {("a", "x"): [0.9, 0.8, 0.7], ("b", "x"): [0.5, 0.4, 0.3]}

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from idc_data.example import Box, ChangeExample
+from idc_data.fonts import Font, find_font
 from idc_data.images import load_image
+from idc_data.words import wrap
 
 _TILE = 256  # longer side of an image on the sheet, in pixels: 64 and 128 fit a whole number of times
 _GAP = 6  # between the images of a pair
 _MARGIN = 28  # between pairs, and around the sheet
 _INDENT = 14  # of the second and third line of a reference
 _PAPER, _INK, _FAINT, _MARK = "#ffffff", "#1c1e21", "#6b7075", "#ff3d00"
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(
@@ -56,24 +57,21 @@ def _cell(example: ChangeExample, num_references: int) -> Image.Image:
     regions = example.regions
     before = _tile(example.before, regions.before if regions else ())
     after = _tile(example.after, regions.after if regions else ())
-    title, text = ImageFont.load_default(15), ImageFont.load_default(14)
     width = 2 * _TILE + _GAP
-    lines = [(title, _INK, example.change_type), (title, _FAINT, example.id)]
-    said = [
-        line for reference in example.references[:num_references] for line in _wrap(reference, text, width - _INDENT)
-    ]
+    titles = [(*find_font(example.change_type, 15), _INK), (*find_font(example.id, 15), _FAINT)]
+    said = [line for reference in example.references[:num_references] for line in _lines(reference, width - _INDENT)]
     top = max(before.height, after.height) + 10
     cell = Image.new("RGB", (width, top + 24 + 19 * len(said)), _PAPER)
     cell.paste(before, (_TILE - before.width, 0))  # both against the middle, where the eye compares them
     cell.paste(after, (_TILE + _GAP, 0))
     draw = ImageDraw.Draw(cell)
     left = 0.0
-    for font, color, words in lines:
+    for font, words, color in titles:
         words = _fit(words, font, width - left)
         draw.text((left, top), words, color, font)
         left += draw.textlength(words, font) + 10
-    for number, (indent, line) in enumerate(said):
-        draw.text((indent, top + 24 + 19 * number), line, _INK, text)
+    for number, (font, indent, line) in enumerate(said):
+        draw.text((indent, top + 24 + 19 * number), line, _INK, font)
     return cell
 
 
@@ -89,21 +87,16 @@ def _tile(source: Path | np.ndarray, boxes: Sequence[Box]) -> Image.Image:
     return image
 
 
-def _wrap(words: str, font: _Font, width: int) -> list[tuple[int, str]]:
-    """Indent and text of each line of a reference; what does not fit into the third line is cut."""
-    lines = [""]
-    for word in words.split():
-        longer = f"{lines[-1]} {word}".lstrip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
+def _lines(reference: str, width: int) -> list[tuple[Font, int, str]]:
+    """Font, indent and text of each line of a reference; what does not fit into the third line is cut."""
+    font, words = find_font(reference, 14)
+    lines = wrap(words, width, font.getlength)
     if len(lines) > 3:
-        lines = [*lines[:2], " ".join(lines[2:])]
-    return [(_INDENT if number else 0, _fit(line, font, width)) for number, line in enumerate(lines)]
+        lines = [*lines[:2], _fit(f"{lines[2]}…", font, width)]
+    return [(font, _INDENT if number else 0, line) for number, line in enumerate(lines)]
 
 
-def _fit(words: str, font: _Font, width: float | int) -> str:
+def _fit(words: str, font: Font, width: float | int) -> str:
     if font.getlength(words) <= width:
         return words
     words = words[: int(width) // 2]  # no letter is narrower than 2 pixels

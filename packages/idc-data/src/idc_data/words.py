@@ -6,7 +6,7 @@ hold `FIRST` and are split and joined as they were.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -90,6 +90,36 @@ def pieces(text: str) -> list[str]:
     """Cut a text where a line may end: after blanks, and around each character of a script without blanks."""
     one, word = rf"(?![{_SIGNS}])[{_UNSPACED}]", rf"(?:(?![{_UNSPACED}])\S)+"
     return re.findall(rf"{one}[{_SIGNS}]*(?:(?![{_UNSPACED}])[^\w\s])*\s*|{word}\s*|\S?\s*", text)[:-1]
+
+
+def columns(text: str) -> int:
+    """How many columns a text takes where letters have one width: two for each of Chinese, Japanese and Korean."""
+    return sum(1 + (unicodedata.east_asian_width(char) in "FW") for char in text if not unicodedata.combining(char))
+
+
+def wrap(text: str, width: float, measure: Callable[[str], float] = columns) -> list[str]:
+    """Break a text into lines, after blanks and between Chinese characters; a word longer than a line is cut.
+
+    Args:
+        text: Its blanks and line ends are one blank each.
+        width: The most that a line measures.
+        measure: The width of a text, in columns unless given.
+
+    Returns:
+        The lines, at least one.
+    """
+    lines = [""]
+    for piece in pieces(" ".join(text.split())):
+        if measure((lines[-1] + piece).rstrip()) <= width:
+            lines[-1] += piece
+            continue
+        if lines[-1]:
+            lines.append("")
+        for char in piece:
+            if lines[-1] and measure((lines[-1] + char).rstrip()) > width:
+                lines.append("")
+            lines[-1] += char
+    return [line.rstrip() for line in lines]
 
 
 @cache
