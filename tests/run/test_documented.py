@@ -1,9 +1,9 @@
 """Every command and Python snippet of the documentation, run as it is written there.
 
-`pytest tests/run/test_documented.py -q -s -k list` prints what is done with each. A block is run command by command, in
-a copy of the checkout with stand-ins of the names that the documentation uses (before.png, path/to/folder, ...). What
-TABLE does not mention is run as it is and has to succeed. What a comment in the block says to need (`# needs the
-internet`, a GPU, Docker, other machines) is parsed only: its programs exist and have these options.
+`pytest tests/run/test_documented.py -q -s -n 0 -k list` prints what is done with each. A block is run command by
+command, in a copy of the checkout with stand-ins of the names that the documentation uses (before.png, path/to/folder,
+...). What TABLE does not mention is run as it is and has to succeed. What a comment in the block says to need (`# needs
+the internet`, a GPU, Docker, other machines) is parsed only: its programs exist and have these options.
 """
 
 import json

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("before", "after")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow")]
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def test_curl_the_command_and_the_predictions_file_say_the_same(registered, serv
     assert [each["log_prob"] for each in answers] == pytest.approx([each["log_prob"] for each in predictions], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_files_by_the_curl_of_the_readme_and_by_the_page(registered, served, tested, browser, tmp_path):
     folder, predictions = tested
     pair, rng = (tmp_path / "before.png", tmp_path / "after.png"), np.random.default_rng(0)

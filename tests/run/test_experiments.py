@@ -27,7 +27,12 @@ def test_there_are_experiments():
     assert EXPERIMENTS
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def _marked(path: Path):
+    # One of them belongs to what everybody runs: the README's main command.
+    return pytest.param(path, id=path.stem, marks=() if path.stem == "transformer_concat" else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("path", map(_marked, EXPERIMENTS))
 def test_an_experiment_is_short_and_trains_two_steps(tmp_path, monkeypatch, path):
     if path.stem != "forkme":
         assert len(path.read_text().splitlines()) <= 35

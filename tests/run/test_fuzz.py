@@ -1,6 +1,6 @@
 """What nobody should send, sent to a served model: no 5xx, no leak, no growth, and the next good request is right.
 
-`IDC_FUZZ=10000 pytest tests/run/test_fuzz.py` sends as many; CI sends a few hundred.
+`IDC_FUZZ=10000 pytest -m slow tests/run/test_fuzz.py` sends as many; CI sends a few hundred.
 """
 
 import base64

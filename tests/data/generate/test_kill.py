@@ -1,6 +1,7 @@
 """Killed at any moment, with either engine, the same dataset comes out.
 
-`IDC_KILLS=20 uv run pytest -s tests/data/generate/test_kill.py` kills 20 times each; Ray takes a minute each time.
+`IDC_KILLS=20 uv run pytest -s -n 0 -m slow tests/data/generate/test_kill.py` kills 20 times each; Ray takes a minute
+each time.
 """
 
 import os
