@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 _METADATA = ("METADATA", "WHEEL", "entry_points.txt")
 """What is kept of an installation's records; others say on which machine and how it was installed."""
 
-_EXTRAS = {"idc-models": ("align",)}
+_EXTRAS = {"idc-models": ("align", "serve")}
 """Optional parts that a served model uses if they are there."""
 
 
