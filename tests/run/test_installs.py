@@ -1,4 +1,4 @@
-"""Each package alone, and with each of its extras, in an environment that holds nothing else (from an index or uv's cache)."""
+"""Each package alone, and with each of its extras, in an environment of its own; from an index or from uv's cache."""
 
 import shutil
 import subprocess
