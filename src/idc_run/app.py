@@ -4,6 +4,9 @@ Everything that the page needs is in the folder `page/`. Images are made smaller
 no name of a file and no address travels to the server, which opens neither.
 """
 
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 
@@ -42,7 +45,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SIDES = ("before", "after")
 
 
-def page_app(answer: Handler, model: str, host: str, description: Description | None = None) -> Starlette:
+def page_app(
+    answer: Handler, model: str, host: str, description: Description | None = None, names: Sequence[str] = ()
+) -> Starlette:
     """Make the web application.
 
     Args:
@@ -50,6 +55,7 @@ def page_app(answer: Handler, model: str, host: str, description: Description | 
         model: What people read of the model.
         host: The name or address that it is served at.
         description: What it was trained on, with pairs to try it on; None where that is not known.
+        names: By which else it is asked, as `read_host` gives them: those of a proxy before it.
     """
     files = {path.name: path.read_bytes() for path in _PAGE.iterdir()}
     pairs = description.examples if description else ()
@@ -79,7 +85,8 @@ def page_app(answer: Handler, model: str, host: str, description: Description | 
         return Response("\n", media_type="application/json")
 
     # A page of another site can have its own name lead to this machine, but not send another name along.
-    hosts = [*_LOOPBACK[:2], "[::1]"] if host in _LOOPBACK else ["*"]
+    here = host in _LOOPBACK
+    hosts = [*map(read_host, _LOOPBACK), *([] if here else [read_host(host)]), *names] if here or names else ["*"]
     return Starlette(
         routes=[
             Route("/", page),
@@ -92,6 +99,34 @@ def page_app(answer: Handler, model: str, host: str, description: Description | 
             Route("/ping", health),
         ],
         middleware=[Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)],
+    )
+
+
+def read_host(name: str) -> str:
+    """Read a name that a server may be asked by, as a browser sends it in the header `Host`, without the port.
+
+    Args:
+        name: Such as captions.example.org, *.example.org (all names that end so), an IP address, or * for any name.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        address = ip_address(name.strip("[]"))
+        return f"[{address}]" if address.version == 6 else str(address)
+    except ValueError:
+        pass
+    try:
+        plain = name.encode("idna").decode().lower()
+    except UnicodeError:
+        plain = ""
+    if name == "*" or re.fullmatch(
+        r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", plain
+    ):
+        return plain
+    raise ValueError(
+        f"{name!r} is no name of a host; expected such as captions.example.org, without http:// and port, or "
+        "*.example.org"
     )
 
 

@@ -237,7 +237,9 @@ def _captioner(model: str) -> tuple["Captioner", str]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve; 0.0.0.0 is for all who can reach "
               "this machine, without passwords.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
-def app(model: str, host: str, port: int) -> None:
+@click.option("--allow-host", "names", metavar="NAME", multiple=True, help="A name by which a proxy asks for the page, "
+              "such as captions.example.org; may be repeated.")  # fmt: skip
+def app(model: str, host: str, port: int, names: tuple[str, ...]) -> None:
     """Serve a page on which people drop two images and read what changed.
 
     MODEL is a model that ships with idc-models (scenes), a registered one (models:/idc@champion) or a checkpoint file,
@@ -250,11 +252,18 @@ def app(model: str, host: str, port: int) -> None:
       idc-app models:/idc@champion
       idc-app mlruns/checkpoints/transformer-concat/best.safetensors --port 8080
       idc-app http://127.0.0.1:5001
+      idc-app models:/idc@champion --allow-host captions.example.org
     """  # noqa: D301 - click reads the \b
     from idc_eval.rating.server import listen
 
-    from idc_run.app import description_of, model_elsewhere, model_in_process, page_app, serve
+    from idc_run.app import description_of, model_elsewhere, model_in_process, page_app, read_host, serve
 
+    names = tuple(map(read_host, names))
+    if "*" in names:
+        click.echo(
+            "warning: with --allow-host '*' any website that somebody opens can ask this server from within their "
+            "browser, and read its answers; name the proxy's host instead", err=True,
+        )  # fmt: skip
     with listen(host, port) as listening:
         if model.startswith(_ADDRESS):
             from idc_run.address import read_address
@@ -268,4 +277,4 @@ def app(model: str, host: str, port: int) -> None:
             shown = model if model.startswith("models:/") else Path(model).name
         name = f"[{host}]" if ":" in host else host
         click.echo(f"http://{name}:{listening.getsockname()[1]}/  (Ctrl-C stops)")
-        serve(page_app(answer, shown, host, description), listening)
+        serve(page_app(answer, shown, host, description, names), listening)
