@@ -1,15 +1,24 @@
 #!/bin/sh
 # What changed, from a shell: caption.sh http://127.0.0.1:5001 before.png after.png ['{"num_captions": 3}']
-# It asks again for a minute while the server is busy, away, or killed while it answers.
+# It asks again for a minute while the server is busy, away, or killed while it answers. The variable IDC_TOKEN, if set, is
+# sent as a bearer token; this machine is asked without a proxy.
 set -eu
 
-ask() {  # the images go through a pipe, since a shell's arguments are short; the status comes after the answer
+token=$(printf %s "${IDC_TOKEN:-}" | tr -d '[:space:]')
+no_proxy="localhost,127.0.0.0/8,127.0.0.1,::1,${no_proxy:-${NO_PROXY:-}}"
+export no_proxy
+
+# The images go through a pipe, since a shell's arguments are short, and the token, since others can read arguments. The
+# status comes after the answer.
+ask() {
   {
     printf '{"inputs": [{"before": "'; base64 < "$2" | tr -d '\n'
     printf '", "after": "'; base64 < "$3" | tr -d '\n'
     printf '"}], "params": %s}' "${4:-{\}}"
   } | curl --silent --show-error --connect-timeout 5 --max-time 90 --write-out '\n%{http_code}' \
-    --header 'Content-Type: application/json' --data-binary @- "${1%/}/invocations"
+    --header 'Content-Type: application/json' --header @/dev/fd/3 --data-binary @- "${1%/}/invocations" 3<<END
+${token:+Authorization: Bearer $token}
+END
 }
 
 give_up=$(($(date +%s) + 60))
@@ -23,6 +32,7 @@ while :; do
     0:2??) printf '%s\n' "$answer"; exit ;;
     0:429 | 0:50[234]) ended=22 ;;                # busy, or being started again
     7:* | 18:* | 28:* | 52:* | 55:* | 56:*) ;;    # not there, or gone while it was asked
+    0:40[13]) give_up=0 ended=22; echo "refused ($status): let IDC_TOKEN hold the token of the server" >&2 ;;
     0:*) give_up=0 ended=22 ;;                    # refused, and it says why
     *) give_up=0 ;;
   esac

@@ -3,21 +3,26 @@
 //   const [said] = await caption("http://127.0.0.1:5001", [[before, after]], {num_captions: 3});
 //   console.log(said.caption, said.changed);
 //
+// The variable IDC_TOKEN of Node, or the option `token`, is sent as a bearer token.
 // Images are Blobs (a File of a form is one). Browsers ask their own server only, such as idc-app: give "" as the address.
 
 const AGAIN = [429, 502, 503, 504];  // busy, or being started again
 
-export async function caption(address, pairs, params = {}, {patience = 60_000, signal} = {}) {
+export async function caption(address, pairs, params = {}, {patience = 60_000, signal, token} = {}) {
+  const secret = (token ?? globalThis.process?.env?.IDC_TOKEN ?? "").trim(), headers = {"Content-Type": "application/json"};
+  if (/[^!-~]/.test(secret)) throw new RangeError("IDC_TOKEN holds no token: expected ASCII signs without spaces, on one line");
+  if (secret) headers.Authorization = `Bearer ${secret}`;
   const inputs = await Promise.all(pairs.map(async ([before, after]) => ({before: await coded(before), after: await coded(after)})));
   const body = JSON.stringify({inputs, params}), giveUp = Date.now() + patience;
   for (let wait = 100; ; wait = Math.min(2 * wait, 5000)) {
     let message;
     try {
       const reply = await fetch(`${address.replace(/\/$/, "")}/invocations`, {
-        method: "POST", headers: {"Content-Type": "application/json"}, body, signal,
+        method: "POST", headers, body, signal,
       });
       if (reply.ok) return (await reply.json()).predictions;
       message = await reply.json().then(told => told.message, () => `status ${reply.status}`);
+      if ([401, 403].includes(reply.status)) message += "; let IDC_TOKEN hold the token of the server";
       if (!AGAIN.includes(reply.status)) throw new RangeError(message);
     } catch (error) {
       if (error instanceof RangeError || signal?.aborted) throw error;

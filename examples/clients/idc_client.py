@@ -6,7 +6,9 @@ print(captions[0]["caption"])
 
 import base64
 import json
+import os
 import random
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 Image = str | Path | bytes
 """A PNG, JPEG or WebP file: its path, or its bytes."""
@@ -41,7 +44,7 @@ class Caption(TypedDict):
 
 @dataclass(frozen=True)
 class Client:
-    """A served model.
+    """A served model. The variable IDC_TOKEN, if set, is sent as a bearer token; this machine is asked without a proxy.
 
     Attributes:
         address: Of the server that `mlflow models serve` or `idc-app` has started.
@@ -67,14 +70,20 @@ class Client:
         rows = [{"before": _coded(before), "after": _coded(after)} for before, after in pairs]
         body = json.dumps({"inputs": rows, "params": params}).encode()
         request = Request(f"{self.address.rstrip('/')}/invocations", body, {"Content-Type": "application/json"})
+        if token := _token():
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # another server never gets it
+        here = re.fullmatch(r"localhost|::1|127(\.\d+){3}", urlsplit(self.address).hostname or "")
+        opener = build_opener(*[ProxyHandler({})] if here else [])
         give_up, wait = time.monotonic() + self.patience, 0.1
         while True:
             try:
-                with urlopen(request, timeout=self.timeout) as reply:
+                with opener.open(request, timeout=self.timeout) as reply:
                     return json.load(reply)["predictions"]
             except HTTPError as error:
                 with error:
                     message = _message(error.read()) or f"status {error.code}"
+                if error.code in (401, 403):
+                    message += "; let the variable IDC_TOKEN hold the token of the server"
                 if error.code not in (429, 502, 503, 504):
                     raise ValueError(message) from None
             except (OSError, HTTPException) as error:  # not there yet, or killed while it answered
@@ -83,6 +92,13 @@ class Client:
                 raise ConnectionError(f"no answer from {self.address} in {self.patience:g} s: {message}")
             time.sleep(wait * random.uniform(0.5, 1))  # not all clients at once
             wait = min(2 * wait, 5)
+
+
+def _token() -> str:
+    token = os.environ.get("IDC_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ValueError("IDC_TOKEN holds no token: expected ASCII signs without spaces, on one line")
+    return token
 
 
 def _coded(image: Image) -> str:

@@ -40,7 +40,7 @@ class Address:
         """What an httpx2 client is made with: the token of IDC_TOKEN, and a proxy of the usual variables if elsewhere.
 
         Raises:
-            ValueError: The token can be none.
+            ValueError: The token can be none, or the proxy cannot be used.
         """
         token = os.environ.get(TOKEN, "").strip()
         if not (token.isascii() and token.isprintable()) or " " in token:
@@ -51,7 +51,23 @@ class Address:
             options["trust_env"] = False
             if server.scheme == "https":
                 options["verify"] = ssl.create_default_context()  # else SSL_CERT_FILE would go with the proxy
+        else:
+            _try_proxy()
         return options
+
+
+def _try_proxy() -> None:
+    """See that a client can be made with the proxies of the usual variables."""
+    import httpx2
+
+    variables = "the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
+    try:
+        httpx2.Client().close()
+    except ImportError as error:
+        message = f"{variables} is a SOCKS proxy: `uv pip install socksio`, or name one that begins with http://"
+        raise ValueError(message) from error
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise ValueError(f"{variables} is none ({mask(str(error))}); expected such as http://host:3128") from error
 
 
 def read_address(given: str) -> Address:
