@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 import uvicorn
@@ -162,6 +163,20 @@ def test_settings_at_fault_are_said_at_once(server, asking, status, message):
 def test_no_server_at_all(asking):
     with pytest.raises(ValueError, match="no answer in 2 attempts, the last: ConnectError"):
         list(Endpoint(model="m", url="http://127.0.0.1:9/v1", retries=1).ask(questions("a")))
+
+
+def test_this_machine_is_asked_without_the_proxy_of_the_environment(server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    list(Endpoint(model="m", url=server.url, retries=0).ask(questions("a")))
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="socksio is installed")
+def test_a_socks_proxy_that_needs_a_package_is_told(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:secret@127.0.0.1:9")
+    with pytest.raises(ValueError, match="is a SOCKS proxy: `uv pip install socksio`"):
+        list(Endpoint(model="m", url="http://models.example.org/v1").ask(questions("a")))
 
 
 def test_the_key_comes_from_the_environment(server, monkeypatch):

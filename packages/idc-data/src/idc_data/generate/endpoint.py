@@ -100,7 +100,7 @@ class Endpoint:
         key = os.environ.get(self._key_variable)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         with (
-            httpx.Client(headers=headers, timeout=self._timeout) as client,
+            _client(headers=headers, timeout=self._timeout) as client,
             ThreadPoolExecutor(self._concurrency) as pool,
         ):
             asked = {pool.submit(self._answer, client, question): at for at, question in enumerate(questions)}
@@ -221,3 +221,15 @@ def _data_url(image: Image.Image) -> str:
     data = BytesIO()
     image.save(data, "PNG")
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _client(**settings: Any) -> httpx.Client:
+    """Make a client that asks other machines through the proxy of the environment, if it has one."""
+    here = ("127.0.0.1", "localhost", "[::1]")
+    try:
+        return httpx.Client(mounts={f"all://{host}": None for host in here}, **settings)
+    except ImportError as error:
+        raise ValueError(
+            "the proxy of HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is a SOCKS proxy: `uv pip install socksio`, or name one "
+            "that begins with http://"
+        ) from error
