@@ -141,6 +141,8 @@ class Console:
         self._out.print(table)
         for name in scores.skipped.keys() & set(metric_names(spec.eval.metrics)):
             self._out.print(f"no {name}: {scores.skipped[name]}")
+        if scores.details["note"]:
+            self._out.print(f"note: {scores.details['note']}")
         for prediction in predictions[:3]:
             self._out.print(
                 f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis}"

@@ -20,7 +20,7 @@ from idc_eval.score import score
 from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
 
-from idc_run import artifacts, provenance, registry
+from idc_run import artifacts, note, provenance, registry
 from idc_run.ahead import look_ahead, steps_per_epoch
 from idc_run.champion import Standing
 from idc_run.checkpoint import load_checkpoint, save_checkpoint
@@ -226,11 +226,14 @@ def _finish(
     if ceiling:
         tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.values.items()}, progress.step)
     artifacts.log_results(spec, data.test, predictions, scores, ceiling, tracker, progress)
+    made_from = source(spec.completed()["data"]["dataset"]).get(note.DESCRIPTION, "")
+    about = note.of_run(spec, data, scores, progress.run_id, made_from)
+    tracker.tag(note.DESCRIPTION, about)
     registered = None
     if spec.register_ and spec.tracking == "mlflow":
         assert progress.best is not None
         standing = Standing(f"val/{spec.eval.select}", spec.eval.protocol, identity(spec, data.val), progress.best)
-        registered = registry.register(best, spec.register_.model, standing)
+        registered = registry.register(best, spec.register_.model, standing, about)
     asked = metric_names(spec.eval.metrics)
     if alone:
         console.finished(

@@ -9,6 +9,7 @@ from idc_data.layout import GENERATION, Folder
 from idc_data.rows import METADATA
 from idc_data.show import contact_sheet
 
+from idc_run.note import DESCRIPTION
 from idc_run.track import MlflowTracker, flatten
 
 EXPERIMENT = "generate"
@@ -68,7 +69,7 @@ def source(dataset: dict[str, Any]) -> dict[str, str]:
         return {}
     run, experiment = made["run"]["id"], made["run"]["experiment"]
     link = f"Data: [{made['name']}](#/experiments/{experiment}/runs/{run}), generated."
-    return {"generation": run, "mlflow.note.content": link}
+    return {"generation": run, DESCRIPTION: link}
 
 
 def _metrics(made: dict[str, Any]) -> dict[str, float]:

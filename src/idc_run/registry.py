@@ -12,6 +12,7 @@ from idc_models.description import usual_no_repeat
 from PIL import Image
 
 import idc_run
+from idc_run import note
 from idc_run.champion import Standing, crown
 from idc_run.checkpoint import Checkpoint, load_checkpoint
 from idc_run.packing import pack, requirements
@@ -21,7 +22,7 @@ NAME = "captioner"
 """Of the model among what its run has logged."""
 
 
-def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str]:
+def register(checkpoint: Path, model: str, standing: Standing, about: str = "") -> tuple[str, str]:
     """Log the checkpoint with the active run, register it, and let `champion` point to it if it is better.
 
     What a killed process had done of this for the same run is found and not done again.
@@ -30,6 +31,7 @@ def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str
         checkpoint: A safetensors file.
         model: Name in the registry.
         standing: Its validation score and what that is comparable with.
+        about: What the run says of itself, for people who look at the version in the UI.
 
     Returns:
         The new version, and one sentence on what became of the champion.
@@ -47,6 +49,9 @@ def register(checkpoint: Path, model: str, standing: Standing) -> tuple[str, str
         _ensure(mlflow, client, model)
         version = client.create_model_version(model, f"models:/{logged}", run.run_id, tags, model_id=logged)
     number = str(version.version)
+    client.update_model_version(model, number, note.of_version(about, f"models:/{model}/{number}"))
+    if not client.get_registered_model(model).description:  # people may have written their own
+        client.update_registered_model(model, note.of_model(model))
     return number, crown(client, model, number, standing)
 
 

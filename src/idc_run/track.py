@@ -1,4 +1,4 @@
-"""Tracking behind five verbs: begin, metrics, artifact, json, end. MLflow is one tracker; the null one needs none."""
+"""Tracking behind six verbs: begin, metrics, artifact, json, tag, end. MLflow is one tracker; the null one has none."""
 
 import json
 import logging
@@ -54,6 +54,10 @@ class Tracker(Protocol):
         """Keep plain values with the run, each in a file NAME.json."""
         ...
 
+    def tag(self, name: str, value: str) -> None:
+        """Set one tag of the run."""
+        ...
+
     def where(self) -> str:
         """Give the folder or address of what is kept with the run; empty if nothing is."""
         ...
@@ -84,6 +88,9 @@ class NullTracker:
         """Do nothing."""
 
     def json(self, documents: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def tag(self, name: str, value: str) -> None:
         """Do nothing."""
 
     def where(self) -> str:
@@ -183,6 +190,10 @@ class MlflowTracker:
         """Log plain values."""
         for name, value in documents.items():
             self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
+
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag."""
+        self._mlflow.set_tag(name, value)
 
     def where(self) -> str:
         """Give where the artifacts of the active run are."""

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from idc_eval.cli import main as idc_eval
 
-from idc_run import experiment, provenance, registry
+from idc_run import experiment, note, provenance, registry
 from idc_run.champion import Standing
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
@@ -90,6 +90,24 @@ def test_the_run_has_parameters_metrics_and_identity(registered, mlflow):
     datasets = {used.tags[0].value: used.dataset for used in run.inputs.dataset_inputs}
     assert set(datasets) == {"train", "val", "test"} and datasets["val"].name == "scenes"
     assert datasets["val"].digest.endswith("@32px") and len({used.digest for used in datasets.values()}) == 3
+
+
+def test_run_model_and_version_describe_themselves_to_people(registered, mlflow):
+    run, client = mlflow.get_run(registered.result.run_id), mlflow.MlflowClient()
+    about = run.data.tags["mlflow.note.content"]
+    sizes = {used.tags[0].value for used in run.inputs.dataset_inputs}
+    assert about.startswith("**tiny**: ") and re.search(r"\d+ train, \d+ val, \d+ test", about) and len(sizes) == 3
+    assert f"| cider | {100 * registered.result.test['cider']:.1f} |" in about, "people read scores x 100"
+    assert f"uv run idc-run --from-run {run.info.run_id}" in about
+    version = client.get_model_version("idc", "1").description
+    assert version.startswith(about) and "uv run idc-app models:/idc/1" in version
+    assert "models:/idc@champion" in client.get_registered_model("idc").description
+
+
+def test_a_description_tells_the_command_without_its_passwords(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/idc-run", "a.yaml", "-s", "data.dataset=http://me:secret@host/a b"])
+    (command,) = note._command()
+    assert command.startswith("uv run idc-run a.yaml -s 'data.dataset=") and "secret" not in command
 
 
 def test_the_run_says_where_it_came_from(registered, mlflow):

@@ -1,0 +1,85 @@
+"""What MLflow's pages say of a run, a registered model and its versions: Markdown for people."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from idc_eval.metrics import metric_names, shown
+from idc_eval.score import Scores
+
+from idc_run.address import mask
+from idc_run.data import Data
+from idc_run.spec import Spec
+
+DESCRIPTION = "mlflow.note.content"
+"""Tag of a run which the UI shows as its description."""
+
+_LONGEST = 2000
+"""Characters of a command; a description may have 5000."""
+
+
+def of_run(spec: Spec, data: Data, scores: Scores, run_id: str, made_from: str = "") -> str:
+    """Describe a tested run.
+
+    Args:
+        spec: Of the run.
+        data: What it was trained and tested on.
+        scores: Of the test.
+        run_id: MLflow's.
+        made_from: A sentence on how the data was made, if that was tracked.
+    """
+    parts = " + ".join(f"{part.name} {kind}" for kind, part in spec.model)
+    sizes = f"{len(data.train):,} train, {len(data.val):,} val, {len(data.test):,} test"
+    asked = metric_names(spec.eval.metrics)
+    rows = [f"| {name} | {shown(name, value)} |" for name, value in scores.values.items() if name in asked]
+    told = [
+        f"**{spec.name}**: says what changed between two images. {parts}.",
+        f"Data: {spec.completed()['data']['dataset']['name']} at {spec.data.image_size} px; pairs: {sizes}. "
+        f"{made_from}".rstrip(),
+        "\n".join([f"| test, {scores.n:,} pairs, protocol {scores.protocol} | x 100 |", "|---|---:|", *rows]),
+        f"Note: {scores.details['note']}" if scores.details.get("note") else "",
+        "Examples: `samples.png` and `report.html` under Artifacts.",
+        _code(*_command(), f"uv run idc-run --from-run {run_id}  # repeats it, and says what differs"),
+    ]
+    return "\n\n".join(filter(None, told))
+
+
+def of_version(run: str, address: str) -> str:
+    """Describe a version of a registered model.
+
+    Args:
+        run: What its run says.
+        address: As `models:/NAME/VERSION`.
+    """
+    return "\n\n".join(filter(None, [run, _serve(address)]))
+
+
+def of_model(name: str) -> str:
+    """Describe a registered model.
+
+    Args:
+        name: In the registry.
+    """
+    return (
+        "Says what changed between two images. `champion` is the version that did best in validation, unless a "
+        "person has chosen another. Each version describes itself, and "
+        f"`uv run idc-champion {name}` lists them.\n\n{_serve(f'models:/{name}@champion')}"
+    )
+
+
+def _serve(address: str) -> str:
+    return _code(
+        f"uv run idc-app {address}",
+        f"uv run idc-caption {address} before.png after.png",
+        f"uv run mlflow models serve -m {address} --env-manager local -p 5001",
+    )
+
+
+def _code(*lines: str) -> str:
+    return "\n".join(["```sh", *lines, "```"])
+
+
+def _command() -> list[str]:
+    """The command of this process, if it is one that people type and a description has room for it."""
+    command = mask(shlex.join(["idc-run", *sys.argv[1:]]))
+    return [f"uv run {command}"] if Path(sys.argv[0]).stem == "idc-run" and len(command) < _LONGEST else []
