@@ -1,13 +1,13 @@
 """Checkpoints: one safetensors file that holds all a run needs to go on, or a model to caption. No pickle."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from idc_data.tokenizer import Tokenizer
+from idc_data.whole import whole
 from idc_models.captioner import Captioner
 from idc_models.checkpoint import FORMAT, MODEL, build_trained, open_checkpoint
 from idc_models.description import Description, read_description
@@ -69,19 +69,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     if checkpoint.description:
         tensors |= checkpoint.description.tensors()
         metadata |= checkpoint.description.metadata()
-    unfinished = path.with_name(f".{path.name}.tmp")  # one name: the next write goes over what a kill left
+    # Copies, because tied weights are one storage under two names, which the format does not know.
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     try:
-        # Copies, because tied weights are one storage under two names, which the format does not know.
-        save_file(
-            {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, unfinished, metadata
-        )
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with whole(path) as unfinished:
+            save_file(copies, unfinished, metadata)
     except SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

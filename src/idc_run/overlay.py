@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from idc_data.fonts import find_font
+from idc_data.whole import whole
 from idc_data.words import wrap
 from idc_models.inference import Caption
 from numpy.typing import NDArray
@@ -81,9 +82,5 @@ def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8]
         pen.text((_GAP, size[1] + _GAP + 28 + 30 * row), line, "#1c1e21", font)
     for row, line in enumerate(notes):
         pen.text((_GAP, height - _GAP + 20 * row), line, _ALARM, small)
-    unfinished = path.with_name(f".{path.name}.tmp{path.suffix}")
-    try:
+    with whole(path) as unfinished:
         sheet.save(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

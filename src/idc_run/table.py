@@ -173,16 +173,6 @@ def gain(by_seed: Sequence[float]) -> Gain:
     return Gain(mean, half_width(by_seed), p, num)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Correct p-values for their number by Holm's method; a NaN is no test, stays, and does not count."""
-    tests = sorted((at for at, p in enumerate(ps) if not math.isnan(p)), key=lambda at: ps[at])
-    corrected, largest = list(ps), 0.0
-    for rank, at in enumerate(tests):
-        largest = max(largest, min(1.0, (len(tests) - rank) * ps[at]))
-        corrected[at] = largest
-    return corrected
-
-
 def of_best(table: Table) -> list[Gain]:
     """What the first cell gains over each of the others."""
     best, *others = table.cells

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from idc_eval.compare import holm
 from idc_eval.seeds import half_width
 
-from idc_run.table import SEED, Gain, Table, effects, holm, lower_is_better, of_best
+from idc_run.table import SEED, Gain, Table, effects, lower_is_better, of_best
 
 _STATISTICS = (
     "The unit is the seed. A cell: mean over seeds +- half of the 95 % interval (Student's t). A gain: runs are paired "

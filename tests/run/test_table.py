@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from idc_eval.compare import holm
 from idc_eval.seeds import half_width
 from scipy.stats import ttest_rel
 
-from idc_run.table import Cell, Table, columns, effects, group, holm, of_best, read_table
+from idc_run.table import Cell, Table, columns, effects, group, of_best, read_table
 from idc_run.table_page import markdown, rows, write_table
 from idc_run.track import MlflowTracker, connect
 

@@ -3,10 +3,11 @@ import math
 from importlib.metadata import EntryPoint
 
 import pytest
+from idc_eval.compare import holm
 from idc_eval.rating import commands
 from idc_eval.rating.agreement import agreement
 from idc_eval.rating.export import assessments, summary
-from idc_eval.rating.measures import alpha, correlation, holm, sign_flips
+from idc_eval.rating.measures import alpha, correlation, sign_flips
 from idc_eval.rating.store import Judgement, Ratings
 
 GOOD, BAD = 5, 2

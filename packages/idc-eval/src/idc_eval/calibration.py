@@ -34,17 +34,21 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool | None]
 
 def confidence_auroc(confidences: Sequence[float], right: Sequence[bool | None]) -> Measured:
     """How likely a right caption has more confidence than a wrong one, 0..1, a half by chance; ties count half."""
+    from scipy.stats import rankdata  # a second of import, which only these two need
+
     sure, correct = _known(confidences, [math.nan if each is None else float(each) for each in right])
     wins, losses = int(correct.sum()), int((1 - correct).sum())
     if not wins or not losses:
         return Measured.of_corpus(math.nan, 0)
-    rank_sum = _ranks(sure)[correct == 1].sum()
+    rank_sum = rankdata(sure)[correct == 1].sum()
     return Measured.of_corpus(float((rank_sum - wins * (wins + 1) / 2) / (wins * losses)), len(sure))
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Measured:
     """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
-    one, other = (_ranks(each) for each in _known(first, second))
+    from scipy.stats import rankdata
+
+    one, other = (rankdata(each) for each in _known(first, second))
     if len(one) < 3 or not one.std() or not other.std():
         return Measured.of_corpus(math.nan, 0)
     return Measured.of_corpus(float(np.corrcoef(one, other)[0, 1]), len(one))
@@ -54,10 +58,3 @@ def _known(first: Sequence[float], second: Sequence[float]) -> tuple[NDArray[np.
     one, other = np.asarray(first, float), np.asarray(second, float)
     kept = ~np.isnan(one) & ~np.isnan(other)
     return one[kept], other[kept]
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return ((last - counts + 1 + last) / 2)[inverse]

@@ -4,7 +4,8 @@ Both are scored by the same code on the same references. Pairs are the unit that
 paired bootstrap over pairs, the p-value that of a randomisation test that swaps the systems' captions pair by pair.
 
 Sources: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; Noreen, "Computer-Intensive Methods for
-Testing Hypotheses", 1989; for corpus metrics, Koehn, "Statistical Significance Tests for Machine Translation
+Testing Hypotheses", 1989; Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+Statistics, 1979; for corpus metrics, Koehn, "Statistical Significance Tests for Machine Translation
 Evaluation", EMNLP 2004.
 """
 
@@ -126,6 +127,16 @@ def interval(per_example: Sequence[float], *, draws: int = 10_000, seed: int = 0
     drawn = _mean(_resampled(sums, draws, np.random.default_rng(seed)))
     low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
     return low, high
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's method; a NaN is no test, stays, and does not count."""
+    tests = sorted((at for at, p in enumerate(ps) if not math.isnan(p)), key=lambda at: ps[at])
+    corrected, largest = list(ps), 0.0
+    for rank, at in enumerate(tests):
+        largest = max(largest, min(1.0, (len(tests) - rank) * ps[at]))
+        corrected[at] = largest
+    return corrected
 
 
 def _bleu(order: int, sums: Sums) -> NDArray[np.float64]:

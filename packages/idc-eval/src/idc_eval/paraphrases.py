@@ -21,6 +21,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from idc_eval.whole import whole
+
 _AT_ONCE = 2**22  # bytes of the table
 _PLAIN = re.compile(r"[a-z0-9]+")
 
@@ -101,13 +103,9 @@ class Paraphrases:
 
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-        try:
-            text = np.frombuffer("\n".join(self.words).encode(), np.uint8)
+        text = np.frombuffer("\n".join(self.words).encode(), np.uint8)
+        with whole(path) as unfinished:
             np.savez(unfinished, words=text, numbers=self.numbers, lengths=self.lengths)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def words_of(texts: Iterable[str]) -> set[str]:

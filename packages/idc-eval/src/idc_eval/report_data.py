@@ -231,7 +231,7 @@ def _is_share(judged: NDArray[np.float64]) -> bool:
 
 def _wilson(judged: NDArray[np.float64]) -> tuple[float, float]:
     """Wilson's interval of a share; a bootstrap would be sure of 0 % and of 100 %."""
-    total, share, z = len(judged), float(judged.mean()), NormalDist().inv_cdf(0.975)
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * math.sqrt((share * (1 - share) + z * z / (4 * total)) / total) / (1 + z * z / total)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    from scipy.stats import binomtest
+
+    found = binomtest(int(judged.sum()), len(judged)).proportion_ci(0.95, "wilson")
+    return float(found.low), float(found.high)

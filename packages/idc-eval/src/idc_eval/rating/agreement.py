@@ -11,9 +11,9 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import binomtest
 
-from idc_eval.compare import interval
+from idc_eval.compare import holm, interval
 from idc_eval.rating.judged import Answer, Rater, means, read_answers
-from idc_eval.rating.measures import Alpha, Correlation, alpha, correlation, holm, sign_flips
+from idc_eval.rating.measures import Alpha, Correlation, alpha, correlation, sign_flips
 from idc_eval.rating.store import Ratings
 from idc_eval.score import score
 

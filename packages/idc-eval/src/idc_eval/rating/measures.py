@@ -1,8 +1,7 @@
 """What the answers of several people amount to: agreement, significance, and rank correlation.
 
 Sources: Krippendorff, "Content Analysis", 4th ed., 2019 (alpha); Efron and Tibshirani, "An Introduction to the
-Bootstrap", 1993; Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989; Holm, "A simple sequentially
-rejective multiple test procedure", Scandinavian Journal of Statistics, 1979.
+Bootstrap", 1993; Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989.
 """
 
 import math
@@ -80,15 +79,6 @@ def sign_flips(differences: Sequence[float], *, draws: int = 10_000, seed: int =
         as_large += int((np.abs(signs @ given) >= abs(given.sum()) - 1e-9).sum())
     # One is added on both sides: what was observed is one of the ways that chance could have it.
     return (1 + as_large) / (1 + draws)
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """P-values of several tests, made larger so that the risk of any false alarm stays what one test has."""
-    adjusted, largest = [0.0] * len(ps), 0.0
-    for rank, at in enumerate(sorted(range(len(ps)), key=lambda at: ps[at])):
-        largest = max(largest, min(1.0, (len(ps) - rank) * ps[at]))
-        adjusted[at] = largest
-    return adjusted
 
 
 @dataclass(frozen=True)
