@@ -4,16 +4,10 @@ import sys
 from typing import Any
 
 import click
+from idc_data.mistakes import Mistake
 
 from idc_run.address import mask
 from idc_run.server import explain
-
-
-class _Mistake(click.ClickException):
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"error: {' '.join(self.message.split())}", file=file, err=True)
 
 
 class OneLineErrors(click.Command):
@@ -39,7 +33,7 @@ class OneLineErrors(click.Command):
             message = explain(error) or (str(error) if isinstance(error, ValueError | OSError) else None)
             if message is None:
                 raise
-            raise _Mistake(mask(message)) from error
+            raise Mistake(mask(message)) from error
         except KeyboardInterrupt:
             click.echo(self._stopped, err=True)
             sys.exit(130)

@@ -80,6 +80,6 @@ def test_bad_files(tmp_path):
     assert result.exit_code == 2
     assert result.stdout == ""
     told = "hypothesis is missing, add it; references is missing, add it"
-    assert result.stderr.startswith(f"Error: {bad}:1: {told}") and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"error: {bad}:1: {told}") and result.stderr.count("\n") == 1
     bad.write_text('{"id": "1", "hypothesis": "x", "references": ["y"]}\n')
     assert "no example has two references" in run(bad, "--ceiling").stderr

@@ -105,7 +105,7 @@ def test_refused_in_one_line_that_says_where(score_file, kind):
     result, file = score_file(row)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith(f"Error: {file}:3: ")
+    assert result.stderr.startswith(f"error: {file}:3: ")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert len(result.stderr) < 500 + len(str(file))
@@ -120,7 +120,7 @@ def test_what_is_no_json_is_refused_in_one_line(score_file, line):
     result = CliRunner().invoke(main, ["score", str(file)])
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith(f"Error: {file}:")
+    assert result.stderr.startswith(f"error: {file}:")
     assert result.stderr.count("\n") == 1
     assert len(result.stderr) < 500 + len(str(file))
 
@@ -153,4 +153,4 @@ def test_scored_by_meteor_as_by_pycocoevalcap(score_file, coco_meteor, monkeypat
 def test_meteor_is_not_even_started_for_a_refused_file(score_file):
     result, file = score_file({"id": "3", "hypothesis": TEN_MEGABYTES, "references": ["y"]}, metrics="meteor")
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"Error: {file}:3: hypothesis is 'the red cube moved")
+    assert result.stderr.startswith(f"error: {file}:3: hypothesis is 'the red cube moved")

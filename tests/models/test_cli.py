@@ -29,8 +29,8 @@ def test_check_a_class_that_breaks_the_contract():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["transfomer"], "Error: unknown plugin 'transfomer'; did you mean 'transformer'?"),
-        (["transfomer", "--kind", "decoder"], "Error: unknown decoder 'transfomer'"),
+        (["transfomer"], "error: unknown plugin 'transfomer'; did you mean 'transformer'?"),
+        (["transfomer", "--kind", "decoder"], "error: unknown decoder 'transfomer'"),
         (["idc_models.contract:Decoder"], "does not say what it is; add --kind"),
     ],
 )

@@ -277,7 +277,7 @@ def test_a_missing_extra_is_one_line(study):
         ended = subprocess.run([sys.executable, "-c", program, *arguments, str(path)], capture_output=True, text=True)
         assert ended.returncode == 2
         hint = 'in the checkout, uv pip install "./packages/idc-eval[rate]"'
-        assert ended.stderr == f"Error: {module} is not installed: {hint}\n"
+        assert ended.stderr == f"error: {module} is not installed: {hint}\n"
 
 
 def test_help_imports_nothing_of_the_extra():

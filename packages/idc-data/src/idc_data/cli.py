@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from idc_data.example import SPLITS, ChangeExample, Reader
+from idc_data.mistakes import OneLineGroup
 
 _Folder = click.Path(path_type=Path)
 _ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -15,23 +16,7 @@ _ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FORMATS = ("clevr-change",)  # readers of what others publish
 
 
-class _Mistake(click.ClickException):
-    exit_code = 2
-
-
-class _OneLineErrors(click.Group):
-    """A mistake of the user's is one line on stderr and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            raise  # the reader of a pipe has gone: click ends quietly
-        except (ValueError, OSError) as error:
-            raise _Mistake(str(error)) from error
-
-
-@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idc-data")
 def main() -> None:
     """Change-captioning data: make it, import it, check it, look at it.

@@ -6,15 +6,10 @@ from typing import Any
 
 import click
 
+from idc_eval.mistakes import OneLineGroup
 from idc_eval.options import annotations_option, metrics_option, no_change_option
 from idc_eval.rating.commands import agreement_command, rate_command
 from idc_eval.targets import Target, predictions_file, recorded, shown
-
-
-class UserError(click.ClickException):
-    """A mistake of the person who typed the command: one line on stderr, exit code 2."""
-
-    exit_code = 2
 
 
 def _note(text: str) -> None:
@@ -25,7 +20,7 @@ def _names(given: tuple[str, ...]) -> list[str]:
     return [name.strip() for part in given for name in part.split(",")]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="idc-eval")
 def main() -> None:
     """Score change captions."""
@@ -84,15 +79,12 @@ def score_command(
     from idc_eval.tables import print_scores
 
     names = _names(metrics) or list(FAST_METRICS)
-    try:
-        with Meteor() as meteor:
-            file = predictions_file(file)
-            predictions = read_predictions(file, annotations=annotations, tell=_note)
-            rules = {"protocol": protocol, "no_change": no_change}
-            scores = score(predictions, names, meteor=meteor, images=file.parent, **rules)
-            best = reference_ceiling(predictions, names, meteor=meteor, **rules) if ceiling else None
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
+    with Meteor() as meteor:
+        file = predictions_file(file)
+        predictions = read_predictions(file, annotations=annotations, tell=_note)
+        rules = {"protocol": protocol, "no_change": no_change}
+        scores = score(predictions, names, meteor=meteor, images=file.parent, **rules)
+        best = reference_ceiling(predictions, names, meteor=meteor, **rules) if ceiling else None
     if as_json:
         report = scores.summary() | ({"ceiling": best.summary()} if best else {})
         click.echo(json.dumps(report, indent=2))
@@ -145,22 +137,19 @@ def compare_command(
     from idc_eval.tables import print_differences
 
     names = _names(metrics) or list(FAST_METRICS)
-    try:
-        rules, theirs = (recorded(target) for target in (first, second))
-        if protocol:
-            rules["protocol"] = protocol
-        else:
-            same_protocol(rules["protocol"], theirs["protocol"])
-            protocol = rules["protocol"]
-        rules["no_change"] = no_change or rules["no_change"] or theirs["no_change"]
-        with Meteor() as meteor:
-            one, other = (
-                read_predictions(predictions_file(target), annotations=annotations, tell=_note)
-                for target in (first, second)
-            )
-            found = compare(one, other, names, draws=draws, seed=seed, meteor=meteor, **rules)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
+    rules, theirs = (recorded(target) for target in (first, second))
+    if protocol:
+        rules["protocol"] = protocol
+    else:
+        same_protocol(rules["protocol"], theirs["protocol"])
+        protocol = rules["protocol"]
+    rules["no_change"] = no_change or rules["no_change"] or theirs["no_change"]
+    with Meteor() as meteor:
+        one, other = (
+            read_predictions(predictions_file(target), annotations=annotations, tell=_note)
+            for target in (first, second)
+        )
+        found = compare(one, other, names, draws=draws, seed=seed, meteor=meteor, **rules)
     if as_json:
         rows = [asdict(each) | {"difference": each.value} for each in found]
         names = {"first": str(first), "second": str(second), "protocol": protocol}
@@ -202,20 +191,17 @@ def seeds_command(
     names = _names(metrics) or list(FAST_METRICS)
     given: dict[str, Any] = {"protocol": protocol, "no_change": no_change}
     given = {name: value for name, value in given.items() if value}
-    try:
-        with Meteor() as meteor:
-            scores = [
-                score(
-                    read_predictions(predictions_file(run), annotations=annotations, tell=_note),
-                    names,
-                    meteor=meteor,
-                    **recorded(run) | given,
-                )
-                for run in runs
-            ]
-        found = aggregate(scores)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
+    with Meteor() as meteor:
+        scores = [
+            score(
+                read_predictions(predictions_file(run), annotations=annotations, tell=_note),
+                names,
+                meteor=meteor,
+                **recorded(run) | given,
+            )
+            for run in runs
+        ]
+    found = aggregate(scores)
     if as_json:
         rows = [asdict(each) for each in found]
         click.echo(json.dumps({"runs": [*map(str, runs)], "protocol": scores[0].protocol, "metrics": rows}, indent=2))
@@ -255,12 +241,9 @@ def report_command(
     from idc_eval.report import report_folder
 
     rules: dict[str, Any] = {"metrics": _names(metrics), "protocol": protocol, "no_change": no_change}
-    try:
-        page, problems = report_folder(
-            target, out=out, annotations=annotations, gallery=num, title=title, tell=_note, **rules
-        )
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
+    page, problems = report_folder(
+        target, out=out, annotations=annotations, gallery=num, title=title, tell=_note, **rules
+    )
     for problem in problems:
         click.echo(f"Warning: {problem}", err=True)
     click.echo(f"{page}: {page.stat().st_size / 1e6:.1f} MB")

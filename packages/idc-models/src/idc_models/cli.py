@@ -2,9 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
+from idc_data.mistakes import OneLineGroup
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +12,7 @@ from rich.text import Text
 from idc_models.registry import KINDS, describe, names, suggestion
 
 
-@click.group()
+@click.group(cls=OneLineGroup)
 def main() -> None:
     """Encoders, fusions, decoders and objectives for change captioning."""
 
@@ -33,12 +33,9 @@ def list_plugins() -> None:
 @click.option("--kind", type=click.Choice(KINDS), help="Needed for package.module:Class, and for a name of two kinds.")
 def check(name: str, kind: str | None) -> None:
     """Run the contract suite on the plugin NAME (or package.module:Class), with its default settings."""
-    try:
-        from idc_models.testing import check as run
+    from idc_models.testing import check as run
 
-        results = run(kind or kind_of(name), name)
-    except ValueError as error:
-        fail(error)
+    results = run(kind or kind_of(name), name)
     console = Console(highlight=False)
     for result in results:
         mark = Text("broken", "red") if result.error else Text("ok", "green")
@@ -60,9 +57,3 @@ def kind_of(name: str) -> str:
         raise ValueError(f"{name!r} does not say what it is; add --kind {' or --kind '.join(kinds or KINDS)}")
     known = {name for kind in KINDS for name in names(kind)}
     raise ValueError(f"unknown plugin {name!r}{suggestion(name, known)}")
-
-
-def fail(error: Exception) -> NoReturn:
-    """Tells a mistake of the user's in one line, exit code 2."""
-    click.echo(f"Error: {error}", err=True)
-    sys.exit(2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from idc_eval.mistakes import Mistake
 from idc_eval.targets import Target
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def rate_command(
       idc-eval rate --html study.html                       # to send out; answers come back as files
       idc-eval rate --import ratings_ann.json --import ratings_ben.json
     """  # noqa: D301 - click reads the \b
-    with _mistakes():
+    with _needs_extra():
         if html and html.resolve() == out.resolve():
             raise ValueError(f"--html and --out are both {str(out)!r}; give two files")
         with _study(out, systems, {name: value for name, value in given.items() if value is not None}) as ratings:
@@ -105,7 +106,7 @@ def agreement_command(
     """  # noqa: D301 - click reads the \b
     from dataclasses import asdict
 
-    with _mistakes():
+    with _needs_extra():
         from idc_eval.rating.agreement import METRICS, agreement
         from idc_eval.rating.show import show_agreement
         from idc_eval.rating.store import Ratings
@@ -124,19 +125,15 @@ def agreement_command(
 
 
 @contextmanager
-def _mistakes() -> Iterator[None]:
-    """What a person can put right is one line."""
-    from idc_eval.cli import UserError
-
+def _needs_extra() -> Iterator[None]:
+    """What the extra brings and is not there is one line."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _NeedsExtra:
             raise
         hint = 'in the checkout, uv pip install "./packages/idc-eval[rate]"'
-        raise UserError(f"{error.name} is not installed: {hint}") from error
+        raise Mistake(f"{error.name} is not installed: {hint}") from error
 
 
 def _study(out: Path, paths: tuple[Path, ...], given: dict[str, Any]) -> "Ratings":

@@ -1,0 +1,32 @@
+"""How commands tell of a user's mistake."""
+
+from typing import Any
+
+import click
+
+
+class Mistake(click.ClickException):
+    """A mistake of the person who typed the command: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print it."""
+        click.echo(f"error: {' '.join(self.message.split())}", file=file, err=True)
+
+
+class OneLineErrors(click.Command):
+    """A command whose ValueErrors and OSErrors are mistakes; anything else is ours and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has gone: click ends quietly
+        except (ValueError, OSError) as error:
+            raise Mistake(str(error)) from error
+
+
+class OneLineGroup(OneLineErrors, click.Group):
+    """Commands that are such."""
