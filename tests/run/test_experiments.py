@@ -32,7 +32,7 @@ def _marked(path: Path):
     return pytest.param(path, id=path.stem, marks=() if path.stem == "transformer_concat" else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("path", map(_marked, EXPERIMENTS))
+@pytest.mark.parametrize("path", [_marked(path) for path in EXPERIMENTS])
 def test_an_experiment_is_short_and_trains_two_steps(tmp_path, monkeypatch, path):
     if path.stem != "forkme":
         assert len(path.read_text().splitlines()) <= 35
