@@ -1,6 +1,5 @@
 """The spec: one YAML file that says everything a run computes, checked before anything is created."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from idc_data.readers import resolve_reader
 from idc_data.spec import DataSpec
 from idc_data.strict_yaml import apply_override, load_yaml
+from idc_data.wording import suggestion
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.protocols import find_protocol
 from idc_models.spec import ModelSpec, complete_objectives
@@ -207,7 +207,7 @@ def load_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     if not path.is_file():
         here = sorted(str(found) for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise ValueError(f"no spec at {str(path)!r}{nearest(str(path), here)}")
+        raise ValueError(f"no spec at {str(path)!r}{suggestion(str(path), here)}")
     values = load_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected sections such as name, data, model, train, eval; got {values!r}")
@@ -233,12 +233,6 @@ def _completed_dataset(data: DataSpec) -> dict[str, Any]:
     return {"name": given["name"], **to_jsonable_python(settings)}
 
 
-def nearest(given: str, known: Sequence[str]) -> str:
-    """Words what could have been meant: the nearest known word, then all of them."""
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Known: {', '.join(known)}"
-
-
 def _explain(problem: Any) -> str:
     loc = [part for part in problem["loc"] if isinstance(part, str)]
     where = ".".join(loc)
@@ -246,7 +240,7 @@ def _explain(problem: Any) -> str:
         owner = _section_at(loc[:-1])
         known = sorted(field.alias or name for name, field in owner.model_fields.items())
         inside = f" in {'.'.join(loc[:-1])}" if loc[:-1] else ""
-        return f"unknown key {loc[-1]!r}{inside}{nearest(loc[-1], known)}"
+        return f"unknown key {loc[-1]!r}{inside}{suggestion(loc[-1], known)}"
     if problem["type"] == "missing":
         return f"{where} is missing; add it"
     message = problem["msg"].removeprefix("Value error, ")

@@ -61,7 +61,7 @@ def test_idc_models_knows_the_light_part_of_idc_data_only():
         for path in (SOURCES["idc_models"] / "idc_models").rglob("*.py")
         for module in re.findall(r"^\s*(?:import|from) (idc_data[.\w]*)", path.read_text(), re.M)
     }
-    assert known == {"idc_data.images", "idc_data.mistakes", "idc_data.words"}
+    assert known == {"idc_data.images", "idc_data.mistakes", "idc_data.wording", "idc_data.words"}
 
 
 def test_the_image_reader_loads_numpy_and_pillow_only():

@@ -20,6 +20,7 @@ from idc_data.layout import Folder
 from idc_data.places import image_path
 from idc_data.rows import METADATA, Row, read_rows
 from idc_data.whole import write_whole
+from idc_data.wording import first_fault
 
 AUDIT = "audit.json"
 """In the folder of a dataset: the verdicts that were given, by the id of the pair."""
@@ -115,9 +116,7 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     try:
         return _Verdicts.validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is no file that the audit page saved: {where}: {first['msg']}") from error
+        raise ValueError(f"{path} is no file that the audit page saved: {first_fault(error)}") from error
 
 
 def add_verdicts(dataset: Path, given: Mapping[str, Verdict]) -> Summary:

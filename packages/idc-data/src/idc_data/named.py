@@ -5,11 +5,12 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
+
+from idc_data.wording import did_you_mean, first_fault
 
 PLUGIN = r"[\w.]+:\w+"
 """`package.module:Class`."""
@@ -48,8 +49,7 @@ def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str])
     try:
         checked = create_model(name, __config__=ConfigDict(protected_namespaces=()), **fields)(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{kind} {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(f"{kind} {name!r}: {first_fault(error)}") from error
     return part, {key: getattr(checked, key) for key in fields}
 
 
@@ -67,5 +67,4 @@ def _import(kind: str, name: str, table: Mapping[str, str]) -> type[Any]:
 
 
 def _nearest(given: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(given, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(known))}"
+    return did_you_mean(given, known, f"expected one of {', '.join(sorted(known))}")

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from idc_data.example import Regions
 from idc_data.text import read_text
 from idc_data.unchanged import NO_CHANGE, claims_change, look_english, no_change_sentences
+from idc_data.wording import did_you_mean, first_fault
 
 METADATA = "metadata.jsonl"
 
@@ -68,9 +68,7 @@ class Line:
         try:
             return Row.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from error
+            raise ValueError(f"{where}: {first_fault(error)}") from error
 
     @property
     def references(self) -> list[str]:
@@ -115,9 +113,8 @@ def parse_line(text: str, number: int, where: str) -> Line:
     values = json_object(text, where)
     own = {name: values.pop(name) for name in list(values) if name not in Row.model_fields}
     for name in own:
-        close = get_close_matches(name, Row.model_fields.keys() - values.keys(), n=1, cutoff=0.8)
-        if close:
-            raise ValueError(f"{where}: {name!r} is no column, did you mean {close[0]!r}?")
+        if near := did_you_mean(name, Row.model_fields.keys() - values.keys(), cutoff=0.8):
+            raise ValueError(f"{where}: {name!r} is no column, {near}")
     if own and isinstance(values.get("provenance"), dict | None):
         values["provenance"] = own | (values.get("provenance") or {})
     for name in ("changed", "change_type"):  # null is as good as left out

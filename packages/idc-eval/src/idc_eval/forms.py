@@ -1,6 +1,5 @@
 """Captions and references as others write them: COCO results and annotations, lists, lines with names of their own."""
 
-import difflib
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idc_eval.whole import read_text
+from idc_eval.wording import did_you_mean
 
 MODEL = "model_"
 """What stands before an answer of `idc-caption` whose name the line already had."""
@@ -164,11 +164,8 @@ def with_references(
 
 def passed_over(names: Iterable[str], known: Iterable[str]) -> str:
     """Fields that are passed over, in words, with what may have been meant."""
-    told = []
-    for name in names:
-        near = difflib.get_close_matches(name, list(known), n=1)
-        told.append(repr(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
-    return ", ".join(told)
+    known = list(known)
+    return ", ".join(repr(name) + (f" ({near})" if (near := did_you_mean(name, known)) else "") for name in names)
 
 
 def _whole(text: str) -> Any:

@@ -1,6 +1,5 @@
 """The metrics: a table from each name to what computes it."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from idc_eval.evaluation import Evaluation
 from idc_eval.measured import Measured, average, share
 from idc_eval.prediction import Prediction
 from idc_eval.scene_truth import judge, read_truth
+from idc_eval.wording import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,8 @@ def metric_names(metrics: Iterable[str]) -> list[str]:
     for name in metrics:
         for full in SHORTHANDS.get(name, (name,)):
             if full not in METRICS:
-                near = difflib.get_close_matches(name, [*METRICS, *SHORTHANDS], n=1, cutoff=0.4)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise ValueError(f"unknown metric {name!r}; {hint}There are: {', '.join([*SHORTHANDS, *METRICS])}")
+                hint = f"{did_you_mean(name, [*METRICS, *SHORTHANDS], cutoff=0.4)} There are: ".lstrip()
+                raise ValueError(f"unknown metric {name!r}; {hint}{', '.join([*SHORTHANDS, *METRICS])}")
             names[full] = None
     if not names:
         raise ValueError(f"no metric named, expected some of: {', '.join([*SHORTHANDS, *METRICS])}")

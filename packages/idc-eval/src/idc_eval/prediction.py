@@ -1,6 +1,5 @@
 """Predictions on disk: one JSON object per line, what a model said of a pair beside what people said."""
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from idc_eval.forms import failure, in_our_words, lies_below, passed_over, read_rows, with_references
 from idc_eval.whole import write_whole
+from idc_eval.wording import did_you_mean
 
 MAX_CELLS = 16_384
 """Of a change map: 128 x 128."""
@@ -175,8 +175,7 @@ def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
         if problem["type"] == "missing":
             sentences.append(f"{field} is missing, add it")
         elif problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(field, list(known), n=1)
-            sentences.append(f"unknown field {field!r}, " + (f"did you mean {near[0]!r}?" if near else "remove it"))
+            sentences.append(f"unknown field {field!r}, {did_you_mean(field, known, 'remove it')}")
         else:
             given = repr(problem["input"])
             given = given if len(given) <= 80 else given[:77] + "..."

@@ -4,7 +4,6 @@ Scores compare under one protocol only. CIDEr's word weights (IDF) always come f
 are scored, as pycocoevalcap and the field have it, so they differ between a subset and the whole.
 """
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from idc_eval.captions import Captions, tokenized
 from idc_eval.prediction import Prediction
 from idc_eval.ptb import TOKENIZER
 from idc_eval.scripts import CHARACTERS, split_characters
+from idc_eval.wording import did_you_mean
 
 RARE = 5
 """Words that the references hold no more often than this are `<unk>` under `levir-cc/ids-compat`."""
@@ -161,11 +161,8 @@ def find_protocol(name: str) -> Protocol:
     family, slash, own = name.rpartition("/")
     if family in ("plain", CHARACTERS_PROTOCOL) and slash and own:
         return replace(PROTOCOLS[family], name=name, about=f"{own}: {PROTOCOLS[family].about}")
-    near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(
-        f"unknown protocol {name!r}; {hint}There are: {', '.join(PROTOCOLS)}; and plain/NAME for data of your own"
-    )
+    hint = f"{did_you_mean(name, PROTOCOLS, cutoff=0.4)} There are: ".lstrip()
+    raise ValueError(f"unknown protocol {name!r}; {hint}{', '.join(PROTOCOLS)}; and plain/NAME for data of your own")
 
 
 def same_protocol(first: str, second: str) -> None:

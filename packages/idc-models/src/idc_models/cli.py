@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 from idc_data.mistakes import OneLineGroup
+from idc_data.wording import suggestion
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from idc_models.registry import KINDS, describe, names, suggestion
+from idc_models.registry import KINDS, describe, names
 
 
 @click.group(cls=OneLineGroup)

@@ -4,7 +4,6 @@ It is for MLflow's scoring server, which sets no limits, echoes what it was sent
 """
 
 import asyncio
-import difflib
 import json
 import logging
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+from idc_data.wording import suggestion
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
@@ -192,9 +192,7 @@ def _check_body(body: bytes, limits: Limits, params: Mapping[str, type]) -> None
         raise Refused(400, f"params are of type {type(given).__name__}; expected names and values")
     for name, value in given.items():
         if name not in params:
-            nearest = difflib.get_close_matches(name, params, n=1)
-            meant = f"; did you mean {nearest[0]!r}?" if nearest else ";"
-            raise Refused(400, f"unknown parameter {name[:80]!r}{meant} Known: {', '.join(sorted(params))}")
+            raise Refused(400, f"unknown parameter {name[:80]!r}{suggestion(name, params)}")
         # In Python true is a whole number, and a whole number is a number.
         fits = (int, float) if params[name] is float else params[name]
         if value is not None and (isinstance(value, bool) != (params[name] is bool) or not isinstance(value, fits)):

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from idc_models.registry import suggestion
+from idc_data.wording import suggestion
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,16 +3,16 @@
 A plugin is imported when it is asked for and not before, so a broken one breaks only the run that names it.
 """
 
-import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from idc_data.wording import suggestion
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 KINDS = ("encoder", "fusion", "decoder", "objective")
@@ -102,14 +102,6 @@ def validate(kind: str, name: str, settings: Mapping[str, Any]) -> BaseModel:
     except ValidationError as error:
         problems = "; ".join(_problem(problem, schema) for problem in error.errors())
         raise ValueError(f"{kind} {name!r}: {problems}") from error
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Words what could have been meant: the nearest known name, and all of them unless they are too many to read."""
-    known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-    listed = known if len(known) <= 30 else nearest
-    return (f"; did you mean {nearest[0]!r}?" if nearest else ";") + f" Known: {', '.join(listed) or 'none like it'}"
 
 
 def _problem(problem: Mapping[str, Any], schema: type[BaseModel]) -> str:

@@ -3,13 +3,13 @@
 from typing import Any, Literal
 
 import timm
+from idc_data.wording import suggestion
 from jaxtyping import Float
 from pydantic import PositiveInt
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from idc_models.encoders.backbone import RGB, BackboneEncoder, load_weights
-from idc_models.registry import suggestion
 
 
 class TimmEncoder(BackboneEncoder):

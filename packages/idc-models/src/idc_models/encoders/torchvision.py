@@ -2,12 +2,12 @@
 
 from itertools import chain
 
+from idc_data.wording import suggestion
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
 from idc_models.encoders.backbone import BackboneEncoder
-from idc_models.registry import suggestion
 
 FAMILIES = ("resnet", "resnext", "wide_resnet", "efficientnet")
 
