@@ -32,8 +32,8 @@ from idc_models.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
-from idc_run.registry import checkpoint_of, packaged
-from idc_run.track import quiet_mlflow
+from idc_run.tracking.registry import checkpoint_of, packaged
+from idc_run.tracking.tracker import quiet_mlflow
 
 NAIVE = """
 import base64

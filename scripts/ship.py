@@ -25,10 +25,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from idc_run.console import Console
-from idc_run.mistakes import OneLineErrors
+from idc_run.errors import OneLineErrors
 from idc_run.spec import Spec, load_spec, make_spec
-from idc_run.testing import run_test
-from idc_run.track import flatten
+from idc_run.tracking.tracker import flatten
+from idc_run.training.testing import run_test
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_BYTES = 2_000_000

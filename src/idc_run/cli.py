@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idc_run.mistakes import OneLineErrors
+from idc_run.errors import OneLineErrors
 
 if TYPE_CHECKING:
     from idc_run.console import Console
@@ -75,12 +75,12 @@ def run(
         )
     if from_run and resume:
         raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
-    from idc_run import experiment
     from idc_run.console import Console
     from idc_run.spec import load_values, make_spec
+    from idc_run.training import experiment
 
     if describe:
-        from idc_run.describe import describe_file
+        from idc_run.training.describe import describe_file
 
         click.echo(f"{describe}: {describe_file(describe, overrides)}")
         return
@@ -89,7 +89,7 @@ def run(
         _test(model, overrides, console, split or "test", out)
         return
     if spec is None:
-        from idc_run.repeat import repeat
+        from idc_run.training.repeat import repeat
 
         repeat(str(from_run), overrides, console, check=check)
         return
@@ -97,18 +97,18 @@ def run(
     loaded = make_spec(values, str(spec))
     if check:
         if loaded.sweep:
-            from idc_run.sweep import check_sweep
+            from idc_run.sweeps.study import check_sweep
 
             check_sweep(values, loaded)
         experiment.check(loaded, console)
     elif loaded.sweep:
         if os.environ.get("WORLD_SIZE", "1") != "1":
             raise ValueError("a sweep is not run by torchrun; start the command itself as often as there are GPUs")
-        from idc_run import sweep, sweep_end, sweep_work
+        from idc_run.sweeps import finish, study, work
 
-        opened = sweep.open_sweep(values, again=resume)
-        sweep_work.work(opened, console)
-        sweep_end.finish(opened, console)
+        opened = study.open_sweep(values, again=resume)
+        work.work(opened, console)
+        finish.finish(opened, console)
     else:
         experiment.run(loaded, console, resume=resume)
 
@@ -116,7 +116,7 @@ def run(
 def _test(model: str, overrides: tuple[str, ...], console: "Console", split: str, out: Path | None) -> None:
     from idc_eval.tables import print_scores
 
-    from idc_run.testing import run_test
+    from idc_run.training.testing import run_test
 
     found = run_test(model, overrides, console, split=split, out=out)
     print_scores(found.scores, found.ceiling, by_type=False, by_difficulty=False)
@@ -139,8 +139,8 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
     Example:
       idc-table fusion-by-decoder
     """  # noqa: D301 - click reads the \b
-    from idc_run.table import columns, read_table
-    from idc_run.table_page import markdown, write_table
+    from idc_run.sweeps.table import columns, read_table
+    from idc_run.sweeps.table_page import markdown, write_table
 
     found = read_table(name, metric)
     shown = columns(found, metrics)
@@ -164,7 +164,7 @@ def champion(model: str | None, version: str | None) -> None:
     By itself the alias moves only to a version that did better by the same metric and protocol on the same validation
     pairs: docs/serving.md.
     """  # noqa: D301 - click reads the \b
-    from idc_run.champion import models, promote, versions
+    from idc_run.tracking.champion import models, promote, versions
 
     if model is None:
         click.echo("\n".join(models()) or "no registered model; idc-run registers one for a spec with `register`")

@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from idc_run.champion import ALIAS
+from idc_run.tracking.champion import ALIAS
 
 if TYPE_CHECKING:
     from idc_eval.prediction import Prediction
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from idc_models.captioner import Captioner
 
     from idc_run.checkpoint import Checkpoint
-    from idc_run.data import Data
     from idc_run.spec import Spec
+    from idc_run.training.data import Data
 
 _VALUE = 9
 """Least columns of a score on the console."""

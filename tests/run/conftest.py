@@ -19,10 +19,10 @@ import pytest
 import torch
 from idc_data.readers import open_reader
 
-from idc_run import experiment
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from idc_run.console import Console
 from idc_run.spec import load_spec
+from idc_run.training import experiment
 
 # mlflow imports a backport of importlib.metadata that takes over from it in the whole process, and whose entry points
 # are of another class than idc_models.registry says. The types are checked here, so the original stays.

@@ -23,10 +23,10 @@ from idc_models.inference import PairCaptioner
 from PIL import Image
 from playwright.sync_api import expect
 
-from idc_run.app import PARAMS, model_elsewhere, page_app
-from idc_run.caption_cli import app
 from idc_run.checkpoint import load_checkpoint
-from idc_run.track import connect
+from idc_run.serving.app import PARAMS, model_elsewhere, page_app
+from idc_run.serving.caption_cli import app
+from idc_run.tracking.tracker import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow")]
@@ -665,7 +665,7 @@ def test_the_server_answers_as_a_served_model_does(app_address, passed_on, pairs
 
 
 def test_a_request_may_set_the_same_here_and_there():
-    from idc_run.serving_model import PARAMS as SERVED
+    from idc_run.serving.served_model import PARAMS as SERVED
 
     assert PARAMS == SERVED
 
@@ -706,7 +706,7 @@ def test_nobody_is_told_the_password_of_the_model(monkeypatch):
     from starlette.testclient import TestClient
 
     pages = []
-    monkeypatch.setattr("idc_run.app.serve", lambda page, listening: pages.append(page))
+    monkeypatch.setattr("idc_run.serving.app.serve", lambda page, listening: pages.append(page))
     ended = CliRunner().invoke(app, ["http://user:secret@127.0.0.1:9/invocations", "--port", "0"])
     assert ended.exit_code == 0 and "secret" not in ended.output
     assert TestClient(pages[0], base_url="http://localhost").get("/about").json() == {

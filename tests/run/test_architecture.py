@@ -54,6 +54,32 @@ def test_a_package_imports_only_what_it_may(package, never):
     assert {name: where for name, where in found.items() if name in never} == {}
 
 
+#: Of idc_run, from the ground up: a file imports from its own floor and from those below it. What lies in no room is
+#: named here.
+FLOORS = [
+    {"spec", "space", "checkpoint", "progress"},
+    {"tracking"},
+    {"console", "errors"},
+    {"training"},
+    {"sweeps"},
+    {"cli", "__main__"},
+]
+
+
+def test_rooms_import_downwards_only():
+    """Serving stands beside training and sweeps: it knows neither of them."""
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms} | {"serving": 3}
+    for path in sorted((SOURCES["idc_run"] / "idc_run").rglob("*.py")):
+        inside = path.relative_to(SOURCES["idc_run"] / "idc_run").with_suffix("").parts
+        if inside == ("__init__",):
+            continue
+        allowed = floor[inside[0]]
+        text = re.sub(r"^if TYPE_CHECKING:\n(?:(?: .*)?\n)+", "", path.read_text(), flags=re.M)
+        for name in re.findall(r"^\s*(?:import|from) idc_run\.(\w+)", text, re.M):
+            beside = {inside[0], name} & {"serving"} and inside[0] != name and "cli" not in inside
+            assert floor[name] <= allowed and not (beside and floor[name] == allowed), f"{path}: imports {name}"
+
+
 def test_idc_models_knows_the_light_part_of_idc_data_only():
     """Images, and later tokenizers: a served model carries it, and needs no numba, faiss or datasets."""
     known = {
@@ -88,7 +114,7 @@ def test_one_file_of_idc_eval_knows_torch():
 
 def test_the_runner_begins_without_what_takes_seconds_to_load():
     heavy = ("torchmetrics", "torchvision", "transformers", "matplotlib", "mlflow")
-    program = f"import sys, idc_run.experiment\nsys.exit(', '.join(sys.modules.keys() & {set(heavy)}))"
+    program = f"import sys, idc_run.training.experiment\nsys.exit(', '.join(sys.modules.keys() & {set(heavy)}))"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ended.stderr.strip() == ""
 

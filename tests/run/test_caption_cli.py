@@ -14,8 +14,8 @@ from idc_data.readers import open_reader
 from idc_models.inference import PairCaptioner
 from PIL import Image
 
-from idc_run.caption_cli import caption
-from idc_run.track import connect
+from idc_run.serving.caption_cli import caption
+from idc_run.tracking.tracker import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
@@ -254,7 +254,7 @@ def test_what_was_stopped_goes_on(files, expected, run, monkeypatch):
             raise KeyboardInterrupt
         return caption_pairs(self, pairs, **settings)
 
-    monkeypatch.setattr("idc_run.many.BATCH", 1)
+    monkeypatch.setattr("idc_run.serving.many.BATCH", 1)
     monkeypatch.setattr(PairCaptioner, "caption", stopped_at_the_third)
     ended = run("MODEL", "before", "after", "--out", "said.jsonl", code=130)
     assert "goes on" in ended.stderr and not (files / "said.jsonl").exists()
@@ -345,7 +345,7 @@ class Clock:
 
 def test_a_server_that_is_not_there_is_told(files, run, monkeypatch, caplog):
     clock = Clock()
-    monkeypatch.setattr("idc_run.remote.time", clock)
+    monkeypatch.setattr("idc_run.serving.remote.time", clock)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"

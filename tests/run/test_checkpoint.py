@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, restore_training, save_checkpoint, training_state
-from idc_run.optim import build_optimizer
 from idc_run.spec import OptimizerSpec
+from idc_run.training.optim import build_optimizer
 
 WRITE_FOREVER = """
 import sys

@@ -19,11 +19,11 @@ from idc_data.readers import open_reader
 from idc_models.inference import PairCaptioner
 from PIL import Image
 
-from idc_run import experiment
-from idc_run.champion import Standing
 from idc_run.console import Console
-from idc_run.registry import register
-from idc_run.track import MlflowTracker, connect
+from idc_run.tracking.champion import Standing
+from idc_run.tracking.registry import register
+from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.training import experiment
 
 CLIENTS = Path(__file__).parents[2] / "examples/clients"
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.

@@ -11,13 +11,13 @@ from idc_data.readers import open_reader
 from idc_models.inference import Decoding, PairCaptioner
 from PIL import Image
 
-from idc_run import experiment
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from idc_run.cli import run
 from idc_run.console import Console
-from idc_run.data import open_data
-from idc_run.describe import described
 from idc_run.spec import load_spec
+from idc_run.training import experiment
+from idc_run.training.data import open_data
+from idc_run.training.describe import described
 
 SCENES = "data.dataset={name: scenes, train_pairs: 16, val_pairs: 40, test_pairs: 4}"
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from idc_run import experiment
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.spec import load_spec
+from idc_run.training import experiment
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 SMALL = [

@@ -6,11 +6,12 @@ import mlflow as real
 import pytest
 from click.testing import CliRunner
 
-from idc_run import artifacts, experiment, registry
 from idc_run.cli import champion
 from idc_run.console import Console
 from idc_run.spec import load_spec
-from idc_run.track import MlflowTracker, connect
+from idc_run.tracking import artifacts, registry
+from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.training import experiment
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 POINTS = [

@@ -12,13 +12,13 @@ from idc_data.readers import open_reader
 from idc_data.tokenizer import Tokenizer
 from idc_models.spec import build_captioner
 
-from idc_run import experiment
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
-from idc_run.fit import fit
-from idc_run.optim import Schedule
-from idc_run.predict import predict
 from idc_run.spec import ScheduleSpec
+from idc_run.training import experiment
+from idc_run.training.fit import fit
+from idc_run.training.optim import Schedule
+from idc_run.training.predict import predict
 
 CPU = torch.device("cpu")
 LONG = [

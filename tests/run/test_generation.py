@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from idc_data.cli import main
 from PIL import Image
 
-from idc_run import experiment, generation
 from idc_run.console import Console
 from idc_run.spec import load_spec
+from idc_run.tracking import generation
+from idc_run.training import experiment
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 

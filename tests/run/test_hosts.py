@@ -5,8 +5,8 @@ from click.testing import CliRunner
 from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
-from idc_run.app import page_app, read_host
-from idc_run.caption_cli import app
+from idc_run.serving.app import page_app, read_host
+from idc_run.serving.caption_cli import app
 
 
 async def answer(request):
@@ -54,7 +54,7 @@ def test_a_page_behind_a_proxy_that_ends_tls_answers_the_browser_s_own_origin():
 
 def run(monkeypatch, *arguments):
     served = []
-    monkeypatch.setattr("idc_run.app.serve", lambda page, listening: served.append(page))
+    monkeypatch.setattr("idc_run.serving.app.serve", lambda page, listening: served.append(page))
     return CliRunner().invoke(app, ["http://127.0.0.1:9", "--port", "0", *arguments]), served
 
 

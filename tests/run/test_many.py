@@ -7,8 +7,8 @@ import pytest
 from idc_data.images import passed_over
 from PIL import Image
 
-from idc_run.many import from_folders
-from idc_run.overlay import check_format, picture_name
+from idc_run.serving.many import from_folders
+from idc_run.serving.overlay import check_format, picture_name
 
 
 def folders(tmp_path, before, after):

@@ -17,9 +17,9 @@ from idc_models.inference import PairCaptioner
 from idc_models.spec import ModelSpec
 from PIL import Image
 
-from idc_run.packing import pack, requirements
-from idc_run.registry import checkpoint_of
-from idc_run.track import connect
+from idc_run.tracking.packing import pack, requirements
+from idc_run.tracking.registry import checkpoint_of
+from idc_run.tracking.tracker import connect
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,7 +171,7 @@ def test_docker_has_all_that_it_copies(model, tmp_path):
         "MLmodel",
         "requirements.txt",
         "constraints.txt",
-        "serving_model.py",
+        "served_model.py",
         "artifacts/best.safetensors",
         "code/idc_data/images.py",
         "code/idc_models/inference.py",

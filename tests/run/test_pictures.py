@@ -5,8 +5,8 @@ from idc_eval.prediction import Prediction
 from idc_models.inference import Caption
 from PIL import Image
 
-from idc_run.overlay import draw_overlay
-from idc_run.pictures import sample_pairs
+from idc_run.serving.overlay import draw_overlay
+from idc_run.tracking.pictures import sample_pairs
 
 CAPTIONS = ["左侧的停车场移动了，" * 5, "красный шар исчез", "كرة حمراء", "from $5_a to $6^2", "", "लाल गेंद 🐱"]
 GREY = np.full((32, 32, 3), 90, np.uint8)

@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from idc_run.caption_cli import caption
 from idc_run.cli import run
+from idc_run.serving.caption_cli import caption
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 

@@ -20,8 +20,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
-from idc_run.predict import predict
-from idc_run.registry import scoring_model
+from idc_run.tracking.registry import scoring_model
+from idc_run.training.predict import predict
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from idc_run import server
 from idc_run.cli import run
-from idc_run.mistakes import OneLineErrors
-from idc_run.track import MlflowTracker, connect, store
+from idc_run.errors import OneLineErrors
+from idc_run.tracking import server
+from idc_run.tracking.tracker import MlflowTracker, connect, store
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from idc_run.space import Space, cells, draw, options, with_values
 from idc_run.spec import load_spec, load_values, make_spec
-from idc_run.sweep import check_sweep
+from idc_run.sweeps.study import check_sweep
 
 ROOT = Path(__file__).parents[2]
 SPACE = TypeAdapter(Space)

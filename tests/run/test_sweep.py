@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from idc_run import sweep, sweep_end, sweep_work
 from idc_run.cli import run, table
 from idc_run.console import Console
 from idc_run.spec import load_values
-from idc_run.table import read_table
-from idc_run.track import MlflowTracker, connect
+from idc_run.sweeps import finish, study, work
+from idc_run.sweeps.table import read_table
+from idc_run.tracking.tracker import MlflowTracker, connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::optuna", "ignore:::matplotlib")]
 QUIET = Console(quiet=True)
@@ -32,7 +32,7 @@ def search(tiny):
 
     def opened(section, *overrides):
         values = load_values(tiny, [f"sweep={section}", *overrides])
-        return sweep.open_sweep(values)
+        return study.open_sweep(values)
 
     return opened
 
@@ -42,8 +42,8 @@ def states(opened):
 
 
 def done(opened):
-    sweep_work.work(opened, QUIET)
-    sweep_end.finish(opened, QUIET)
+    work.work(opened, QUIET)
+    finish.finish(opened, QUIET)
     return opened
 
 
@@ -73,7 +73,7 @@ def test_a_sweep_trains_the_best_again_and_is_tracked(search):
     assert {"trials.csv", "space.json", "history.png", "importance.png", "parallel.png"} <= kept
     assert len(mlflow.MlflowClient().search_model_versions("name='idc'")) == 2
     # Typed again, the command does nothing more.
-    again = done(sweep.open_sweep(opened.values))
+    again = done(study.open_sweep(opened.values))
     assert len(again.study.get_trials()) == 5
     assert len(mlflow.search_runs(experiment_names=["tiny"], output_format="list")) == 6
 
@@ -101,10 +101,10 @@ def test_a_search_whose_time_is_up_ends_and_goes_on_when_asked_again(search, mon
         """A trial takes a hundred seconds."""
         return 100.0 * sum(trial.state.is_finished() for trial in opened.study.get_trials())
 
-    monkeypatch.setattr(sweep_work, "time", SimpleNamespace(monotonic=clock, sleep=time.sleep, time=time.time))
+    monkeypatch.setattr(work, "time", SimpleNamespace(monotonic=clock, sleep=time.sleep, time=time.time))
     done(opened)
     assert items(opened, "COMPLETE") == [0, "again 0, seed 0"]
-    again = done(sweep.open_sweep(opened.values))
+    again = done(study.open_sweep(opened.values))
     assert items(again, "COMPLETE")[:3] == [0, "again 0, seed 0", 1]
 
 
@@ -120,8 +120,8 @@ def test_a_cause_that_is_gone_and_a_tracker_that_broke_cost_one_trial(search, mo
         done(opened)
     assert items(opened, "FAIL") == [0] and items(opened, "COMPLETE") == [1]
     assert opened.study.get_trials()[0].user_attrs["cause"] == "OSError: the disk is full"
-    assert items(done(sweep.open_sweep(opened.values)), "COMPLETE") == [1], "it is not tried again by itself"
-    assert items(done(sweep.open_sweep(opened.values, again=True)), "COMPLETE") == [1, 0]
+    assert items(done(study.open_sweep(opened.values)), "COMPLETE") == [1], "it is not tried again by itself"
+    assert items(done(study.open_sweep(opened.values, again=True)), "COMPLETE") == [1, 0]
 
 
 def raise_(error):
@@ -188,7 +188,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tiny):
     section = "{space: {train.optimizer.lr: {low: 1e-3, high: 1e-1, log: true}}, sampler: random, trials: 4, seeds: 0}"
     options = ["train.epochs=4", "train.checkpoint_every=2", "data.dataset.train_pairs=64", "tracking=mlflow"]
     overrides = [f"sweep={section}", *options]
-    opened = sweep.open_sweep(load_values(tiny, overrides))  # the study exists: both join it
+    opened = study.open_sweep(load_values(tiny, overrides))  # the study exists: both join it
     command = [sys.executable, "-m", "idc_run", tiny.name, *(part for each in overrides for part in ("-s", each))]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
     first, second = (subprocess.Popen(command, cwd=tiny.parent, **quiet) for _ in range(2))

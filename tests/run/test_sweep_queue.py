@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from idc_run import sweep, sweep_queue
 from idc_run.spec import load_values
-from idc_run.sweep_queue import busy, take
+from idc_run.sweeps import queue, study
+from idc_run.sweeps.queue import busy, take
 
 pytestmark = pytest.mark.filterwarnings("ignore:::optuna")
 
@@ -22,13 +22,13 @@ SPACE = "{seed: [1, 2, 3, 4, 5, 6, 7, 8]}"
 def machine(tiny, tmp_path, monkeypatch):
     """Opens one study from the folder of a machine, which shares the storage and nothing else."""
     (tmp_path / "shared").mkdir()
-    journal = sweep._storage
-    monkeypatch.setattr(sweep, "_storage", lambda search, folder: journal(search, tmp_path / "shared"))
+    journal = study._storage
+    monkeypatch.setattr(study, "_storage", lambda search, folder: journal(search, tmp_path / "shared"))
 
     def opened(name="here", section="sampler: random, trials: 6, seeds: 2", **more):
         (tmp_path / name / "mlruns").mkdir(parents=True, exist_ok=True)
         monkeypatch.chdir(tmp_path / name)
-        return sweep.open_sweep(load_values(tiny, [f"sweep={{space: {SPACE}, {section}}}"]), **more)
+        return study.open_sweep(load_values(tiny, [f"sweep={{space: {SPACE}, {section}}}"]), **more)
 
     return opened
 
@@ -66,7 +66,7 @@ def test_a_try_draws_the_same_whoever_makes_it(machine, tmp_path):
         here = machine(f"machine-{len(drawn)}")
         found = {}
         for item in order:
-            here.study.sampler = sweep.sampler(here, item)
+            here.study.sampler = study.sampler(here, item)
             found[item] = here.chosen(here.study.ask())
         drawn.append(found)
     assert drawn[0] == drawn[1] and len({str(each) for each in drawn[0].values()}) > 1
@@ -101,7 +101,7 @@ def test_checkouts_that_share_a_sqlite_file_share_its_locks(tiny, tmp_path, monk
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         section = f"{{space: {SPACE}, sampler: grid, seeds: 1, storage: 'sqlite:///../study.db'}}"
-        machines.append(sweep.open_sweep(load_values(tiny, [f"sweep={section}"])))
+        machines.append(study.open_sweep(load_values(tiny, [f"sweep={section}"])))
     assert machines[0].folder == machines[1].folder
     all_once(machines)
 
@@ -114,7 +114,7 @@ def test_a_machine_that_is_silent_is_dead_and_one_on_this_machine_at_once(machin
     there.chosen(lost)
     lost.set_user_attr("run", "r1")
     assert take(here, "worker-here").user_attrs["item"] == 1, "item 0 is under way there"
-    monkeypatch.setattr(sweep_queue, "SILENT", -1.0)
+    monkeypatch.setattr(queue, "SILENT", -1.0)
     retry = take(here, "worker-here")  # what this process began itself is dead, too: nobody holds its lock
     told = retry.user_attrs
     assert (told["item"], told["retry_of"], told["goes_on"]) == (0, lost.number, "r1")
@@ -143,9 +143,9 @@ def test_what_a_killed_process_has_left_waiting_is_no_more_than_it_should_be(mac
         here.study.enqueue_trial({"seed": 1}, user_attrs={"item": "again 7, seed 0"})
         first = take(here, "worker")
         assert first.user_attrs["item"] == 2
-        here.study.sampler = sweep.sampler(here, 2)
-        study = optuna.create_study(sampler=sweep.sampler(here, 2))
-        assert here.chosen(first) == here.chosen(study.ask()), "it draws what it would have"
+        here.study.sampler = study.sampler(here, 2)
+        other = optuna.create_study(sampler=study.sampler(here, 2))
+        assert here.chosen(first) == here.chosen(other.ask()), "it draws what it would have"
         assert take(here, "worker").user_attrs["item"] == 0, "nobody has asked for the second one"
 
 
@@ -160,7 +160,7 @@ def test_a_search_is_closed_once(machine):
 
 def test_the_order_of_what_is_searched_makes_another_study(tiny):
     def name(section):
-        return sweep.open_sweep(load_values(tiny, [f"sweep={section}"])).study.study_name
+        return study.open_sweep(load_values(tiny, [f"sweep={section}"])).study.study_name
 
     both = "{space: {seed: [1, 2]}, objectives: {cider: maximize, latency: minimize}}"
     assert name(both) != name(both.replace("cider: maximize, latency: minimize", "latency: minimize, cider: maximize"))
@@ -197,4 +197,4 @@ def test_a_storage_that_cannot_be_opened_is_one_sentence(tiny):
     for url in ("postgresql+nothing://a:b@127.0.0.1/c", "nonsense", "sqlite:/study.db", "sqlite:////dev/null/study.db"):
         values = load_values(tiny, [f"sweep={{space: {{seed: [1, 2]}}, storage: '{url}'}}"])
         with pytest.raises(ValueError, match="sweep.storage cannot be opened .*expected a URL"):
-            sweep.open_sweep(values)
+            study.open_sweep(values)

@@ -12,9 +12,9 @@ from idc_eval.compare import holm
 from idc_eval.seeds import half_width
 from scipy.stats import ttest_rel
 
-from idc_run.table import Cell, Table, columns, effects, group, of_best, read_table
-from idc_run.table_page import markdown, rows, write_table
-from idc_run.track import MlflowTracker, connect
+from idc_run.sweeps.table import Cell, Table, columns, effects, group, of_best, read_table
+from idc_run.sweeps.table_page import markdown, rows, write_table
+from idc_run.tracking.tracker import MlflowTracker, connect
 
 RESULTS = Path(__file__).parents[2] / "docs/results"
 

@@ -11,7 +11,7 @@ from idc_models import load
 from PIL import Image
 
 from idc_run import cli
-from idc_run.track import connect
+from idc_run.tracking.tracker import connect
 
 OFF = ("-s", "tracking=off", "-s", "eval.metrics=[bleu, cider]")
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from idc_run.address import TOKEN
-from idc_run.app import model_elsewhere, page_app
-from idc_run.remote import RemoteCaptioner
+from idc_run.serving.app import model_elsewhere, page_app
+from idc_run.serving.remote import RemoteCaptioner
+from idc_run.tracking.address import TOKEN
 
 CLIENTS = Path(__file__).parents[2] / "examples/clients"
 NODE = """
@@ -157,5 +157,5 @@ def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch, proxy, words):
             make("http://models.example.org:5001")
         assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(ConnectionError, match="no answer"):  # this machine is asked without it
-        monkeypatch.setattr("idc_run.remote._PATIENCE", 0)
+        monkeypatch.setattr("idc_run.serving.remote._PATIENCE", 0)
         RemoteCaptioner("http://127.0.0.1:9").caption([(np.zeros((4, 4, 3), np.uint8),) * 2])

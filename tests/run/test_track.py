@@ -9,14 +9,15 @@ import torch
 from click.testing import CliRunner
 from idc_eval.cli import main as idc_eval
 
-from idc_run import experiment, note, provenance, registry
-from idc_run.champion import Standing
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
 from idc_run.console import Console
-from idc_run.provenance import differences
 from idc_run.spec import load_spec
-from idc_run.track import MlflowTracker, NullTracker, connect, flatten, store
+from idc_run.tracking import note, provenance, registry
+from idc_run.tracking.champion import Standing
+from idc_run.tracking.provenance import differences
+from idc_run.tracking.tracker import MlflowTracker, NullTracker, connect, flatten, store
+from idc_run.training import experiment
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
@@ -59,7 +60,7 @@ def test_the_store_is_that_of_the_nearest_folder_upwards(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_processes_that_begin_at_once_share_a_new_store(tmp_path):
-    begin = "from idc_run.track import MlflowTracker; print(MlflowTracker('new', 'test/x').experiment)"
+    begin = "from idc_run.tracking.tracker import MlflowTracker; print(MlflowTracker('new', 'test/x').experiment)"
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     started = [
         subprocess.Popen(

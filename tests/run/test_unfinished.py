@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, training_state
-from idc_run.fit import Progress
-from idc_run.optim import build_optimizer
-from idc_run.unfinished import find_unfinished
+from idc_run.progress import Progress
+from idc_run.training.optim import build_optimizer
+from idc_run.training.unfinished import find_unfinished
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 
 from idc_run.console import Console
-from idc_run.sweep import Sweep
-from idc_run.sweep_queue import again
-from idc_run.track import connect
+from idc_run.sweeps.queue import again
+from idc_run.sweeps.study import Sweep
+from idc_run.tracking.tracker import connect
 
 
 def finish(sweep: Sweep, console: Console) -> None:

@@ -2,14 +2,14 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from idc_eval.metrics import metric_names, shown
 from idc_eval.score import Scores
 
-from idc_run.address import mask
-from idc_run.data import Data
 from idc_run.spec import Spec
+from idc_run.tracking.address import mask
 
 DESCRIPTION = "mlflow.note.content"
 """Tag of a run which the UI shows as its description."""
@@ -18,18 +18,18 @@ _LONGEST = 2000
 """Characters of a command; a description may have 5000."""
 
 
-def of_run(spec: Spec, data: Data, scores: Scores, run_id: str, made_from: str = "") -> str:
+def of_run(spec: Spec, pairs: Mapping[str, int], scores: Scores, run_id: str, made_from: str = "") -> str:
     """Describe a tested run.
 
     Args:
         spec: Of the run.
-        data: What it was trained and tested on.
+        pairs: How many each split has.
         scores: Of the test.
         run_id: MLflow's.
         made_from: A sentence on how the data was made, if that was tracked.
     """
     parts = " + ".join(f"{part.name} {kind}" for kind, part in spec.model)
-    sizes = f"{len(data.train):,} train, {len(data.val):,} val, {len(data.test):,} test"
+    sizes = ", ".join(f"{number:,} {split}" for split, number in pairs.items())
     asked = metric_names(spec.eval.metrics)
     rows = [f"| {name} | {shown(name, value)} |" for name, value in scores.values.items() if name in asked]
     told = [

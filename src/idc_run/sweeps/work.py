@@ -13,20 +13,20 @@ from optuna import Trial as Attempt
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from idc_run import experiment
-from idc_run.address import mask
 from idc_run.console import Console
-from idc_run.experiment import Pruned, Trial
-from idc_run.fit import Progress
-from idc_run.latency import latency
-from idc_run.server import Outage
+from idc_run.progress import Progress
 from idc_run.space import with_values
 from idc_run.spec import Spec, make_spec
-from idc_run.sweep import LATENCY, Sweep
-from idc_run.sweep_queue import busy, seed_of, take
-from idc_run.table import PLANNED
-from idc_run.track import MlflowTracker, connect, flatten
-from idc_run.unfinished import open_unfinished
+from idc_run.sweeps.latency import latency
+from idc_run.sweeps.queue import busy, seed_of, take
+from idc_run.sweeps.study import LATENCY, Sweep
+from idc_run.sweeps.table import PLANNED
+from idc_run.tracking.address import mask
+from idc_run.tracking.server import Outage
+from idc_run.tracking.tracker import MlflowTracker, connect, flatten
+from idc_run.training import experiment
+from idc_run.training.experiment import Pruned, Trial
+from idc_run.training.unfinished import open_unfinished
 
 _POLL = 2.0  # seconds between two looks at what the others do
 _BEAT = 60.0  # seconds between two signs of life

@@ -27,7 +27,7 @@ PARAMS = {
     **dict.fromkeys(("sample", "change_map", "align"), bool),
     "temperature": float,
 }
-"""What a request may set; the same as of `serving_model`, which cannot be imported without MLflow."""
+"""What a request may set; the same as of `served_model`, which cannot be imported without MLflow."""
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -147,7 +147,7 @@ def model_in_process(checkpoint: Path) -> Handler:
     """
     from mlflow.pyfunc import scoring_server
 
-    from idc_run.registry import scoring_model
+    from idc_run.tracking.registry import scoring_model
 
     routes = scoring_server.init(scoring_model(checkpoint)).routes
     (route,) = (route for route in routes if isinstance(route, Route) and route.path == "/invocations")
@@ -165,7 +165,7 @@ def model_elsewhere(address: str) -> Handler:
     """
     import httpx2
 
-    from idc_run.address import read_address
+    from idc_run.tracking.address import read_address
 
     server = read_address(address)
     client = httpx2.AsyncClient(

@@ -12,9 +12,9 @@ from idc_eval.metrics import METRICS, metric_names
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
 
-from idc_run.data import Data
-from idc_run.fit import world
 from idc_run.spec import EvalSpec, Spec
+from idc_run.training.data import Data
+from idc_run.training.fit import world
 
 _SLOW = {"meteor", "spice", "bertscore"}
 """Metrics that start a program or load a model: tried on two pairs, unless they choose the checkpoint."""

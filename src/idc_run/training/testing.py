@@ -16,14 +16,14 @@ from idc_eval.score import Scores, score
 from idc_models.checkpoint import read_checkpoint
 from idc_models.loading import find_checkpoint
 
-from idc_run import artifacts, provenance
 from idc_run.checkpoint import Checkpoint, load_checkpoint
 from idc_run.console import Console
-from idc_run.data import identity
-from idc_run.experiment import prepare
-from idc_run.predict import predict
 from idc_run.spec import Spec, make_spec
-from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
+from idc_run.tracking import artifacts, provenance
+from idc_run.tracking.tracker import MlflowTracker, NullTracker, Tracker, flatten, store
+from idc_run.training.data import identity
+from idc_run.training.experiment import prepare
+from idc_run.training.predict import predict
 
 _FREE = (
     *("name", "tracking", "eval", "train.device", "train.threads"),

@@ -21,8 +21,8 @@ from PIL import Image
 from torch import Tensor
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from idc_run.data import Data, open_data, training_captions
 from idc_run.spec import Spec, make_spec
+from idc_run.training.data import Data, open_data, training_captions
 
 _PAIRS = 512
 """How many training pairs, and how many validation pairs, are looked at."""

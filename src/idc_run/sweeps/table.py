@@ -12,7 +12,7 @@ from typing import Any
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.seeds import half_width
 
-from idc_run.track import connect
+from idc_run.tracking.tracker import connect
 
 SEED = "seed"
 PLANNED = "sweep.planned"

@@ -5,11 +5,12 @@ from typing import Any
 
 from idc_data.strict_yaml import apply_override
 
-from idc_run import experiment, provenance
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.spec import make_spec
-from idc_run.track import connect
+from idc_run.tracking import provenance
+from idc_run.tracking.tracker import connect
+from idc_run.training import experiment
 
 TAG = "repeats"
 _SHOWN = 5

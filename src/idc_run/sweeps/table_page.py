@@ -9,7 +9,7 @@ from statistics import fmean
 from idc_eval.compare import holm
 from idc_eval.seeds import half_width
 
-from idc_run.table import SEED, Gain, Table, effects, lower_is_better, of_best
+from idc_run.sweeps.table import SEED, Gain, Table, effects, lower_is_better, of_best
 
 _STATISTICS = (
     "The unit is the seed. A cell: mean over seeds +- half of the 95 % interval (Student's t). A gain: runs are paired "
@@ -54,7 +54,7 @@ def picture(table: Table, path: Path) -> None:
     """Draw every run as a dot, and mean and interval of each cell."""
     from matplotlib.figure import Figure
 
-    from idc_run.pictures import lettering
+    from idc_run.tracking.pictures import lettering
 
     figure = Figure(figsize=(8, 0.6 + 0.5 * len(table.cells)), layout="constrained")
     axes = figure.subplots()

@@ -12,11 +12,11 @@ from idc_models.description import usual_no_repeat
 from PIL import Image
 
 import idc_run
-from idc_run import note
-from idc_run.champion import Standing, crown
 from idc_run.checkpoint import Checkpoint, load_checkpoint
-from idc_run.packing import pack, requirements
-from idc_run.track import connect, quiet_mlflow
+from idc_run.tracking import note
+from idc_run.tracking.champion import Standing, crown
+from idc_run.tracking.packing import pack, requirements
+from idc_run.tracking.tracker import connect, quiet_mlflow
 
 NAME = "captioner"
 """Of the model among what its run has logged."""
@@ -89,7 +89,7 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
         pins, every_pin = requirements(pack(held.spec.model, code), "mlflow", "pandas")
         constraints.write_text("\n".join(every_pin))
         yield {
-            "python_model": str(Path(idc_run.__file__).with_name("serving_model.py")),
+            "python_model": str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),
             "artifacts": {"checkpoint": str(checkpoint)},
             "code_paths": [str(path) for path in sorted(code.iterdir())],
             "signature": _signature(held),
@@ -130,7 +130,7 @@ def scoring_model(checkpoint: Path) -> Any:
     with tempfile.TemporaryDirectory() as name:
         mlflow.pyfunc.save_model(
             f"{name}/model",
-            python_model=str(Path(idc_run.__file__).with_name("serving_model.py")),
+            python_model=str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),
             artifacts={"checkpoint": str(checkpoint)},
             signature=_signature(held),
             input_example=_example(),

@@ -20,20 +20,21 @@ from idc_eval.score import score
 from idc_models.captioner import Captioner
 from idc_models.spec import build_captioner
 
-from idc_run import artifacts, note, provenance, registry
-from idc_run.ahead import look_ahead, steps_per_epoch
-from idc_run.champion import Standing
 from idc_run.checkpoint import load_checkpoint, save_checkpoint
 from idc_run.console import Console
-from idc_run.data import Data, datasets, identity, no_change_sentences, open_data, validation_sample
-from idc_run.describe import described
-from idc_run.fit import Progress, fit, rank, together
-from idc_run.generation import source
-from idc_run.predict import predict
-from idc_run.server import Outage, explain
+from idc_run.progress import Progress
 from idc_run.spec import Spec
-from idc_run.track import MlflowTracker, NullTracker, Tracker, flatten, store
-from idc_run.unfinished import Unfinished, find_unfinished
+from idc_run.tracking import artifacts, note, provenance, registry
+from idc_run.tracking.champion import Standing
+from idc_run.tracking.generation import source
+from idc_run.tracking.server import Outage, explain
+from idc_run.tracking.tracker import MlflowTracker, NullTracker, Tracker, flatten, store
+from idc_run.training.ahead import look_ahead, steps_per_epoch
+from idc_run.training.data import Data, datasets, identity, no_change_sentences, open_data, validation_sample
+from idc_run.training.describe import described
+from idc_run.training.fit import fit, rank, together
+from idc_run.training.predict import predict
+from idc_run.training.unfinished import Unfinished, find_unfinished
 
 
 @dataclass(frozen=True)
@@ -226,8 +227,9 @@ def _finish(
     if ceiling:
         tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.values.items()}, progress.step)
     artifacts.log_results(spec, data.test, predictions, scores, ceiling, tracker, progress)
+    pairs = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     made_from = source(spec.completed()["data"]["dataset"]).get(note.DESCRIPTION, "")
-    about = note.of_run(spec, data, scores, progress.run_id, made_from)
+    about = note.of_run(spec, pairs, scores, progress.run_id, made_from)
     tracker.tag(note.DESCRIPTION, about)
     registered = None
     if spec.register_ and spec.tracking == "mlflow":

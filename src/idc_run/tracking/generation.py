@@ -9,8 +9,8 @@ from idc_data.layout import GENERATION, Folder
 from idc_data.rows import METADATA
 from idc_data.show import contact_sheet
 
-from idc_run.note import DESCRIPTION
-from idc_run.track import MlflowTracker, flatten
+from idc_run.tracking.note import DESCRIPTION
+from idc_run.tracking.tracker import MlflowTracker, flatten
 
 EXPERIMENT = "generate"
 _SAMPLES = 12

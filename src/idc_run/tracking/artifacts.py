@@ -14,9 +14,9 @@ from idc_eval.report import write_report
 from idc_eval.report_gallery import choose
 from idc_eval.score import Scores, reference_ceiling
 
-from idc_run.fit import Progress
+from idc_run.progress import Progress
 from idc_run.spec import Spec
-from idc_run.track import Tracker
+from idc_run.tracking.tracker import Tracker
 
 _GALLERY = 200
 """How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
@@ -58,7 +58,7 @@ def write_results(
     progress: Progress | None = None,
 ) -> None:
     """Write predictions, scores, the report and pictures into a folder; curves if something was trained."""
-    from idc_run import pictures  # matplotlib takes a second
+    from idc_run.tracking import pictures  # matplotlib takes a second
 
     curves = progress and {
         "train/loss": [(int(step), value) for step, value in progress.losses],

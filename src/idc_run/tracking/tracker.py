@@ -12,8 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock
 
-from idc_run.address import mask
-from idc_run.server import impatient, quiet_retries, reach
+from idc_run.tracking.address import mask
+from idc_run.tracking.server import impatient, quiet_retries, reach
 
 STORE = "mlruns"
 _KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from idc_run.track import connect
+from idc_run.tracking.tracker import connect
 
 
 def folder(run: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from idc_eval.rating.export import Assessment, assessments, summary
 from idc_eval.rating.store import Ratings
 
-from idc_run.track import MlflowTracker, connect
+from idc_run.tracking.tracker import MlflowTracker, connect
 
 EXPERIMENT = "human rating"
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from idc_run.mistakes import OneLineErrors
+from idc_run.errors import OneLineErrors
 
 if TYPE_CHECKING:
     from idc_models.inference import Caption
 
-    from idc_run.many import Captioner, Source
+    from idc_run.serving.many import Captioner, Source
 
 _Path = click.Path(path_type=Path)
 _ADDRESS = ("http://", "https://")
@@ -75,8 +75,8 @@ def caption(
 
     A pair of many that cannot be captioned gets an `error` and the others go on; the exit code is then 1.
     """  # noqa: D301 - click reads the \b
-    from idc_run import many
-    from idc_run.overlay import check_format
+    from idc_run.serving import many
+    from idc_run.serving.overlay import check_format
 
     if jsonl:
         if before or after or overlay or as_csv:
@@ -100,7 +100,7 @@ def caption(
 
 
 def _one(model: str, before: Path, after: Path, settings: dict[str, Any], as_json: bool, overlay: Path | None) -> None:
-    from idc_run import many
+    from idc_run.serving import many
 
     said = _captioner(model)[0].caption([(before, after)], change_map=bool(overlay), **settings)[0]
     if overlay:
@@ -129,8 +129,8 @@ def _many(
     from rich.console import Console
     from rich.progress import track
 
-    from idc_run import many
-    from idc_run.overlay import picture_name
+    from idc_run.serving import many
+    from idc_run.serving.overlay import picture_name
 
     for path in source.alone:
         click.echo(f"no partner: {path}", err=True)
@@ -177,14 +177,14 @@ def _many(
 
 
 def _print_json(records: Iterable[dict[str, Any]]) -> None:
-    from idc_run.many import json_line
+    from idc_run.serving.many import json_line
 
     for found in records:
         click.echo(json_line(found))
 
 
 def _print_csv(records: Iterable[dict[str, Any]]) -> None:
-    from idc_run.many import csv_lines
+    from idc_run.serving.many import csv_lines
 
     for line in csv_lines(records):
         click.echo(line, nl=False)
@@ -194,7 +194,7 @@ def _print_table(records: Iterable[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from idc_run.many import encodable
+    from idc_run.serving.many import encodable
 
     table = Table("before", "caption", box=None)
     table.add_column("changed", justify="right")
@@ -210,7 +210,7 @@ def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool)
     from idc_data.images import load_pair
     from idc_models.align import as_seen
 
-    from idc_run.overlay import draw_overlay
+    from idc_run.serving.overlay import draw_overlay
 
     path.parent.mkdir(parents=True, exist_ok=True)
     first, second, _ = as_seen(*load_pair(before, after), register=aligned)
@@ -220,7 +220,7 @@ def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool)
 def _captioner(model: str) -> tuple["Captioner", str]:
     """The model, and what tells it from others: an alias such as champion moves."""
     if model.startswith(_ADDRESS):
-        from idc_run.remote import RemoteCaptioner
+        from idc_run.serving.remote import RemoteCaptioner
 
         return RemoteCaptioner(model), model
     from idc_models.inference import PairCaptioner
@@ -256,7 +256,7 @@ def app(model: str, host: str, port: int, names: tuple[str, ...]) -> None:
     """  # noqa: D301 - click reads the \b
     from idc_eval.rating.server import listen
 
-    from idc_run.app import description_of, model_elsewhere, model_in_process, page_app, read_host, serve
+    from idc_run.serving.app import description_of, model_elsewhere, model_in_process, page_app, read_host, serve
 
     names = tuple(map(read_host, names))
     if "*" in names:
@@ -266,7 +266,7 @@ def app(model: str, host: str, port: int, names: tuple[str, ...]) -> None:
         )  # fmt: skip
     with listen(host, port) as listening:
         if model.startswith(_ADDRESS):
-            from idc_run.address import read_address
+            from idc_run.tracking.address import read_address
 
             answer, shown, description = model_elsewhere(model), read_address(model).shown, None
         else:

@@ -8,9 +8,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, restore_training
-from idc_run.fit import Progress
-from idc_run.optim import build_optimizer
+from idc_run.progress import Progress
 from idc_run.spec import Spec
+from idc_run.training.optim import build_optimizer
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from optuna import Trial
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from idc_run.sweep import Sweep, sampler
+from idc_run.sweeps.study import Sweep, sampler
 
 SILENT = 600.0
 """Seconds without a sign of life after which a trial of another machine counts as dead; there is one every minute."""

@@ -1,0 +1,1 @@
+"""Tracking: what MLflow is told of runs and models, and where its server is."""

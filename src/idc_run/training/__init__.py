@@ -1,0 +1,1 @@
+"""Training: data, model, loop, validation, test; what `idc-run` does with one spec."""
