@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 from idc_models import load
-from idc_models.loading import SHIPPED, find_checkpoint, shipped_models
+from idc_models.loading import SHIPPED, ForeignImages, find_checkpoint, shipped_models
 from PIL import Image
+
+# A square on a wall is no scene, of which one test makes sure.
+pytestmark = pytest.mark.filterwarnings("ignore::idc_models.loading.ForeignImages")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,17 @@ def test_three_lines_are_enough(pair, monkeypatch, capsys):
     assert capsys.readouterr().out == f"{answer.caption}\n" and len(answer.caption.split()) > 2
     assert answer.log_prob < 0 <= answer.changed <= 1
     assert len(answer.alternatives) == 2 and answer.change_map.shape == (64, 64)
+
+
+@pytest.mark.filterwarnings("default")
+def test_python_warns_of_foreign_images_where_they_are_captioned(model, pair):
+    with pytest.warns(ForeignImages, match="unlike those that the model was trained on"):
+        said = model.caption(*pair)
+    assert said.familiar < 0.5
+    own = Path(__file__).parents[2] / "examples" / "pairs"
+    many = [[pair[0], own / "before.png"], [pair[1], own / "after.png"]]
+    with pytest.warns(ForeignImages, match="^1 of 2 pairs: "):
+        assert model.caption(*many)[1].familiar >= 0.5
 
 
 def kinds(path):

@@ -95,6 +95,13 @@ def test_only_training_needs_its_progress(damaged, text):
     read_checkpoint(path)
 
 
+def test_weights_that_are_no_numbers_are_refused(damaged):
+    def spoil(tensors):
+        tensors["model/decoder.output.bias"][0] = float("nan")
+
+    assert "decoder.output.bias" in (said := refused(damaged(change=spoil))) and "diverged" in said
+
+
 @pytest.mark.parametrize("text", ["", "{}", '["a sphere"]', "[7]"])
 def test_no_change_sentences_that_it_cannot_say_are_refused(damaged, text):
     refused(damaged({"unchanged": text}))

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,6 +57,15 @@ def test_the_store_is_that_of_the_nearest_folder_upwards(tmp_path, monkeypatch):
     assert store() == tmp_path / "mlruns"
     (tmp_path / "mlruns").rmdir()
     assert store() == tmp_path / "deep" / "er" / "mlruns"
+
+
+def test_another_database_where_plain_mlflow_looks_is_said_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    Path("mlflow.db").write_bytes(b"")
+    for _ in range(2):
+        connect()
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "idc_run.tracking.tracker"]
+    assert str(tmp_path / "mlflow.db") in said and "move it away" in said
 
 
 @pytest.mark.slow

@@ -126,6 +126,7 @@ def _many(
 ) -> None:
     """Caption all pairs of a source, show or keep what is said; exit code 1 if some could not be captioned."""
     from idc_data.images import passed_over
+    from idc_eval.notes import UNFAMILIAR
     from rich.console import Console
     from rich.progress import track
 
@@ -143,10 +144,10 @@ def _many(
     done = records.done if records else 0
     if done:
         click.echo(f"going on after {done} pairs", err=True)
-    console, failed, undrawn = Console(stderr=True), 0, 0
+    console, failed, undrawn, foreign, known = Console(stderr=True), 0, 0, 0, 0
 
     def found() -> Iterator[dict[str, Any]]:
-        nonlocal failed, undrawn
+        nonlocal failed, undrawn, foreign, known
         answers = many.caption_rows(
             captioner, islice(source.rows, done, None), settings | {"change_map": bool(overlay)}
         )
@@ -155,6 +156,9 @@ def _many(
             answers, "captioning", source.total, done, console=console, transient=True, disable=hidden
         ):
             failed += isinstance(said, str)
+            if not isinstance(said, str) and said.familiar is not None:
+                known += 1
+                foreign += said.familiar < UNFAMILIAR
             if overlay and row.before and row.after and not isinstance(said, str):
                 try:
                     _draw(overlay / picture_name(row.name), row.before, row.after, said, settings["align"])
@@ -168,6 +172,11 @@ def _many(
         click.echo(f"written: {out}", err=True)
     else:
         show(found())
+    if foreign:
+        unlike = (
+            f"unlike those that the model was trained on (familiar below {UNFAMILIAR:.0%}): do not trust their captions"
+        )
+        click.echo(f"note: the images of {foreign} of {known} pairs are {unlike}", err=True)
     if failed:
         click.echo(f"{failed} of the pairs could not be captioned; their `error` says why", err=True)
     if undrawn:

@@ -284,9 +284,22 @@ def _embedded() -> str:
 
 def _link(folder: Path) -> None:
     """Let plain `mlflow ui` and `mlflow models serve` find the store: their default is ./mlflow.db."""
-    link = folder.parent / "mlflow.db"
-    if not (link.exists() or link.is_symlink()) and hasattr(os, "symlink"):
-        link.symlink_to(Path(STORE) / "mlflow.db")
+    link, database = folder.parent / "mlflow.db", Path(STORE) / "mlflow.db"
+    if not (link.exists() or link.is_symlink()):
+        with suppress(OSError):  # Windows lets few people make one
+            link.symlink_to(database)
+    if link.is_file() and link.resolve() != (folder / "mlflow.db").resolve():
+        _say_that_another_stands_there(link, folder / "mlflow.db")
+
+
+@cache
+def _say_that_another_stands_there(link: Path, database: Path) -> None:
+    logging.getLogger(__name__).warning(
+        "%s is another database than that of the runs, %s, and plain mlflow commands read the former: move it away, "
+        "and the next run puts a link in its place",
+        link,
+        database,
+    )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

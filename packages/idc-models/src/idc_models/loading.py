@@ -1,5 +1,6 @@
 """A trained model by a few words: the name of one that ships with this package, a file, or an address of a registry."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,6 +26,10 @@ BEST = "best.safetensors"
 
 _REGISTRIES = "idc.registries"
 _ADDRESS = ("http://", "https://")
+
+
+class ForeignImages(UserWarning):
+    """The model captions images unlike those that it was trained on: what it says of them means nothing."""
 
 
 def shipped_models() -> list[str]:
@@ -130,13 +135,29 @@ class Model:
         Raises:
             ValueError: something is no image, the lists differ in length, or a setting is out of range.
             OSError: a file cannot be opened.
+
+        Warns:
+            ForeignImages: images are unlike those that the model was trained on; the `note` of their captions says so.
         """
         if not (_is_many(before) or _is_many(after)):
-            return self.captioner.caption([(_pixels(before), _pixels(after))], **settings)[0]
+            said = self.captioner.caption([(_pixels(before), _pixels(after))], **settings)
+            _warn_of(said)
+            return said[0]
         if not (_is_many(before) and _is_many(after) and len(before) == len(after)):
             num = [len(side) if _is_many(side) else "one image" for side in (before, after)]
             raise ValueError(f"before and after are {num[0]} and {num[1]}; expected as many images of each")
-        return self.captioner.caption([*zip(_all_pixels(before), _all_pixels(after), strict=True)], **settings)
+        said = self.captioner.caption([*zip(_all_pixels(before), _all_pixels(after), strict=True)], **settings)
+        _warn_of(said)
+        return said
+
+
+def _warn_of(said: "Sequence[Caption]") -> None:
+    from idc_models.familiar import FOREIGN
+
+    foreign = [each for each in said if each.familiar is not None and each.familiar < FOREIGN]
+    if foreign:
+        which = f"{len(foreign)} of {len(said)} pairs: " if len(said) > 1 else ""
+        warnings.warn(f"{which}{foreign[0].note}", ForeignImages, stacklevel=3)
 
 
 def _is_many(side: Any) -> bool:
