@@ -82,7 +82,8 @@ def write_results(
             spec=spec.completed(),
             gallery=_GALLERY,
         )
-    (folder / "scores.json").write_text(json.dumps(scores.summary(), indent=2))
+    summary = scores.summary() | ({"ceiling": ceiling.summary()} if ceiling else {})
+    (folder / "scores.json").write_text(json.dumps(summary, indent=2))
     right = [
         None if math.isnan(value) else value
         for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))

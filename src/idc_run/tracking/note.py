@@ -18,25 +18,35 @@ _LONGEST = 2000
 """Characters of a command; a description may have 5000."""
 
 
-def of_run(spec: Spec, pairs: Mapping[str, int], scores: Scores, run_id: str, made_from: str = "") -> str:
+def of_run(
+    spec: Spec, pairs: Mapping[str, int], scores: Scores, ceiling: Scores | None, run_id: str, made_from: str = ""
+) -> str:
     """Describe a tested run.
 
     Args:
         spec: Of the run.
         pairs: How many each split has.
         scores: Of the test.
+        ceiling: What one reference scores against the others, if pairs have several.
         run_id: MLflow's.
         made_from: A sentence on how the data was made, if that was tracked.
     """
     parts = " + ".join(f"{part.name} {kind}" for kind, part in spec.model)
     sizes = ", ".join(f"{number:,} {split}" for split, number in pairs.items())
     asked = metric_names(spec.eval.metrics)
-    rows = [f"| {name} | {shown(name, value)} |" for name, value in scores.values.items() if name in asked]
+    people = {name: shown(name, value) for name, value in ceiling.values.items()} if ceiling else {}
+    head = ["test, x 100", "model", *(["one reference against the others"] if ceiling else [])]
+    rows = [
+        [name, shown(name, value), *([people.get(name, "")] if ceiling else [])]
+        for name, value in scores.values.items()
+        if name in asked
+    ]
+    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     told = [
         f"**{spec.name}**: says what changed between two images. {parts}.",
         f"Data: {spec.completed()['data']['dataset']['name']} at {spec.data.image_size} px; pairs: {sizes}. "
-        f"{made_from}".rstrip(),
-        "\n".join([f"| test, {scores.n:,} pairs, protocol {scores.protocol} | x 100 |", "|---|---:|", *rows]),
+        f"Protocol: {scores.protocol}. {made_from}".rstrip(),
+        "\n".join(f"| {' | '.join(row)} |" for row in table),
         f"Note: {scores.details['note']}" if scores.details.get("note") else "",
         "Examples: `samples.png` and `report.html` under Artifacts.",
         _code(*_command(), f"uv run idc-run --from-run {run_id}  # repeats it, and says what differs"),

@@ -224,12 +224,10 @@ def _finish(
     )
     ceiling = artifacts.ceiling_of(spec, predictions)
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
-    if ceiling:
-        tracker.metrics({f"ceiling/{name}": value for name, value in ceiling.values.items()}, progress.step)
     artifacts.log_results(spec, data.test, predictions, scores, ceiling, tracker, progress)
     pairs = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     made_from = source(spec.completed()["data"]["dataset"]).get(note.DESCRIPTION, "")
-    about = note.of_run(spec, pairs, scores, progress.run_id, made_from)
+    about = note.of_run(spec, pairs, scores, ceiling, progress.run_id, made_from)
     tracker.tag(note.DESCRIPTION, about)
     registered = None
     if spec.register_ and spec.tracking == "mlflow":
