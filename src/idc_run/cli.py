@@ -77,6 +77,7 @@ def run(
         raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
     from idc_run.console import Console
     from idc_run.spec import load_values, make_spec
+    from idc_run.tracking.naming import run_name
     from idc_run.training import experiment
 
     if describe:
@@ -110,7 +111,8 @@ def run(
         work.work(opened, console)
         finish.finish(opened, console)
     else:
-        experiment.run(loaded, console, resume=resume)
+        name = run_name(loaded.name, overrides, load_values(spec))
+        experiment.run(loaded, console, resume=resume, name=name)
 
 
 def _test(model: str, overrides: tuple[str, ...], console: "Console", split: str, out: Path | None) -> None:

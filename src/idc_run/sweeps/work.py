@@ -22,6 +22,7 @@ from idc_run.sweeps.queue import busy, seed_of, take
 from idc_run.sweeps.study import LATENCY, Sweep
 from idc_run.sweeps.table import PLANNED
 from idc_run.tracking.address import mask
+from idc_run.tracking.naming import setting_names
 from idc_run.tracking.server import Outage
 from idc_run.tracking.tracker import MlflowTracker, connect, flatten
 from idc_run.training import experiment
@@ -137,7 +138,7 @@ def _announce(sweep: Sweep, attempt: Attempt, spec: Spec, labels: dict[str, str]
 def _name(sweep: Sweep, labels: dict[str, str], seed: int | None, spec: Spec) -> str:
     if seed is not None:
         return f"best: seed {spec.seed}"
-    return ", ".join(f"seed {each}" if path == "seed" else each for path, each in labels.items()) or sweep.spec.name
+    return ", ".join(setting_names(labels)) or sweep.spec.name
 
 
 def _watch(sweep: Sweep, attempt: Attempt, at_best: dict[str, float], *, prune: bool) -> Any:

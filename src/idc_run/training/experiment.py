@@ -97,6 +97,7 @@ def run(
     resume: bool = False,
     trial: Trial | None = None,
     tags: Mapping[str, str] = MappingProxyType({}),
+    name: str = "",
 ) -> Result | None:
     """Do what the spec says; only the first of several processes scores, tracks and registers.
 
@@ -106,6 +107,7 @@ def run(
         resume: Go on with the newest unfinished run of the same spec.
         trial: The sweep that it is part of.
         tags: Of the run, beside its own.
+        name: Of the run; by default the spec's.
 
     Returns:
         What was found; None on all processes but the first.
@@ -117,7 +119,8 @@ def run(
     with together(device):
         resumed = find_unfinished(folder_of(spec), spec, console.say) if resume and not trial else None
         start = trial.last if trial else resumed
-        return _run(spec, console, device, start, trial, trial.tags if trial else tags)
+        named = trial.name if trial else name or spec.name
+        return _run(spec, console, device, start, trial, trial.tags if trial else tags, named)
 
 
 def _run(
@@ -127,6 +130,7 @@ def _run(
     start: Unfinished | None,
     trial: Trial | None,
     tags: Mapping[str, str],
+    name: str,
 ) -> Result | None:
     checkpoint, folder = (start.checkpoint, start.folder) if start else (None, None)
     data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
@@ -140,7 +144,7 @@ def _run(
     came_from = _origin(spec, data, device)
     try:
         run_id = tracker.begin(
-            trial.name if trial else spec.name,
+            name,
             flatten(spec.completed()),
             provenance.tags(spec, came_from) | source(spec.completed()["data"]["dataset"]) | dict(tags),
             datasets(spec, data),

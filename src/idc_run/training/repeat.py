@@ -1,6 +1,7 @@
 """A run again, from nothing but what MLflow keeps of it."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from idc_data.strict_yaml import apply_override
@@ -9,6 +10,7 @@ from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.spec import make_spec
 from idc_run.tracking import provenance
+from idc_run.tracking.naming import run_name
 from idc_run.tracking.tracker import connect
 from idc_run.training import experiment
 
@@ -31,6 +33,7 @@ def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bo
     values = _load(run_id, "spec")
     if values is None:
         raise ValueError(f"run {run_id!r} has no spec.json; expected the id of a run of idc-run that trained a model")
+    before = deepcopy(values)
     for override in overrides:
         apply_override(values, override)
     spec = make_spec(values, f"run {run_id}")
@@ -44,7 +47,7 @@ def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bo
         console.say(f"resumed at step {step}: " + ("; ".join(told) or "nothing had changed"))
     if check:
         return
-    result = experiment.run(spec, console, tags={TAG: run_id})
+    result = experiment.run(spec, console, tags={TAG: run_id}, name=run_name(spec.name, overrides, before))
     if result is None:
         return
     old, new = _load(run_id, "weights"), provenance.digest(load_checkpoint(result.checkpoint).weights)
