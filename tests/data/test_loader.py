@@ -112,6 +112,23 @@ def test_a_batch_says_which_caption_is_whose(folder, tokenizer):
         assert batch.changed == [kind != "none" for kind in kinds]
 
 
+def test_a_batch_says_how_long_each_caption_is_and_which_pairs_show_one_scene(make_example, tmp_path):
+    files = [tmp_path / name for name in "abcd"]
+    examples = [
+        make_example(0, before=files[0], after=files[1], provenance=None),
+        make_example(1, before=files[2], after=files[0], provenance=None),  # has an image of the first
+        make_example(2, before=files[3], after=files[3], provenance={"scene": 7}),
+        make_example(3, provenance={"scene": 7}),
+        make_example(4, provenance={"scene": 8}),
+    ]
+    images, captions = [torch.zeros(3, 8, 8, dtype=torch.uint8)] * 5, [[[1, 4, 2], [1, 2]], [[1, 5, 6, 2]], [], [], []]
+    batch = collate(examples, images, images, captions, [None] * 5, pad_id=2)
+    assert batch.tokens.tolist() == [[1, 4, 2, 2], [1, 2, 2, 2], [1, 5, 6, 2]]
+    assert batch.lengths.tolist() == [3, 2, 4]
+    together = [{0, 1}, {0, 1}, {2, 3}, {2, 3}, {4}]
+    assert [{*row.nonzero()[:, 0].tolist()} for row in batch.scene] == together
+
+
 def test_captions_change_over_the_epochs(folder, tokenizer):
     spec = SPEC.model_copy(update={"batch_size": 10, "captions_per_pair": 1})
     said = [{tokenizer.decode(row) for row in batch.tokens.tolist()} for batch in train(folder, tokenizer, 8, spec)]

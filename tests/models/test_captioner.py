@@ -4,7 +4,7 @@ import pytest
 import torch
 from idc_models import ModelSpec, build_captioner
 from idc_models.captioner import Captioner
-from idc_models.contract import Fused, Fusion, Objective
+from idc_models.contract import Encoder, Fused, Fusion, Objective, Widths
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.encoders.cnn import CnnEncoder
 from idc_models.fusions import Concat, ConcatDifference, Difference
@@ -41,7 +41,7 @@ def test_total_is_the_weighted_sum(vocab, batch):
 def test_captions_share_the_memory_of_their_pair(vocab, batch):
     captioner = small("gru", "concat", vocab, {"caption": 1.0}).eval()
     order = torch.tensor([3, 1, 0, 2])
-    shuffled = replace(batch, tokens=batch.tokens[order], pair=batch.pair[order])
+    shuffled = replace(batch, tokens=batch.tokens[order], lengths=batch.lengths[order], pair=batch.pair[order])
     torch.testing.assert_close(captioner.loss(shuffled)["loss"], captioner.loss(batch)["loss"])
     wrong = replace(batch, pair=torch.tensor([1, 1, 2, 0]))
     assert not torch.isclose(captioner.loss(wrong)["loss"], captioner.loss(batch)["loss"])
@@ -63,55 +63,88 @@ def test_both_images_meet_the_same_encoder(training, batch):
     assert ConcatDifference(16).combine(before, after)[..., 32:].eq(0).all()
 
 
-class Cycle(Fusion):
-    """A fusion with a loss and a change map of its own."""
+class Gated(Fusion):
+    """A fusion with a change map of its own, and its gate as an extra."""
 
-    def __init__(self, visual_dim, *, called="cycle"):
+    def __init__(self, visual_dim):
         super().__init__(visual_dim)
-        self.memory_dim, self.called = visual_dim, called
+        self.memory_dim = visual_dim
         self.gate = nn.Linear(visual_dim, 1)
 
     def forward(self, before, after):
         gate = self.gate(after - before).sigmoid()
-        return Fused((gate * after).flatten(1, 2), gate.squeeze(3), {self.called: gate.mean()})
+        return Fused((gate * after).flatten(1, 2), gate.squeeze(3), extras={"gate": gate})
 
 
 class Scaled(Objective):
-    """An objective with a parameter."""
+    """An objective with a parameter, over an extra of the fusion."""
 
-    def __init__(self, memory_dim, vocab):
-        super().__init__(memory_dim, vocab)
-        self.scale = nn.Parameter(torch.ones(memory_dim))
+    def __init__(self, widths, vocab):
+        super().__init__(widths, vocab)
+        self.scale = nn.Parameter(torch.ones(widths.visual))
 
     def forward(self, outputs):
-        return (outputs.fused.memory * self.scale).square().mean()
+        return (outputs.extra("gate") * self.scale).square().mean()
 
 
-def cycle(vocab, name):
-    parts = {"caption": Caption(16, vocab), "my.own:Scaled": Scaled(16, vocab)}
+WIDTHS = Widths(visual=16, memory=16, state=8)
+
+
+def gated(vocab, fusion):
+    parts = {"caption": Caption(WIDTHS, vocab), "my.own:Scaled": Scaled(WIDTHS, vocab)}
     decoder = GruDecoder(16, vocab, dim=8)
-    weights = {"caption": 1.0, "my.own:Scaled": 0.5}
-    return Captioner(CnnEncoder(widths=(8, 16)), Cycle(16, called=name), decoder, parts, weights)
+    return Captioner(CnnEncoder(widths=(8, 16)), fusion, decoder, parts, {"caption": 1.0, "my.own:Scaled": 0.5})
 
 
-def test_losses_of_the_fusion_and_parameters_of_objectives(vocab, batch):
-    captioner = cycle(vocab, "cycle").train()
+def test_an_objective_looks_at_extras_and_has_parameters(vocab, batch):
+    captioner = gated(vocab, Gated(16)).train()
     losses = captioner.loss(batch)
-    torch.testing.assert_close(losses["loss"], losses["caption"] + 0.5 * losses["my.own:Scaled"] + losses["cycle"])
+    torch.testing.assert_close(losses["loss"], losses["caption"] + 0.5 * losses["my.own:Scaled"])
     losses["loss"].backward()
     name = "objectives.my-own:Scaled.scale"
     assert name in captioner.state_dict()
     assert dict(captioner.named_parameters())[name].grad.abs().sum() > 0
 
 
-def test_two_losses_of_one_name(vocab, batch):
-    with pytest.raises(ValueError, match="both the fusion and an objective call a loss \\['caption'\\]"):
-        cycle(vocab, "caption").loss(batch)
+def test_an_extra_that_the_fusion_does_not_give_is_named(vocab, batch):
+    with pytest.raises(ValueError, match="no extra 'gate'.* it gives: none"):
+        gated(vocab, Concat(16, dim=16)).loss(batch)
+
+
+def test_the_decoder_reads_the_captions_only_if_an_objective_asks(vocab, batch):
+    class Silent(Objective):
+        def forward(self, outputs):
+            return outputs.fused.memory.square().mean()
+
+    captioner = small("gru", "concat", vocab, {"caption": 1.0})
+    captioner.decoder.forward = None
+    captioner.objectives, captioner.weights = nn.ModuleDict({"silent": Silent(WIDTHS, vocab)}), {"silent": 1.0}
+    assert captioner.loss(batch)["loss"] > 0
+
+
+def test_an_encoder_may_look_at_both_images_together(vocab, batch):
+    class Joint(Encoder):
+        """Has no `forward`: one image says nothing to it."""
+
+        def __init__(self):
+            super().__init__()
+            self.dim = 16
+            self.mix = nn.Conv2d(6, 32, 8, stride=8)
+
+        def pair(self, before, after):
+            grid = self.mix(torch.cat([before, after], dim=1).float() / 255).permute(0, 2, 3, 1)
+            return grid[..., :16], grid[..., 16:]
+
+    captioner = small("gru", "concat", vocab, {"caption": 1.0})
+    captioner.encoder = Joint()
+    captioner.loss(batch)["loss"].backward()
+    assert captioner.encoder.mix.weight.grad.abs().sum() > 0
+    assert captioner.eval().generate(batch.before, batch.after, locate=True).change_map.shape == (3, 4, 4)
 
 
 def test_an_objective_needs_a_weight(vocab):
     with pytest.raises(ValueError, match="weights are given for \\[\\]"):
-        Captioner(CnnEncoder(), Cycle(128), GruDecoder(128, vocab), {"caption": Caption(128, vocab)}, {})
+        Captioner(CnnEncoder(), Gated(128), GruDecoder(128, vocab), {"caption": Caption(WIDTHS, vocab)}, {})
 
 
 def test_generate(vocab, batch):
@@ -126,7 +159,7 @@ def test_generate(vocab, batch):
 def test_a_batch_is_learned_by_heart(vocab, batch):
     captioner = small("transformer", "concat-difference", vocab, {"caption": 1.0})
     optimizer = torch.optim.Adam(captioner.parameters(), 5e-3)
-    one_each = replace(batch, tokens=batch.tokens[[0, 2, 3]], pair=torch.arange(3))
+    one_each = replace(batch, tokens=batch.tokens[[0, 2, 3]], lengths=batch.lengths[[0, 2, 3]], pair=torch.arange(3))
     for _ in range(60):
         optimizer.zero_grad()
         captioner.loss(one_each)["loss"].backward()

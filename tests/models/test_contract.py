@@ -1,6 +1,6 @@
 import pytest
 import torch
-from idc_models.contract import Decoded, Decoder
+from idc_models.contract import Decoded, Decoder, Encoder, Fused, Fusion, Objective
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.decoders.transformer import TransformerDecoder
 from idc_models.encoders.cnn import CnnEncoder
@@ -45,6 +45,7 @@ class Peeking(Decoder):
 
     def __init__(self, memory_dim, vocab):
         super().__init__(memory_dim, vocab)
+        self.state_dim = memory_dim
         self.embedding = nn.Embedding(vocab.size, memory_dim)
         self.output = nn.Linear(memory_dim, vocab.size)
         self.idle = nn.Parameter(torch.zeros(1))
@@ -68,3 +69,98 @@ class Mute(Decoder):
 def test_a_crash_is_a_result():
     with pytest.raises(AssertionError, match="logits shape: NotImplementedError"):
         check_decoder(Mute)
+
+
+class Stateless(Peeking):
+    """A decoder that does not say how wide its states are."""
+
+    def __init__(self, memory_dim, vocab):
+        super().__init__(memory_dim, vocab)
+        del self.state_dim
+
+
+def test_a_decoder_publishes_the_width_of_its_states():
+    with pytest.raises(AssertionError, match="state_dim is not set.*: 16"):
+        check_decoder(Stateless)
+
+
+class Pooled(Objective):
+    """An objective over the states, whose author takes them to be as wide as the memory, or is right about it."""
+
+    def __init__(self, widths, vocab, *, width: str = "state"):
+        super().__init__(widths, vocab)
+        self.score = nn.Linear(getattr(widths, width), 1)
+
+    def forward(self, outputs):
+        return self.score(outputs.decoded.states).square().mean(1).where(outputs.lengths[:, None] > 0, 0).mean()
+
+
+def test_a_width_taken_for_another_does_not_pass():
+    with pytest.raises(AssertionError, match="scalar: RuntimeError: .*mat1 and mat2 shapes"):
+        check_objective(Pooled, width="memory")
+
+
+class Joint(Encoder):
+    """An encoder that looks at both images together, and at none alone."""
+
+    def __init__(self, *, dim: int = 24):
+        super().__init__()
+        self.dim = dim
+        self.patches = nn.Conv2d(6, 2 * dim, 16, stride=16)
+
+    def pair(self, before, after):
+        grid = self.patches(torch.cat([before, after], dim=1)).permute(0, 2, 3, 1)
+        return grid[..., : self.dim], grid[..., self.dim :]
+
+
+def test_an_encoder_may_look_at_both_images_together():
+    check_encoder(Joint)
+
+
+class Telling(Fusion):
+    """A fusion with an extra that only objectives see, and a parameter for it."""
+
+    def __init__(self, visual_dim, *, rows: str = "batch"):
+        super().__init__(visual_dim)
+        self.memory_dim, self.rows = visual_dim, rows
+        self.mix, self.extra = nn.Linear(visual_dim, visual_dim), nn.Linear(visual_dim, 3)
+
+    def forward(self, before, after):
+        extra = self.extra(after).flatten(1, 2)
+        memory = self.mix(after - before).flatten(1, 2)
+        return Fused(memory, extras={"seen": extra if self.rows == "batch" else extra.mean(0)})
+
+
+class Listening(Objective):
+    """An objective over that extra."""
+
+    def __init__(self, widths, vocab):
+        super().__init__(widths, vocab)
+        self.shift = nn.Parameter(torch.ones(3))
+
+    def forward(self, outputs):
+        return (outputs.extra("seen") + self.shift).square().mean()
+
+
+def test_extras_of_a_fusion_reach_the_objective_that_asks():
+    check_fusion(Telling)
+    check_objective(Listening, fusion=Telling)
+    with pytest.raises(AssertionError, match="extra 'seen' is .*expected the batch first"):
+        check_fusion(Telling, rows="mean")
+    with pytest.raises(AssertionError, match="no extra 'seen'"):
+        check_objective(Listening)
+    with pytest.raises(ValueError, match="only an objective"):
+        check("decoder", "gru", fusion="concat")
+
+
+class Contrast(Objective):
+    """An objective that compares a pair with the others, and divides by their number."""
+
+    def forward(self, outputs):
+        memory = outputs.fused.memory.mean(1)
+        return (memory @ memory.T).triu(1).square().sum() / (len(memory) - 1)
+
+
+def test_a_batch_of_one_is_a_batch():
+    with pytest.raises(AssertionError, match="single: a batch of one gives values that are not finite"):
+        check_objective(Contrast)

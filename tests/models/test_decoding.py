@@ -3,7 +3,7 @@ import torch
 from idc_models.contract import Decoded, Decoder
 from idc_models.decoders.recurrent import GruDecoder, LstmDecoder
 from idc_models.decoders.transformer import TransformerDecoder
-from idc_models.decoding import generate
+from idc_models.decoding import generate, until_end, widest_beam
 from idc_models.testing import Vocabulary
 from torch.nn.functional import cross_entropy
 
@@ -155,3 +155,27 @@ def test_arguments_out_of_range(vocab, arguments, message):
 def test_attention_sums_to_one(decoder):
     attention = decoder(MEMORY, torch.ones(8, 3, dtype=torch.long)).attention
     torch.testing.assert_close(attention.sum(2), torch.ones(8, 3))
+
+
+GPT = Vocabulary(pad_id=2, bos_id=2, eos_id=2)
+"""As in GPT-2: one token begins a caption, ends it, and fills it up."""
+
+
+@pytest.mark.parametrize("arguments", [{}, {"beam": 3}, {"sample": True}, {"no_repeat": 1}])
+def test_captions_end_where_one_token_begins_ends_and_pads(arguments):
+    torch.manual_seed(0)
+    decoder = GruDecoder(16, GPT, dim=8).eval()
+    decoder.output.bias.data[GPT.eos_id] = 1.0
+    generated = generate(decoder, MEMORY, max_length=100, **arguments)
+    assert generated.tokens.shape[1] < 100
+    assert (generated.tokens[:, -1] == GPT.eos_id).all()
+    ended = until_end(generated.tokens, GPT.eos_id)
+    assert ended.sum(1).equal((generated.tokens != GPT.eos_id).sum(1) + 1)  # after the first end comes nothing else
+    begun = torch.cat([torch.full((8, 1), GPT.bos_id), generated.tokens[:, :-1]], dim=1)
+    each = decoder(MEMORY, begun).logits.log_softmax(-1).gather(2, generated.tokens[..., None])[..., 0]
+    torch.testing.assert_close((each * ended).sum(1), generated.log_probs, rtol=1e-4, atol=1e-4)
+
+
+def test_every_token_may_begin_a_caption_that_may_be_empty():
+    assert widest_beam(GPT) == GPT.size
+    assert widest_beam(Vocabulary()) == Vocabulary().size - 2

@@ -60,16 +60,16 @@ def known(model):
 
 
 def test_images_like_the_training_images_are_familiar_and_others_are_not(model, known):
-    same = known(*model.encode(reddish(200, 7), reddish(200, 8))).amin(1)
+    same = known(*model.encoder.pair(reddish(200, 7), reddish(200, 8))).amin(1)
     assert same.median() > 0.9 and (same < FOREIGN).float().mean() <= 0.01
     noise = torch.randint(0, 256, (9, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    assert known(*model.encode(noise, noise)).max() < 0.01
+    assert known(*model.encoder.pair(noise, noise)).max() < 0.01
 
 
 def test_either_image_of_a_pair_may_be_foreign(model, known):
     blue = reddish(5, 1).flip(1)
-    first = known(*model.encode(blue, reddish(5, 2)))
-    second = known(*model.encode(reddish(5, 2), blue))
+    first = known(*model.encoder.pair(blue, reddish(5, 2)))
+    second = known(*model.encoder.pair(reddish(5, 2), blue))
     assert (first[:, 0] < 0.01).all() and (first[:, 1] > FOREIGN).all()
     assert (second[:, 1] < 0.01).all() and (second[:, 0] > FOREIGN).all()
 
@@ -85,7 +85,9 @@ def test_few_pairs_are_enough_to_tell_what_is_far_away(model, num):
     known = learn(model, [(reddish(num, 0), reddish(num, 1))], [(reddish(1, 3), reddish(1, 4))])
     assert all(torch.isfinite(value).all() for value in known.tensors().values())
     black = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    assert known(*model.encode(black, black)).max() < known(*model.encode(reddish(1, 5), reddish(1, 6))).min()
+    assert (
+        known(*model.encoder.pair(black, black)).max() < known(*model.encoder.pair(reddish(1, 5), reddish(1, 6))).min()
+    )
 
 
 def test_learning_draws_nothing_and_leaves_the_mode(model):

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from idc_models.contract import Objective
 from idc_models.decoders.recurrent import LstmDecoder
 from idc_models.registry import describe, find, names, settings_schema, validate
 
@@ -103,3 +104,16 @@ def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message) as caught:
         validate("decoder", "transformer", settings)
     assert "\n" not in str(caught.value)
+
+
+class OfTheFirstEdition(Objective):
+    """An objective that is told one width instead of three."""
+
+    def __init__(self, memory_dim, vocab, *, power: int = 2):
+        super().__init__(memory_dim, vocab)
+
+
+def test_an_objective_of_the_first_edition_is_told_what_changed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_objectives", sys.modules[__name__])
+    with pytest.raises(ValueError, match=r"memory_dim.*expected __init__\(self, widths, vocab.*widths\.memory"):
+        validate("objective", "own_objectives:OfTheFirstEdition", {})

@@ -3,7 +3,10 @@ import sys
 import pytest
 import torch
 from idc_models import ModelSpec, build_captioner, complete_objectives
-from idc_models.contract import Encoder
+from idc_models.decoders.recurrent import GruDecoder
+from idc_models.encoders.cnn import CnnEncoder
+from idc_models.fusions import Concat
+from idc_models.objectives import Caption
 from pydantic import ValidationError
 
 SPEC = ModelSpec.model_validate({"encoder": "cnn", "fusion": "concat", "decoder": {"name": "gru", "dim": 16}})
@@ -70,23 +73,32 @@ def test_build_on_meta(vocab):
     assert all(parameter.is_meta for parameter in captioner.parameters())
 
 
-class Downloading(Encoder):
-    """An encoder whose pre-trained weights are ones."""
-
-    def __init__(self, *, dim: int = 4):
-        super().__init__()
-        self.dim = dim
-        self.scale = torch.nn.Parameter(torch.zeros(dim))
-
-    def forward(self, image):
-        return image.mean(1)[..., None] * self.scale
-
-    def load_pretrained(self):
-        torch.nn.init.ones_(self.scale)
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_pretrained_weights_of_every_part_are_loaded_but_not_before_a_checkpoint(vocab, monkeypatch, pretrained):
+    parts, loaded = (CnnEncoder, Concat, GruDecoder, Caption), []
+    for part in parts:
+        monkeypatch.setattr(part, "load_pretrained", lambda self: loaded.append(type(self)))
+    build_captioner(SPEC, vocab, {"caption": 1.0}, pretrained=pretrained)
+    assert loaded == [*parts] * pretrained
 
 
-def test_pretrained_weights_are_left_out_for_a_checkpoint(vocab, monkeypatch):
-    monkeypatch.setitem(sys.modules, "own_encoders", sys.modules[__name__])
-    spec = ModelSpec.model_validate({"encoder": "own_encoders:Downloading", "fusion": "difference", "decoder": "gru"})
-    assert build_captioner(spec, vocab, {"caption": 1.0}).encoder.scale.sum() == 4
-    assert build_captioner(spec, vocab, {"caption": 1.0}, pretrained=False).encoder.scale.sum() == 0
+def test_a_model_to_caption_with_needs_no_objective(vocab, batch):
+    built = build_captioner(SPEC, vocab, None).eval()
+    assert len(built.objectives) == 0
+    assert len(built.generate(batch.before, batch.after).tokens) == 3
+
+
+class Stateless(GruDecoder):
+    """A decoder that does not say how wide its states are."""
+
+    def __init__(self, memory_dim, vocab):
+        super().__init__(memory_dim, vocab, dim=8)
+        del self.state_dim
+
+
+def test_a_decoder_that_is_trained_says_how_wide_its_states_are(vocab, monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_decoders", sys.modules[__name__])
+    spec = SPEC.model_validate(SPEC.model_dump() | {"decoder": "own_decoders:Stateless"})
+    with pytest.raises(ValueError, match=r"'own_decoders:Stateless'.*set self\.state_dim"):
+        build_captioner(spec, vocab, {"caption": 1.0})
+    build_captioner(spec, vocab, None)  # as an old checkpoint is, to caption with it

@@ -80,7 +80,7 @@ def predict(
 
 @torch.no_grad()
 def _familiar(model: Captioner, familiar: Familiarity, before: Tensor, after: Tensor) -> list[float]:
-    return familiar(*model.encode(before, after)).amin(1).double().cpu().numpy().round(4).tolist()
+    return familiar(*model.encoder.pair(before, after)).amin(1).double().cpu().numpy().round(4).tolist()
 
 
 def _regions(batch: Batch, row: int) -> Regions | None:

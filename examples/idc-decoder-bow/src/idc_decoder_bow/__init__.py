@@ -12,6 +12,7 @@ class BagOfMemoryDecoder(Decoder):
 
     def __init__(self, memory_dim: int, vocab: TokenSpace, *, dim: PositiveInt = 256, dropout: Rate = 0.1) -> None:
         super().__init__(memory_dim, vocab)
+        self.state_dim = dim
         self.embedding = nn.Embedding(vocab.size, dim)
         self.seen = nn.Linear(memory_dim, dim)
         self.mix = nn.Sequential(nn.Linear(3 * dim, dim), nn.GELU(), nn.Dropout(dropout))

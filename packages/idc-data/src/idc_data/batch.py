@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,11 @@ class Batch:
         before: Earlier images.
         after: Later images.
         tokens: Captions as token ids, int64, padded on the right.
+        lengths: Tokens of each caption, without the padding.
         pair: Which pair each caption describes, as a row of `before` and `after`.
         shared: Where two pairs have a reference in common; the diagonal is True.
+        scene: Where two pairs show one scene, because their provenance says so (`scene`) or because they have an image
+            file in common; the diagonal is True.
         references: All captions of each pair.
         changed: False for distractors.
         change_types: As the dataset names them; `none` for distractors.
@@ -34,8 +38,10 @@ class Batch:
     before: UInt8[Tensor, "b 3 h w"]
     after: UInt8[Tensor, "b 3 h w"]
     tokens: Int[Tensor, "n l"]
+    lengths: Int[Tensor, " n"]
     pair: Int[Tensor, " n"]
     shared: Bool[Tensor, "b b"]
+    scene: Bool[Tensor, "b b"]
     references: list[tuple[str, ...]]
     changed: list[bool]
     change_types: list[str]
@@ -70,13 +76,17 @@ def collate(
     """
     rows = [torch.tensor(ids) for of_pair in captions for ids in of_pair]
     said = [{reference.strip().lower() for reference in example.references} for example in examples]
+    scenes = [_scene(example) for example in examples]
     return Batch(
         ids=[example.id for example in examples],
         before=torch.stack(list(before)),
         after=torch.stack(list(after)),
         tokens=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id),
+        lengths=torch.tensor([len(row) for row in rows]),
         pair=torch.tensor([index for index, of_pair in enumerate(captions) for _ in of_pair]),
         shared=torch.tensor([[not mine.isdisjoint(theirs) for theirs in said] for mine in said]),
+        scene=torch.tensor([[not mine.isdisjoint(theirs) for theirs in scenes] for mine in scenes])
+        | torch.eye(len(examples), dtype=torch.bool),
         references=[example.references for example in examples],
         changed=[example.changed for example in examples],
         change_types=[example.change_type for example in examples],
@@ -84,3 +94,11 @@ def collate(
         regions=list(regions),
         provenances=[example.provenance for example in examples],
     )
+
+
+def _scene(example: ChangeExample) -> set[Any]:
+    """What pairs of one scene have in common."""
+    scene = (example.provenance or {}).get("scene")
+    if isinstance(scene, int | str):
+        return {("scene", scene)}
+    return {image for image in (example.before, example.after) if isinstance(image, Path)}

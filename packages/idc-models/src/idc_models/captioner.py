@@ -1,21 +1,35 @@
 """The model: one module that encodes a pair, fuses it and writes a caption."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from idc_models.contract import Decoder, Encoder, Fused, Fusion, Generated, Images, Objective, Outputs, TrainingBatch
-from idc_models.decoding import generate
+from idc_models.contract import (
+    Decoder,
+    Encoder,
+    Fused,
+    Fusion,
+    Generated,
+    Objective,
+    Outputs,
+    PartName,
+    Side,
+    TrainingBatch,
+)
+from idc_models.decoding import generate, until_end
+
+PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
 class Captioner(nn.Module):
     """Captions what changed between two images: encoder, fusion and decoder, and the objectives that train them.
 
     Args:
-        encoder: sees both images with the same weights.
+        encoder: sees both images.
         fusion: makes the memory.
         decoder: writes the caption.
         objectives: what is minimised, by name; their parameters are part of the model.
@@ -43,47 +57,46 @@ class Captioner(nn.Module):
         self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
         self.weights = dict(weights)
 
-    def encode(self, before: Images, after: Images) -> tuple[Float[Tensor, "b gh gw d"], Float[Tensor, "b gh gw d"]]:
-        """Encodes both images."""
-        images = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)  # faster convolutions
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        before_grid, after_grid = self.encoder(images).chunk(2)
-        return before_grid, after_grid
+    def load_pretrained(self, names: Collection[PartName] = PARTS) -> None:
+        """Load the pre-trained weights that the settings of these parts ask for."""
+        for name in names:
+            part: Any = getattr(self, name)
+            for each in part.values() if name == "objectives" else [part]:
+                each.load_pretrained()
 
-    def fuse(self, before: Images, after: Images) -> Fused:
-        """Encodes both images and fuses their grids."""
-        return self.fusion(*self.encode(before, after))
+    def fuse(self, before: Side, after: Side) -> Fused:
+        """Encode both images and fuse their grids."""
+        return self.fusion(*self.encoder.pair(before, after))
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Computes the loss; here because wrappers such as DistributedDataParallel hook into `forward`."""
         return self.loss(batch)
 
     def loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Computes every objective and their weighted total.
+        """Compute every objective and their weighted total.
 
         Returns:
-            The total as "loss", and each part under its own name, before its weight. The fusion's losses have weight 1.
-
-        Raises:
-            ValueError: a loss of the fusion has the name of an objective.
+            The total as "loss", and each objective under its own name, before its weight.
         """
-        fused = self.fuse(batch.before, batch.after)
-        # The last token predicts nothing; several captions share the memory of their pair.
-        decoded = self.decoder(fused.memory.index_select(0, batch.pair), batch.tokens[:, :-1])
-        outputs = Outputs(fused, decoded, batch.tokens, batch.pair, batch.shared, self.decoder.vocab.pad_id)
+        outputs = Outputs(
+            self.fuse(batch.before, batch.after),
+            self.decoder,
+            batch.tokens,
+            batch.lengths,
+            batch.pair,
+            batch.shared,
+            batch.references,
+            batch.scene,
+        )
         parts = {
             name: objective(outputs) for name, objective in zip(self.weights, self.objectives.values(), strict=True)
         }
-        if clash := parts.keys() & fused.losses.keys():
-            raise ValueError(f"both the fusion and an objective call a loss {sorted(clash)}; rename that of the fusion")
-        total = torch.stack([self.weights[name] * part for name, part in parts.items()] + list(fused.losses.values()))
-        return {"loss": total.sum(), **parts, **fused.losses}
+        return {"loss": torch.stack([self.weights[name] * part for name, part in parts.items()]).sum(), **parts}
 
     def generate(
         self,
-        before: Images,
-        after: Images,
+        before: Side,
+        after: Side,
         *,
         beam: int = 1,
         max_length: int | None = None,
@@ -132,7 +145,7 @@ class Captioner(nn.Module):
             if attention is None or fused.grid is None:
                 return None
             # The mean over the words, without the padding. Several slots of one cell count together.
-            words = (tokens != vocab.pad_id).float()[..., None]
+            words = until_end(tokens, vocab.eos_id).float()[..., None]
             slots = (attention * words).sum(1) / words.sum(1).clamp(min=1)
             height, width = fused.grid
             change_map = slots.unflatten(1, (-1, height, width)).sum(1)

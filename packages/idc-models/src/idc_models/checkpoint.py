@@ -159,7 +159,7 @@ def read_checkpoint(path: Path) -> Trained:
             raise ValueError(f"its tokenizer's max_length is {vocabulary.max_length!r}, expected 2 to {_LARGEST}")
         for sentence in unchanged:
             vocabulary.encode(str(sentence))
-        model = build_trained(needed.model, vocabulary, {"caption": 1.0}, contents.under(MODEL))
+        model = build_trained(needed.model, vocabulary, None, contents.under(MODEL))
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"{path}: its spec is of no use here: {'; '.join(faults)}") from error
@@ -171,7 +171,7 @@ def read_checkpoint(path: Path) -> Trained:
 def build_trained(
     spec: ModelSpec,
     vocab: "TokenSpace",
-    objectives: Mapping[str, float | Mapping[str, Any]],
+    objectives: Mapping[str, float | Mapping[str, Any]] | None,
     weights: Mapping[str, Tensor],
 ) -> Captioner:
     """Build a model and load its weights; every name and every shape has to match.
@@ -181,7 +181,7 @@ def build_trained(
     Args:
         spec: the model.
         vocab: the tokens that it speaks.
-        objectives: name -> weight, or name -> {weight, settings}.
+        objectives: name -> weight, or name -> {weight, settings}; None for a model that is not trained.
         weights: the model's `state_dict`; half precision becomes the model's own.
 
     Raises:
@@ -204,7 +204,7 @@ def build_trained(
 
 
 def _shapes(
-    spec: ModelSpec, vocab: "TokenSpace", objectives: Mapping[str, float | Mapping[str, Any]], most: int
+    spec: ModelSpec, vocab: "TokenSpace", objectives: Mapping[str, float | Mapping[str, Any]] | None, most: int
 ) -> dict[str, torch.Size] | None:
     """The shapes of the weights that a spec asks for; None of a plugin that cannot be built without memory."""
     try:

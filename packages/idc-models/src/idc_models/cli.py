@@ -32,11 +32,12 @@ def list_plugins() -> None:
 @main.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), help="Needed for package.module:Class, and for a name of two kinds.")
-def check(name: str, kind: str | None) -> None:
+@click.option("--fusion", help="For an objective that asks for extras: the fusion that gives them.")
+def check(name: str, kind: str | None, fusion: str | None) -> None:
     """Run the contract suite on the plugin NAME (or package.module:Class), with its default settings."""
     from idc_models.testing import check as run
 
-    results = run(kind or kind_of(name), name)
+    results = run(kind or kind_of(name), name, fusion=fusion)
     console = Console(highlight=False)
     for result in results:
         mark = Text("broken", "red") if result.error else Text("ok", "green")

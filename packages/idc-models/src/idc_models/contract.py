@@ -6,8 +6,10 @@ wired from the neighbouring part; keyword-only ones are the settings of a spec: 
 schema.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -20,13 +22,34 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 #: Images as they come from a loader: RGB, bytes or floats in [0, 1].
 Images = UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
 
+#: One side of a pair: images, or features that were computed before, the batch first.
+Side = Images | Float[Tensor, "b ..."]
+
+#: What an encoder makes of an image.
+Grid = Float[Tensor, "b gh gw d"]
+
 #: What a decoder remembers between two tokens: named tensors, the batch first in each of them.
 State = dict[str, Tensor]
+
+#: The parts of a model, by the names of `Captioner`'s attributes.
+PartName = Literal["encoder", "fusion", "decoder", "objectives"]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide the tensors are that an objective may look at."""
+
+    visual: int
+    """Of a cell of the encoder's grids."""
+    memory: int
+    """Of a slot of the memory."""
+    state: int
+    """Of the decoder's states."""
 
 
 @runtime_checkable
 class TokenSpace(Protocol):
-    """What a model must know about text; any tokenizer with these five numbers will do."""
+    """What a model must know about text; any tokenizer that has these will do."""
 
     @property
     def size(self) -> int:
@@ -35,12 +58,12 @@ class TokenSpace(Protocol):
 
     @property
     def pad_id(self) -> int:
-        """Token that fills a caption up to the length of its batch."""
+        """Token that fills a caption up to the length of its batch; `eos_id` where a tokenizer has none."""
         ...
 
     @property
     def bos_id(self) -> int:
-        """Token that every caption begins with."""
+        """Token that every caption begins with; it may be `eos_id`, as in GPT-2."""
         ...
 
     @property
@@ -53,24 +76,33 @@ class TokenSpace(Protocol):
         """Most tokens that a caption has, bos and eos included."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Spell the caption of token ids, up to the first eos."""
+        ...
+
 
 @runtime_checkable
 class TrainingBatch(Protocol):
     """Image pairs and their captions, as `Captioner.loss` takes them."""
 
     @property
-    def before(self) -> Images:
+    def before(self) -> Side:
         """Before images."""
         ...
 
     @property
-    def after(self) -> Images:
+    def after(self) -> Side:
         """After images."""
         ...
 
     @property
     def tokens(self) -> Int[Tensor, "n l"]:
         """Captions: bos, words, eos, padding."""
+        ...
+
+    @property
+    def lengths(self) -> Int[Tensor, " n"]:
+        """Tokens of each caption, bos and eos included, padding not."""
         ...
 
     @property
@@ -83,6 +115,16 @@ class TrainingBatch(Protocol):
         """True where two pairs have a reference in common; the diagonal is True."""
         ...
 
+    @property
+    def references(self) -> Sequence[Sequence[str]]:
+        """All captions of each pair, as text."""
+        ...
+
+    @property
+    def scene(self) -> Bool[Tensor, "b b"]:
+        """True where two pairs show one scene; the diagonal is True."""
+        ...
+
 
 @dataclass(frozen=True)
 class Fused:
@@ -92,11 +134,11 @@ class Fused:
     """What the decoder attends to. The built-in fusions keep one slot per grid cell, row by row."""
     change_map: Float[Tensor, "b gh gw"] | None = None
     """Where the change is, in [0, 1], if the fusion says so."""
-    losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
-    """Named scalars that are added to the training loss as they are."""
     grid: tuple[int, int] | None = None
     """Height and width of the grid whose cells are the memory's slots row by row, once or several times over; None if
     slots are not places. With it, the decoder's attention shows where the change is."""
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """Named tensors, the batch first, for objectives that look inside: tokens of either side, match matrices."""
 
 
 @dataclass(frozen=True)
@@ -108,29 +150,8 @@ class Decoded:
     """The decoder's representation of each position, from which the logits are computed."""
     attention: Float[Tensor, "n l m"] | None = None
     """Share of each memory slot in the prediction at each position; sums to 1 over the slots."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Everything that an objective may look at: one forward pass over n captions of b pairs."""
-
-    fused: Fused
-    decoded: Decoded
-    """Over the positions 0 .. l - 2: the last token predicts nothing."""
-    tokens: Int[Tensor, "n l"]
-    pair: Int[Tensor, " n"]
-    shared: Bool[Tensor, "b b"]
-    pad_id: int
-
-    @property
-    def targets(self) -> Int[Tensor, "n l"]:
-        """The token that each position of `decoded` has to predict."""
-        return self.tokens[:, 1:]
-
-    @property
-    def mask(self) -> Bool[Tensor, "n l"]:
-        """True where there is a token to predict, False on padding."""
-        return self.targets != self.pad_id
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """Named tensors, the captions first, for objectives that look inside."""
 
 
 @dataclass(frozen=True)
@@ -149,24 +170,44 @@ class Generated:
     """Where the model sees the change, 1 at the largest of each pair; None unless asked for, or nothing says so."""
 
 
-class Encoder(nn.Module):
-    """Turns an image into a grid of features; publishes `dim`, the width of a cell."""
-
-    dim: int
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
-        """Encodes images with values in [0, 1]; the encoder normalises them as it likes."""
-        raise NotImplementedError
+class Part(nn.Module):
+    """What encoders, fusions, decoders and objectives have in common."""
 
     def load_pretrained(self) -> None:
-        """Loads the pre-trained weights that the settings ask for; by default there are none.
+        """Load the pre-trained weights that the settings ask for; by default there are none.
 
-        Called once after construction, and not at all when a checkpoint is about to be loaded: constructing an encoder
+        Called once after construction, and not at all when a checkpoint is about to be loaded: constructing a part
         touches neither disk nor network.
         """
 
 
-class Fusion(nn.Module):
+class Encoder(Part):
+    """Turns images into grids of features; publishes `dim`, the width of a cell."""
+
+    dim: int
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Grid:
+        """Encode images with values in [0, 1]; the encoder normalises them as it likes."""
+        raise NotImplementedError
+
+    def pair(self, before: Side, after: Side) -> tuple[Grid, Grid]:
+        """Encode both sides of each pair.
+
+        Here `forward` sees both images with the same weights, in one batch. An encoder that looks at the two together,
+        or takes features that were computed before, overrides this and needs no `forward`.
+
+        Args:
+            before: images as bytes or as floats in [0, 1].
+            after: likewise.
+        """
+        images = torch.cat([before, after]).contiguous(memory_format=torch.channels_last)  # faster convolutions
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        before_grid, after_grid = self(images).chunk(2)
+        return before_grid, after_grid
+
+
+class Fusion(Part):
     """Turns the two grids into the decoder's memory; publishes `memory_dim`, the width of a slot."""
 
     memory_dim: int
@@ -174,50 +215,103 @@ class Fusion(nn.Module):
     def __init__(self, visual_dim: int) -> None:
         super().__init__()
 
-    def forward(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Fused:
-        """Fuses the grids of the before and the after image."""
+    def forward(self, before: Grid, after: Grid) -> Fused:
+        """Fuse the grids of the before and the after image."""
         raise NotImplementedError
 
 
-class Decoder(nn.Module):
-    """Turns memory and the tokens so far into logits of the next token; keeps `vocab`.
+class Decoder(Part):
+    """Turns memory and the tokens so far into logits of the next token; keeps `vocab`, publishes `state_dim`.
 
     `start`, `step` and `reorder` decode token by token. Here they run `forward` over all tokens so far, which is right
     for every decoder and slow for long captions; a decoder with a cache overrides `start` and `step`.
     """
+
+    state_dim: int
+    """Width of `Decoded.states`."""
 
     def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
         super().__init__()
         self.vocab = vocab
 
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
-        """Predicts the token after each position, having seen the tokens up to that position only."""
+        """Predict the token after each position, having seen the tokens up to that position only."""
         raise NotImplementedError
 
     def start(self, memory: Float[Tensor, "n m e"]) -> State:
-        """Gives the state before the first token."""
+        """Give the state before the first token."""
         return {"memory": memory, "tokens": torch.empty(len(memory), 0, dtype=torch.long, device=memory.device)}
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Reads one token; gives the logits of the next one and the new state."""
+        """Read one token; give the logits of the next one and the new state."""
         tokens = torch.cat([state["tokens"], token[:, None]], dim=1)
         return self(state["memory"], tokens).logits[:, -1], {"memory": state["memory"], "tokens": tokens}
 
     def reorder(self, state: State, index: Int[Tensor, " k"]) -> State:
-        """Gives the state of a batch whose row i is the old row `index[i]`."""
+        """Give the state of a batch whose row i is the old row `index[i]`."""
         return {name: value.index_select(0, index) for name, value in state.items()}
 
 
-class Objective(nn.Module):
+@dataclass(frozen=True)
+class Outputs:
+    """Everything that an objective may look at: b pairs, fused, and n captions of them."""
+
+    fused: Fused
+    decoder: Decoder
+    """To write captions with, or to read others than those of the batch."""
+    tokens: Int[Tensor, "n l"]
+    lengths: Int[Tensor, " n"]
+    """Tokens of each caption, bos and eos included, padding not."""
+    pair: Int[Tensor, " n"]
+    """Which pair each caption describes."""
+    shared: Bool[Tensor, "b b"]
+    """True where two pairs have a reference in common."""
+    references: Sequence[Sequence[str]]
+    """All captions of each pair, as text."""
+    scene: Bool[Tensor, "b b"]
+    """True where two pairs show one scene, so that neither is a counter-example of the other."""
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        """What the decoder makes of the captions, over the positions 0 .. l - 2: the last token predicts nothing.
+
+        Computed when an objective first asks, so that training without teacher forcing does not pay for it.
+        """
+        # Several captions share the memory of their pair.
+        return self.decoder(self.fused.memory.index_select(0, self.pair), self.tokens[:, :-1])
+
+    @property
+    def targets(self) -> Int[Tensor, "n l"]:
+        """The token that each position of `decoded` has to predict."""
+        return self.tokens[:, 1:]
+
+    @property
+    def mask(self) -> Bool[Tensor, "n l"]:
+        """True where there is a token to predict, False on padding."""
+        return torch.arange(1, self.tokens.shape[1], device=self.tokens.device) < self.lengths[:, None]
+
+    def extra(self, name: str) -> Tensor:
+        """Give one of the fusion's extras.
+
+        Raises:
+            ValueError: the fusion gives none of this name.
+        """
+        if name not in self.fused.extras:
+            known = ", ".join(sorted(self.fused.extras)) or "none"
+            raise ValueError(f"the fusion gives no extra {name!r}, which an objective asks for; it gives: {known}")
+        return self.fused.extras[name]
+
+
+class Objective(Part):
     """Something to minimise; its own parameters are trained and saved with the model."""
 
-    def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
+    def __init__(self, widths: Widths, vocab: TokenSpace) -> None:
         super().__init__()
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Computes the loss of one forward pass, before the weight that the spec gives it."""
+        """Compute the loss of one batch, before the weight that the spec gives it."""
         raise NotImplementedError
 
 
 #: The class that a plugin of each kind extends.
-BASES: dict[str, type[nn.Module]] = {"encoder": Encoder, "fusion": Fusion, "decoder": Decoder, "objective": Objective}
+BASES: dict[str, type[Part]] = {"encoder": Encoder, "fusion": Fusion, "decoder": Decoder, "objective": Objective}

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from idc_models.contract import Decoder
-from idc_models.decoding import generate
+from idc_models.decoding import generate, until_end, widest_beam
 
 _BEAM = 8
 """Hypotheses of the search for a caption that agrees: the likeliest beginnings may all be of no-change sentences."""
@@ -60,7 +60,7 @@ def agreeing(
             continue
         own = memory[row : row + 1]
         if tells:
-            beam = min(_BEAM, vocab.size - 2)
+            beam = min(_BEAM, widest_beam(vocab))
             found = generate(
                 decoder,
                 own,
@@ -100,6 +100,6 @@ def _likeliest(
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=vocab.pad_id)
     logits = decoder(memory.expand(len(tokens), -1, -1), tokens[:, :-1]).logits.float()
     each = logits.log_softmax(2).gather(2, tokens[:, 1:, None])[..., 0]
-    totals = (each * (tokens[:, 1:] != vocab.pad_id)).sum(1)
+    totals = (each * until_end(tokens[:, 1:], vocab.eos_id)).sum(1)
     best = int(totals.argmax())
     return tokens[best : best + 1, 1:], totals[best : best + 1]

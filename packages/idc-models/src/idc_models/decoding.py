@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from idc_models.contract import Decoder, Generated
+from idc_models.contract import Decoder, Generated, TokenSpace
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def generate(
 
     A hypothesis is ranked by log P / length ** length_penalty, where length counts its tokens with eos. Finished
     hypotheses stay in the beam and compete with the others. Probabilities are the model's own at temperature 1; padding
-    and bos are never chosen.
+    and bos are never chosen, unless one of them is eos too.
 
     Args:
         decoder: in eval mode, unless dropout is wanted.
@@ -51,8 +51,8 @@ def generate(
     """
     vocab, batch, device = decoder.vocab, len(memory), memory.device
     limit = vocab.max_length - 1 if max_length is None else max_length
-    _check(limit, beam, vocab.size, sample, temperature, top_k, no_repeat)
-    never = torch.tensor([vocab.pad_id, vocab.bos_id], device=device)
+    _check(limit, beam, widest_beam(vocab), sample, temperature, top_k, no_repeat)
+    never = torch.tensor(_never(vocab), dtype=torch.long, device=device)
     offsets = torch.arange(batch, device=device)[:, None] * beam
 
     state = decoder.start(memory.repeat_interleave(beam, dim=0))
@@ -95,6 +95,22 @@ def generate(
     return Generated(tokens[:, 0], totals[:, 0], *beams)
 
 
+def widest_beam(vocab: TokenSpace) -> int:
+    """Count the tokens that a caption can begin with, which is the most hypotheses that a beam can hold."""
+    return vocab.size - len(_never(vocab))
+
+
+def until_end(tokens: Int[Tensor, "*b l"], eos_id: int) -> Bool[Tensor, "*b l"]:
+    """Tell captions from what follows them: True up to the first eos and on it; captions are without bos."""
+    ends = tokens == eos_id
+    return ends.cumsum(-1) - ends.long() == 0
+
+
+def _never(vocab: TokenSpace) -> list[int]:
+    """List the tokens that no caption contains."""
+    return sorted({vocab.pad_id, vocab.bos_id} - {vocab.eos_id})
+
+
 def _without_repeats(
     log_probs: Float[Tensor, "b k v"], tokens: Int[Tensor, "b k l"], num: int
 ) -> Float[Tensor, "b k v"]:
@@ -115,11 +131,11 @@ def _draw(log_probs: Tensor, temperature: float, top_k: int, luck: Tensor) -> Te
     return (shares <= luck[:, None] * shares[:, -1:]).sum(1, keepdim=True)
 
 
-def _check(limit: int, beam: int, size: int, sample: bool, temperature: float, top_k: int, no_repeat: int) -> None:
+def _check(limit: int, beam: int, widest: int, sample: bool, temperature: float, top_k: int, no_repeat: int) -> None:
     if limit < 1:
         raise ValueError(f"max_length is {limit!r}; expected 1 or more tokens")
-    if not 1 <= beam <= size - 2:
-        raise ValueError(f"beam is {beam!r}; expected 1 to {size - 2}, the number of tokens that can begin a caption")
+    if not 1 <= beam <= widest:
+        raise ValueError(f"beam is {beam!r}; expected 1 to {widest}, the number of tokens that can begin a caption")
     if sample and beam > 1:
         raise ValueError(f"beam is {beam!r} and sample is true; sampling writes one caption, set beam to 1")
     if no_repeat < 0:

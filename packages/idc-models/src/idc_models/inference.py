@@ -21,7 +21,7 @@ from idc_models.align import as_seen
 from idc_models.checkpoint import read_checkpoint
 from idc_models.contract import Fused
 from idc_models.decision import agreeing
-from idc_models.decoding import generate
+from idc_models.decoding import generate, widest_beam
 from idc_models.description import usual_no_repeat
 from idc_models.images import squeeze
 from idc_models.probability import total_probability
@@ -206,13 +206,13 @@ class PairCaptioner:
     def _width(self, decoding: Decoding) -> int:
         """How many captions of a pair are written at once; a tiny vocabulary has not as many beginnings."""
         beam = 1 if decoding.sample else decoding.beam or self._beam
-        return min(max(beam, decoding.num_captions), self._vocabulary.size - 2)
+        return min(max(beam, decoding.num_captions), widest_beam(self._vocabulary))
 
     def _write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
         before = torch.stack([pair.before for pair in pairs]).to(self._device)
         after = torch.stack([pair.after for pair in pairs]).to(self._device)
         with self._lock, torch.inference_mode():
-            grids = self._model.encode(before, after)
+            grids = self._model.encoder.pair(before, after)
             fused = self._model.fusion(*grids)
             familiar = self._familiar(*grids).tolist() if self._familiar else None
             tokens, log_probs = self._decode(fused, decoding)

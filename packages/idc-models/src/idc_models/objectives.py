@@ -4,28 +4,31 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from idc_models.contract import Objective, Outputs, Rate, TokenSpace
+from idc_models.contract import Objective, Outputs, Rate, TokenSpace, Widths
+
+_IGNORED = -100
+"""No token has this id."""
 
 
 class Caption(Objective):
     """Cross-entropy of the reference captions, in nats per token: the mean over all tokens that are no padding.
 
     Args:
-        memory_dim: unused; every objective is told it.
+        widths: unused; every objective is told them.
         vocab: unused likewise.
         label_smoothing: share of the probability that is spread evenly over the vocabulary (Szegedy et al., CVPR 2016).
     """
 
-    def __init__(self, memory_dim: int, vocab: TokenSpace, *, label_smoothing: Rate = 0.0) -> None:
-        super().__init__(memory_dim, vocab)
+    def __init__(self, widths: Widths, vocab: TokenSpace, *, label_smoothing: Rate = 0.0) -> None:
+        super().__init__(widths, vocab)
         self.label_smoothing = label_smoothing
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """Computes the cross-entropy over the captions of the batch."""
         return functional.cross_entropy(
             outputs.decoded.logits.flatten(0, 1).float(),  # mixed precision must not round the log-probabilities
-            outputs.targets.flatten(),
-            ignore_index=outputs.pad_id,
+            outputs.targets.masked_fill(~outputs.mask, _IGNORED).flatten(),
+            ignore_index=_IGNORED,
             label_smoothing=self.label_smoothing,
         )
 

@@ -133,4 +133,9 @@ def _load(kind: str, entry: EntryPoint) -> type:
         raise ValueError(f"{kind} {entry.name!r} ({entry.value}) cannot be imported: {cause}") from error
     if not (isinstance(plugin, type) and issubclass(plugin, BASES[kind])):
         raise ValueError(f"{kind} {entry.name!r}: {entry.value} does not extend idc_models.contract.{kind.title()}")
+    if kind == "objective" and next(iter(inspect.signature(plugin).parameters), "") == "memory_dim":
+        raise ValueError(
+            f"objective {entry.name!r}: {entry.value} takes memory_dim, as objectives once did; expected "
+            "__init__(self, widths, vocab, *, ...), where widths.memory, .visual and .state are numbers"
+        )
     return plugin

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from idc_models.contract import TokenSpace
 
 
-class Part(BaseModel):
+class Choice(BaseModel):
     """A plugin by name, with its settings beside the name."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -25,7 +25,7 @@ class Part(BaseModel):
         return dict(self.model_extra or {})
 
 
-PartSpec = Annotated[Part, BeforeValidator(lambda given: {"name": given} if isinstance(given, str) else given)]
+PartSpec = Annotated[Choice, BeforeValidator(lambda given: {"name": given} if isinstance(given, str) else given)]
 
 
 class ModelSpec(BaseModel):
@@ -83,35 +83,44 @@ def complete_objectives(objectives: Mapping[str, float | Mapping[str, Any]]) -> 
 def build_captioner(
     spec: ModelSpec,
     vocab: "TokenSpace",
-    objectives: Mapping[str, float | Mapping[str, Any]],
+    objectives: Mapping[str, float | Mapping[str, Any]] | None,
     *,
     pretrained: bool = True,
 ) -> "Captioner":
-    """Builds the model that a spec describes.
+    """Build the model that a spec describes.
 
     Args:
         spec: the encoder, the fusion and the decoder.
         vocab: the tokens that it speaks.
-        objectives: name -> weight, or name -> {weight, settings}.
-        pretrained: False leaves the encoder's pre-trained weights out, because a checkpoint is loaded next.
+        objectives: name -> weight, or name -> {weight, settings}; None for a model that is not trained.
+        pretrained: False leaves pre-trained weights out, because a checkpoint is loaded next.
 
     Raises:
         ValueError: a setting has no meaning for this model, or pre-trained weights cannot be had.
     """
     from idc_models.captioner import Captioner
+    from idc_models.contract import Widths
 
-    def construct(kind: str, part: Part, *wired: object) -> Any:
-        return find(kind, part.name)(*wired, **dict(validate(kind, part.name, part.settings)))
+    def construct(kind: str, choice: Choice, *wired: object) -> Any:
+        return find(kind, choice.name)(*wired, **dict(validate(kind, choice.name, choice.settings)))
 
-    completed = complete_objectives(objectives)
+    completed = {} if objectives is None else complete_objectives(objectives)
     weights = {name: settings.pop("weight") for name, settings in completed.items()}
     encoder = construct("encoder", spec.encoder)
     fusion = construct("fusion", spec.fusion, encoder.dim)
     decoder = construct("decoder", spec.decoder, fusion.memory_dim, vocab)
-    parts = {
-        name: construct("objective", Part(name=name, **settings), fusion.memory_dim, vocab)
-        for name, settings in completed.items()
-    }
+    parts = {}
+    if completed:
+        if not hasattr(decoder, "state_dim"):
+            raise ValueError(
+                f"decoder {spec.decoder.name!r} does not say how wide its states are; set self.state_dim in __init__"
+            )
+        widths = Widths(encoder.dim, fusion.memory_dim, decoder.state_dim)
+        parts = {
+            name: construct("objective", Choice(name=name, **settings), widths, vocab)
+            for name, settings in completed.items()
+        }
+    captioner = Captioner(encoder, fusion, decoder, parts, weights)
     if pretrained:
-        encoder.load_pretrained()
-    return Captioner(encoder, fusion, decoder, parts, weights)
+        captioner.load_pretrained()
+    return captioner

@@ -24,6 +24,7 @@ class RecurrentDecoder(Decoder):
 
     def __init__(self, memory_dim: int, vocab: TokenSpace, *, dim: PositiveInt = 256, dropout: Rate = 0.1) -> None:
         super().__init__(memory_dim, vocab)
+        self.state_dim = dim
         self.embedding = nn.Embedding(vocab.size, dim)
         self.initial = nn.Linear(memory_dim, dim)
         self.query = nn.Linear(dim, dim, bias=False)

@@ -53,6 +53,7 @@ class TransformerDecoder(Decoder):
         super().__init__(memory_dim, vocab)
         if dim % heads:
             raise ValueError(f"decoder 'transformer': dim is {dim!r} and heads is {heads!r}; heads must divide dim")
+        self.state_dim = dim
         self.embedding = nn.Embedding(vocab.size, dim)
         nn.init.normal_(self.embedding.weight, std=dim**-0.5)  # also the right scale for a tied output layer
         self.dropout = nn.Dropout(dropout)

@@ -26,13 +26,21 @@ __all__ = ["Result", "Vocabulary", "check", "check_decoder", "check_encoder", "c
 
 Check = Callable[[Any], None]
 
-EVERYWHERE: tuple[Check, ...] = (checks.gradients, checks.learning, checks.state_dict, checks.meta)
+EVERYWHERE: tuple[Check, ...] = (checks.single, checks.gradients, checks.learning, checks.state_dict, checks.meta)
 SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
     "encoder": (EncoderSubject, (checks.grid_shape, checks.rows, *EVERYWHERE)),
-    "fusion": (FusionSubject, (checks.memory_shape, checks.rows, *EVERYWHERE)),
+    "fusion": (FusionSubject, (checks.memory_shape, checks.extras, checks.rows, *EVERYWHERE)),
     "decoder": (
         DecoderSubject,
-        (checks.logits_shape, checks.causality, checks.padding, checks.incremental, checks.rows, *EVERYWHERE),
+        (
+            checks.logits_shape,
+            checks.extras,
+            checks.causality,
+            checks.padding,
+            checks.incremental,
+            checks.rows,
+            *EVERYWHERE,
+        ),
     ),
     "objective": (ObjectiveSubject, (checks.scalar, checks.loss_padding, *EVERYWHERE)),
 }
@@ -49,18 +57,21 @@ class Result:
     """What is wrong; None if nothing is."""
 
 
-def check(kind: str, name: str, **settings: Any) -> list[Result]:
-    """Runs the contract suite on an installed plugin, or on `package.module:Class`.
+def check(kind: str, name: str, *, fusion: str | None = None, **settings: Any) -> list[Result]:
+    """Run the contract suite on an installed plugin, or on `package.module:Class`.
 
     Args:
         kind: "encoder", "fusion", "decoder" or "objective".
         name: as `registry.find` takes it.
+        fusion: for an objective that asks for extras, the fusion that gives them, likewise.
         **settings: of the plugin.
 
     Raises:
-        ValueError: there is no such plugin.
+        ValueError: there is no such plugin, or a fusion is named for something else than an objective.
     """
-    return list(_results(kind, find(kind, name), settings))
+    if fusion and kind != "objective":
+        raise ValueError(f"fusion is {fusion!r}, but {name!r} is of the kind {kind}; only an objective is told one")
+    return list(_results(kind, find(kind, name), settings, find("fusion", fusion) if fusion else None))
 
 
 def check_encoder(plugin: type[nn.Module], **settings: Any) -> None:
@@ -78,28 +89,31 @@ def check_decoder(plugin: type[nn.Module], **settings: Any) -> None:
     _require("decoder", plugin, settings)
 
 
-def check_objective(plugin: type[nn.Module], **settings: Any) -> None:
-    """Asserts that an objective keeps the contract."""
-    _require("objective", plugin, settings)
+def check_objective(plugin: type[nn.Module], *, fusion: type[nn.Module] | None = None, **settings: Any) -> None:
+    """Asserts that an objective keeps the contract; one that asks for extras is told the fusion that gives them."""
+    _require("objective", plugin, settings, fusion)
 
 
-def _require(kind: str, plugin: type[nn.Module], settings: dict[str, Any]) -> None:
-    broken = [f"{result.check}: {result.error}" for result in _results(kind, plugin, settings) if result.error]
+def _require(kind: str, plugin: type[nn.Module], settings: dict[str, Any], *fusion: type[nn.Module] | None) -> None:
+    broken = [f"{result.check}: {result.error}" for result in _results(kind, plugin, settings, *fusion) if result.error]
     assert not broken, f"{plugin.__name__} breaks the contract of {kind}s: " + "; ".join(broken)
 
 
-def _results(kind: str, plugin: type[nn.Module], settings: dict[str, Any]) -> Iterator[Result]:
+def _results(
+    kind: str, plugin: type[nn.Module], settings: dict[str, Any], fusion: type[nn.Module] | None = None
+) -> Iterator[Result]:
     subject, suite = SUITES[kind]
+    beside = (fusion,) if fusion else ()
     for each in suite:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            error = _error(each, subject(plugin, settings))
+            error = _error(each, lambda: subject(plugin, settings, *beside))
         yield Result(each.__name__.replace("_", " "), (each.__doc__ or "").partition("\n")[0], error)
 
 
-def _error(each: Check, subject: Subject) -> str | None:
+def _error(each: Check, subject: Callable[[], Subject]) -> str | None:
     try:
-        each(subject)
+        each(subject())
     except AssertionError as error:
         return str(error)
     except Exception as error:  # a plugin can fail in any way, which is a result and not the end of the suite

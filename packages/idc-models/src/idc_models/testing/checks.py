@@ -1,7 +1,7 @@
 """The promises of the contract, one function each: it returns if the plugin keeps the promise."""
 
-from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from idc_models.testing.subjects import (
 def gradients(subject: Subject) -> None:
     """Every trainable parameter gets a finite gradient."""
     module, inputs = subject.build().train(), subject.inputs()
-    loss = subject.loss(module(*inputs))
+    loss = subject.signal(subject.run(module, inputs))
     if loss.requires_grad:  # a frozen encoder has nothing to train
         loss.backward()
     for name, parameter in module.named_parameters():
@@ -44,14 +44,14 @@ def learning(subject: Subject) -> None:
         return
     # Leaves stand for a whole network, which moves its outputs faster than it moves any of its parameters.
     optimizer = torch.optim.Adam([{"params": own, "lr": 2e-3}, {"params": leaves, "lr": 0.05}])
-    first = last = subject.loss(module(*inputs))
+    first = last = subject.loss(subject.run(module, inputs))
     for _ in range(200):
         if last <= first / 2:
             return
         optimizer.zero_grad()
         last.backward()
         optimizer.step()
-        last = subject.loss(module(*inputs))
+        last = subject.loss(subject.run(module, inputs))
     raise AssertionError(f"200 steps on one batch took the loss from {first:.3f} to {last:.3f}, expected half or less")
 
 
@@ -59,7 +59,8 @@ def state_dict(subject: Subject) -> None:
     """A second instance computes the same once it has the state dict of the first."""
     first, second, inputs = subject.build().eval(), subject.build().eval(), subject.inputs()
     second.load_state_dict(first.state_dict())
-    for ours, theirs in zip(subject.tensors(second(*inputs)), subject.tensors(first(*inputs)), strict=True):
+    outputs = (_all(subject, subject.run(module, inputs)) for module in (second, first))
+    for ours, theirs in zip(*outputs, strict=True):
         _close(ours, theirs, "the output differs after loading the state dict")
 
 
@@ -79,25 +80,50 @@ def meta(subject: Subject) -> None:
 def rows(subject: Subject) -> None:
     """In eval mode, one row of a batch does not depend on the others."""
     module, inputs = subject.build().eval(), subject.inputs()
-    together, alone = module(*inputs), module(*(value[:1] for value in inputs))
+    together, alone = subject.run(module, inputs), subject.run(module, subject.first(inputs))
     for ours, theirs in zip(subject.tensors(alone), subject.tensors(together), strict=True):
         _close(ours, theirs[:1], "the output for one row depends on the other rows of the batch")
+
+
+def single(subject: Subject) -> None:
+    """A batch of one gives finite values and gradients."""
+    module, inputs = subject.build().train(), subject.first(subject.inputs())
+    output = subject.run(module, inputs)
+    for value in _all(subject, output):
+        assert value.isfinite().all(), "a batch of one gives values that are not finite"
+    loss = subject.signal(output)
+    if loss.requires_grad:
+        loss.backward()
+    for name, parameter in module.named_parameters():
+        given = parameter.grad is not None and not parameter.grad.isfinite().all()
+        assert not given, f"with a batch of one, parameter {name!r} gets a gradient that is not finite"
+
+
+def extras(subject: Subject) -> None:
+    """Extras are named tensors, the batch first."""
+    inputs = subject.inputs()
+    for name, value in subject.extras(subject.run(subject.build(), inputs)).items():
+        assert isinstance(value, Tensor), f"extra {name!r} is {type(value).__name__}, expected a tensor"
+        assert value.shape[:1] == (len(inputs[0]),), f"extra {name!r} is {list(value.shape)}, expected the batch first"
 
 
 # -- of one kind ----------------------------------------------------------------------------------------------
 
 
 def grid_shape(subject: EncoderSubject) -> None:
-    """The grid is `b gh gw d`, with d the published `dim`."""
+    """Both grids of a pair are `b gh gw d`, with d the published `dim`."""
     encoder = subject.build()
-    shape = encoder(*subject.inputs()).shape
-    assert len(shape) == 4 and (shape[0], shape[3]) == (BATCH, encoder.dim), (
-        f"the grid of {BATCH} images is {tuple(shape)}, expected ({BATCH}, gh, gw, {encoder.dim})"
-    )
+    grids = subject.run(encoder, subject.inputs())
+    assert len(grids) == 2, f"pair gives {len(grids)} grids, expected those of before and after"
+    for side, grid in zip(("before", "after"), grids, strict=True):
+        shape = grid.shape
+        assert len(shape) == 4 and (shape[0], shape[3]) == (BATCH, encoder.dim), (
+            f"the grid of {BATCH} {side} images is {tuple(shape)}, expected ({BATCH}, gh, gw, {encoder.dim})"
+        )
 
 
 def memory_shape(subject: FusionSubject) -> None:
-    """The memory is `b m e`, with e the published `memory_dim`; a change map is `b gh gw` and a loss a scalar."""
+    """The memory is `b m e`, with e the published `memory_dim`; a change map is `b gh gw`."""
     fusion = subject.build()
     fused = fusion(*subject.inputs())
     assert isinstance(fused, Fused), f"forward gives {type(fused).__name__}, expected Fused"
@@ -110,18 +136,17 @@ def memory_shape(subject: FusionSubject) -> None:
     if fused.grid is not None:
         cells = fused.grid[0] * fused.grid[1]
         assert shape[1] % cells == 0, f"the memory has {shape[1]} slots, expected a multiple of the grid {fused.grid}"
-    for name, loss in fused.losses.items():
-        _shape(f"loss {name!r}", loss, ())
 
 
 def logits_shape(subject: DecoderSubject) -> None:
-    """Logits are `n l v`, states `n l s`, attention `n l m`; the vocabulary is kept."""
+    """Logits are `n l v`, states `n l s`, attention `n l m`; the vocabulary is kept, and s published as `state_dim`."""
     decoder, (memory, tokens) = subject.build(), subject.inputs()
     decoded = decoder(memory, tokens)
     assert isinstance(decoded, Decoded), f"forward gives {type(decoded).__name__}, expected Decoded"
     assert decoder.vocab == VOCAB, "vocab is not kept: call super().__init__(memory_dim, vocab)"
     _shape("logits", decoded.logits, (*tokens.shape, VOCAB.size))
-    _shape("states", decoded.states, (*tokens.shape, decoded.states.shape[-1]))
+    assert hasattr(decoder, "state_dim"), f"state_dim is not set, the width of the states: {decoded.states.shape[-1]}"
+    _shape("states", decoded.states, (*tokens.shape, decoder.state_dim))
     if decoded.attention is not None:
         _shape("attention", decoded.attention, (*tokens.shape, SLOTS))
 
@@ -157,17 +182,24 @@ def incremental(subject: DecoderSubject) -> None:
 
 def scalar(subject: ObjectiveSubject) -> None:
     """The loss is a finite scalar."""
-    loss = subject.build()(*subject.inputs())
+    loss = subject.run(subject.build(), subject.inputs())
     _shape("the loss", loss, ())
     assert loss.isfinite(), f"the loss is {loss.item()}"
 
 
 def loss_padding(subject: ObjectiveSubject) -> None:
     """Padding after the captions does not change the loss."""
-    objective, (outputs,) = subject.build().eval(), subject.inputs()
-    decoded = Decoded(pad(outputs.decoded.logits, (0, 0, 0, 3)), pad(outputs.decoded.states, (0, 0, 0, 3)))
-    padded = replace(outputs, decoded=decoded, tokens=pad(outputs.tokens, (0, 3), value=outputs.pad_id))
-    _close(objective(padded), objective(outputs), "padding changes the loss")
+    objective, (*seen, tokens, lengths, pair) = subject.build().eval(), subject.inputs()
+    longer = pad(tokens, (0, 3), value=VOCAB.pad_id)
+    losses = []
+    for each in (longer, tokens):
+        torch.manual_seed(0)  # an objective may draw numbers
+        losses.append(subject.run(objective, (*seen, each, lengths, pair)))
+    _close(losses[0], losses[1], "padding changes the loss")
+
+
+def _all(subject: Subject, output: Any) -> list[Tensor]:
+    return [*subject.tensors(output), *subject.extras(output).values()]
 
 
 def _shape(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
