@@ -13,7 +13,7 @@ from idc_data.strict_yaml import apply_override, load_yaml
 from idc_data.wording import suggestion
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.protocols import find_protocol
-from idc_models.spec import ModelSpec, complete_objectives
+from idc_models.spec import ModelSpec, PartName, complete_objectives
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -48,6 +48,8 @@ class OptimizerSpec(Section):
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest gradient norm, over all parameters."""
+    rates: dict[PartName, Annotated[float, Field(ge=0)]] = {}
+    """Part -> what its rate is multiplied by; 1 where nothing is said, 0 keeps its weights as they are."""
 
 
 class ScheduleSpec(Section):
@@ -70,6 +72,15 @@ class EarlyStoppingSpec(Section):
     """Epochs without a better validation score."""
 
 
+class StartSpec(Section):
+    """A trained model whose weights a run begins with."""
+
+    checkpoint: str
+    """A checkpoint, the folder of a run, models:/NAME@ALIAS, or a model that ships with idc-models."""
+    parts: tuple[PartName, ...] = Field(default=("encoder", "fusion", "decoder"), min_length=1)
+    """What to take of it; with the decoder come its words."""
+
+
 class TrainSpec(Section):
     """How the model is trained."""
 
@@ -78,6 +89,10 @@ class TrainSpec(Section):
     schedule: ScheduleSpec = ScheduleSpec()
     objectives: dict[str, float | dict[str, Any]] = {"caption": 1.0}
     """Name -> weight, or name -> {weight, settings}."""
+    start: Annotated[
+        StartSpec | None, BeforeValidator(lambda given: {"checkpoint": given} if isinstance(given, str) else given)
+    ] = None
+    """What to begin with instead of random weights."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off"] = "auto"

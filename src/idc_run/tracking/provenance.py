@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from idc_data.readers import resolve_reader
+from idc_models.loading import find_checkpoint
 from idc_models.registry import find
 from torch import Tensor
 
@@ -36,7 +37,7 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
     ]
     packages = {*_OURS, _package(reader), *(_package(find(kind, name)) for kind, name in named)}
     files = {Path(part.settings["weights"]) for _, part in spec.model if part.settings.get("weights")}
-    weights = {str(file): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files if file.is_file()}
+    weights = {str(file): _file_digest(file) for file in files if file.is_file()} | _start(spec)
     processor = torch.backends.cpu.get_cpu_capability()
     return {
         "code": _git() | {f"sources of {name}": _sources(name) for name in sorted(packages)},
@@ -55,6 +56,20 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
             "processes": int(os.environ.get("WORLD_SIZE", "1")),  # torchrun's
         },
     }
+
+
+def _start(spec: Spec) -> dict[str, str]:
+    """What the run began with: a registered model of the same address may be another one tomorrow."""
+    if spec.train.start is None:
+        return {}
+    try:
+        return {spec.train.start.checkpoint: _file_digest(find_checkpoint(spec.train.start.checkpoint))}
+    except ValueError:  # a run that goes on does not need it any more
+        return {}
+
+
+def _file_digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def tags(spec: Spec, origin: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ A perfect model would say a reference of every pair. So the first reference of e
 all of them: a metric without a value there has none in training either, and one that is 0 there is 0 for any caption.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from idc_data.example import ChangeExample
@@ -13,7 +14,7 @@ from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
 
 from idc_run.spec import EvalSpec, Spec
-from idc_run.training.data import Data
+from idc_run.training.data import Data, training_captions
 from idc_run.training.fit import world
 
 _SLOW = {"meteor", "spice", "bertscore"}
@@ -76,7 +77,7 @@ def look_ahead(spec: Spec, data: Data, validation: Sequence[ChangeExample], epoc
     select = spec.eval.select
     if select in _OF_THE_MODEL or scores.values.get(select, 0.0) < _NOTHING:
         raise ValueError(_useless(select, scores, perfect))
-    return [*_schedule(spec, epoch_steps), *_few(data), *_metrics(spec.eval, scores)]
+    return [*_schedule(spec, epoch_steps), *_few(data), *_unknown(spec, data), *_metrics(spec.eval, scores)]
 
 
 def _score(perfect: list[Prediction], spec: EvalSpec) -> Scores:
@@ -125,6 +126,22 @@ def _few(data: Data) -> list[str]:
     if len(data.val) > 1:
         return []
     return ["the val split has one pair, which says little about which checkpoint is best: move some of train to val"]
+
+
+def _unknown(spec: Spec, data: Data) -> list[str]:
+    """Words that the run cannot learn, because it begins with a decoder that has words of its own."""
+    start = spec.train.start
+    if start is None or "decoder" not in start.parts:
+        return []
+    counts = Counter(word for caption in training_captions(data.train) for word in data.tokenizer.unknown(caption))
+    if not counts:
+        return []
+    words = ", ".join(repr(word) for word, _ in counts.most_common(5))
+    others = [part for part in start.parts if part != "decoder"]
+    return [
+        f"the model of train.start lacks {len(counts)} words of the training captions, such as {words}, and cannot "
+        f"learn them; a new decoder would: -s 'train.start.parts=[{', '.join(others)}]'"
+    ]
 
 
 def _metrics(spec: EvalSpec, scores: Scores) -> list[str]:

@@ -17,7 +17,7 @@ from idc_data.loader import train_batches
 from idc_data.tokenizer import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS, metric_names, shown
 from idc_eval.score import score
-from idc_models.captioner import Captioner
+from idc_models.captioner import PARTS, Captioner
 from idc_models.spec import build_captioner
 
 from idc_run.checkpoint import load_checkpoint, save_checkpoint
@@ -34,6 +34,7 @@ from idc_run.training.data import Data, datasets, identity, no_change_sentences,
 from idc_run.training.describe import described
 from idc_run.training.fit import fit, rank, together
 from idc_run.training.predict import predict
+from idc_run.training.start import Start, open_start
 from idc_run.training.unfinished import Unfinished, find_unfinished
 
 
@@ -76,10 +77,10 @@ class Pruned(Exception):
 
 def check(spec: Spec, console: Console) -> None:
     """Open the data, build the model and try one batch, without writing anything."""
-    device = prepare(spec)
-    data = open_data(spec)
+    device, start = prepare(spec), _start(spec)
+    data = open_data(spec, start and start.tokenizer)
     warnings = look_ahead(spec, data, validation_sample(data), steps_per_epoch(spec, data))
-    model = _build(spec, data.tokenizer, device)
+    model = _build(spec, data.tokenizer, device, start)
     batch = next(_first_batch(spec, data)).to(device)
     console.checked(spec, data, model, model.loss(batch)["loss"].item(), warnings)
 
@@ -133,10 +134,11 @@ def _run(
     name: str,
 ) -> Result | None:
     checkpoint, folder = (start.checkpoint, start.folder) if start else (None, None)
-    data = open_data(spec, checkpoint.tokenizer if checkpoint else None)
+    begun_with = None if checkpoint else _start(spec)
+    data = open_data(spec, checkpoint.tokenizer if checkpoint else begun_with and begun_with.tokenizer)
     epoch_steps, validation = steps_per_epoch(spec, data), validation_sample(data)
     warnings = look_ahead(spec, data, validation, epoch_steps)
-    model = _build(spec, data.tokenizer, device, pretrained=checkpoint is None)
+    model = _build(spec, data.tokenizer, device, begun_with, pretrained=checkpoint is None)
     first = rank() == 0
     tracked = spec.tracking == "mlflow" and first
     family = trial.family if trial else spec.eval.protocol
@@ -300,9 +302,19 @@ def prepare(spec: Spec) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
 
 
-def _build(spec: Spec, tokenizer: Tokenizer, device: torch.device, *, pretrained: bool = True) -> Captioner:
+def _start(spec: Spec) -> Start | None:
+    return open_start(spec.train.start, spec.data.max_length) if spec.train.start else None
+
+
+def _build(
+    spec: Spec, tokenizer: Tokenizer, device: torch.device, start: Start | None = None, *, pretrained: bool = True
+) -> Captioner:
     torch.manual_seed(spec.seed)
-    model = build_captioner(spec.model, tokenizer, spec.train.objectives, pretrained=pretrained)
+    model = build_captioner(spec.model, tokenizer, spec.train.objectives, pretrained=False)
+    if pretrained:
+        model.load_pretrained([part for part in PARTS if not (start and part in start.parts)])
+    if start:
+        start.give(model)
     return model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 

@@ -156,7 +156,7 @@ def _train_step(
     model: torch.nn.Module, batch: Any, optimizer: torch.optim.Optimizer, rate: float, spec: Spec, *losses: "Losses"
 ) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["scale"]
     device = batch.before.device.type
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and spec.train.amp == "auto"):
         parts = model(batch)

@@ -1,9 +1,12 @@
 """Optimizer and learning-rate schedule, as the spec names them."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from idc_models.captioner import Captioner
+from torch.nn import Parameter
 
 from idc_run.spec import OptimizerSpec, ScheduleSpec
 
@@ -14,21 +17,41 @@ def build_optimizer(model: Captioner, spec: OptimizerSpec) -> torch.optim.Optimi
     Muon (Jordan, 2024, with the scale of Liu et al., Muon is Scalable for LLM Training, 2025: its steps are as large as
     those that AdamW makes at the same rate) is for matrices that map features to features, flattened kernels among
     them; what has a row per word of the vocabulary stays with AdamW, as its authors advise.
+
+    Every group of parameters says in `scale` what `spec.rates` multiplies its rate by.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [p for p in trainable if p.ndim > 1]
-    vectors = {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}
+    groups = [group for scale in _by_scale(model, spec) for group in _groups(model, spec, *scale)]
     if spec.name == "muon":
         from timm.optim.muon import Muon
 
-        words = {"params": [p for p in matrices if len(p) == model.decoder.vocab.size], "use_fallback": True}
-        matrices = [p for p in matrices if len(p) != model.decoder.vocab.size]
-        groups = [{"params": matrices}, words, {**vectors, "use_fallback": True}]
         options = {"weight_decay": spec.weight_decay, "nesterov": True, "fallback_lr_scale": 0.2}
         return Muon(groups, lr=spec.lr, betas=spec.betas, **options)
     kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
-    groups = [{"params": matrices, "weight_decay": spec.weight_decay}, vectors]
     return kind(groups, lr=spec.lr, betas=spec.betas, fused=True)
+
+
+def _by_scale(model: Captioner, spec: OptimizerSpec) -> list[tuple[float, list[Parameter]]]:
+    """The trainable parameters, those of one scale together, in the model's order."""
+    rates = {str(part): rate for part, rate in spec.rates.items()}
+    scales: dict[float, list[Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            scales.setdefault(rates.get(name.partition(".")[0], 1.0), []).append(parameter)
+    return [*scales.items()]
+
+
+def _groups(
+    model: Captioner, spec: OptimizerSpec, scale: float, parameters: Sequence[Parameter]
+) -> list[dict[str, Any]]:
+    """The groups of an optimizer for parameters of one scale; it may have none of a kind."""
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+    groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": spec.weight_decay}, vectors]
+    if spec.name == "muon":
+        words = {"params": [p for p in matrices if len(p) == model.decoder.vocab.size], "use_fallback": True}
+        matrices = [p for p in matrices if len(p) != model.decoder.vocab.size]
+        groups = [{"params": matrices}, words, {**vectors, "use_fallback": True}]
+    return [{**group, "scale": scale} for group in groups]
 
 
 class Schedule:

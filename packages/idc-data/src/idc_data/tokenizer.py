@@ -85,6 +85,18 @@ class Tokenizer:
         words = (self._inner.id_to_token(number) for number in ids if number >= len(_SPECIALS))
         return join((word for word in words if word is not None), self._pattern)
 
+    def unknown(self, caption: str) -> list[str]:
+        """The words of a caption that are not in the vocabulary, as they are written there."""
+        encoded = self._inner.encode(caption)
+        places = zip(encoded.ids, encoded.offsets, strict=True)
+        return [caption[start:end] for number, (start, end) in places if number == self.unk_id]
+
+    def limited(self, max_length: int) -> "Tokenizer":
+        """The same vocabulary with another limit on the length of an encoded caption."""
+        inner = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        inner.enable_truncation(max_length)
+        return Tokenizer(inner)
+
     def to_json(self) -> str:
         """The `tokenizers` library's JSON, from which `from_json` makes an equal tokenizer."""
         return self._inner.to_str(pretty=True)

@@ -16,11 +16,11 @@ from idc_models.contract import (
     Generated,
     Objective,
     Outputs,
-    PartName,
     Side,
     TrainingBatch,
 )
 from idc_models.decoding import generate, until_end
+from idc_models.spec import PartName
 
 PARTS: tuple[PartName, ...] = get_args(PartName)
 

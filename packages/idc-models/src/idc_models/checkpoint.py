@@ -188,7 +188,7 @@ def build_trained(
         ValueError: the weights are not those of such a model.
     """
     shapes = _shapes(spec, vocab, objectives, most=2 * len(weights) + 100)
-    if shapes is not None and (faults := _faults(shapes, weights)):
+    if shapes is not None and (faults := misfits(shapes, weights)):
         raise ValueError(f"the weights do not fit the spec that they came with: {'; '.join(faults)}")
     if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
         raise ValueError(
@@ -233,7 +233,7 @@ def _at_most(most: int) -> Iterator[None]:
         handle.remove()
 
 
-def _faults(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> list[str]:
+def misfits(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> list[str]:
     """Say how weights differ from what a spec asks for: missing, left over, of another shape."""
     other = [name for name in shapes.keys() & weights.keys() if shapes[name] != weights[name].shape]
     found = {

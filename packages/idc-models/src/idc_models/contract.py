@@ -9,7 +9,7 @@ schema.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -30,9 +30,6 @@ Grid = Float[Tensor, "b gh gw d"]
 
 #: What a decoder remembers between two tokens: named tensors, the batch first in each of them.
 State = dict[str, Tensor]
-
-#: The parts of a model, by the names of `Captioner`'s attributes.
-PartName = Literal["encoder", "fusion", "decoder", "objectives"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a model is made of, as the `model:` section of a spec says it, and the model made of it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
@@ -10,6 +10,9 @@ from idc_models.registry import find, validate
 if TYPE_CHECKING:
     from idc_models.captioner import Captioner
     from idc_models.contract import TokenSpace
+
+#: The parts of a model that have weights, by the names of `Captioner`'s attributes.
+PartName = Literal["encoder", "fusion", "decoder", "objectives"]
 
 
 class Choice(BaseModel):
