@@ -19,6 +19,8 @@ from idc_run.training.data import open_data, validation_sample
 from idc_run.training.optim import build_optimizer
 from idc_run.training.start import open_start
 
+pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
+
 SHORT = ("train.epochs=1", "data.dataset.train_pairs=8", "data.dataset.val_pairs=4", "data.dataset.test_pairs=4")
 
 

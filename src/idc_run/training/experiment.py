@@ -315,7 +315,10 @@ def _build(
         model.load_pretrained([part for part in PARTS if not (start and part in start.parts)])
     if start:
         start.give(model)
-    return model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    for tensor in model.to(device).state_dict(keep_vars=True).values():
+        if tensor.dim() == 4:  # Module.to(memory_format=...) wants it of parameters with five axes, too
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def _first_batch(spec: Spec, data: Data) -> Any:
