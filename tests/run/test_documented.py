@@ -58,6 +58,10 @@ class Entry(NamedTuple):
 TABLE = [
     Entry("uv run idc-run experiments/own_pairs.yaml -s data.dataset=path/to/folder --check"),
     Entry("uv run idc-run experiments/own_pairs.yaml", "-s train.epochs=2"),
+    Entry("uv run idc-run experiments/fine_tune.yaml -s data.dataset=path/to/folder --check"),
+    Entry("uv run idc-run experiments/fine_tune.yaml", "-s train.epochs=2"),
+    Entry("uv run idc-models check scorer:", folder="examples/plugins"),
+    Entry("uv run idc-models check cbr:", folder="examples/plugins"),
     Entry("uv run torchrun", f"{SHORT}{SCENES}"),
     Entry("uv run pytest", "tests/data/test_layout.py -q -p no:cacheprovider"),
     Entry("uv run idc-run experiments/transformer_concat.yaml", f"{SHORT}{SCENES}"),

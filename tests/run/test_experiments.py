@@ -38,7 +38,7 @@ def test_an_experiment_is_short_and_trains_two_steps(tmp_path, monkeypatch, path
         assert len(path.read_text().splitlines()) <= 35
     whole = load_spec(path)
     overrides = SMALL
-    if path.stem in ("generated", "backbones", "own_pairs"):  # what they train on has to be had first
+    if path.stem in ("generated", "backbones", "own_pairs", "fine_tune"):  # what they train on has to be had first
         overrides = ["data.dataset={name: scenes, train_pairs: 8, val_pairs: 4, test_pairs: 4}", *SMALL[3:]]
     if path.stem == "generated":
         overrides.append("model.encoder.pretrained=false")

@@ -1,4 +1,4 @@
-"""The plugins in examples/plugins, trained, tested and loaded again as any built-in; what are whole runs is marked slow."""
+"""The plugins in examples/plugins, trained, tested and loaded again as any built-in."""
 
 import sys
 from pathlib import Path
