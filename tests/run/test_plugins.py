@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from idc_run import experiment
 from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
-from idc_run.data import open_data
-from idc_run.start import open_start
+from idc_run.training import experiment
+from idc_run.training.data import open_data
+from idc_run.training.start import open_start
 
 FOLDER = Path(__file__).parents[2] / "examples/plugins"
 SHORT = ("train.epochs=1", "data.dataset.train_pairs=12", "data.dataset.val_pairs=4", "data.dataset.test_pairs=4")
