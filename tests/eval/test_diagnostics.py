@@ -107,6 +107,14 @@ def test_attributes_that_no_reference_has():
     assert math.isnan(said("the car is gone"))
 
 
+def test_attributes_are_not_looked_for_where_no_reference_names_any():
+    said = [Prediction(id=str(n), hypothesis="the red cube moved", references=["the car is gone"]) for n in range(2)]
+    scores = score(said, ["unsupported_attribute_rate"])
+    assert not scores.values and "no reference names a colour" in scores.skipped["unsupported_attribute_rate"]
+    said.append(Prediction(id="2", hypothesis="nothing has changed", references=["the blue car is gone"]))
+    assert score(said, ["unsupported_attribute_rate"]).values == {"unsupported_attribute_rate": 1.0}
+
+
 def test_diversity_by_hand():
     said = ["a b a b", "a b", "a b"]
     assert distinct(said, 1).value == 2 / 8 and distinct(said, 2).value == 2 / 5

@@ -79,6 +79,11 @@ def unsupported_attribute(prediction: Prediction) -> float:
     return float(not said <= _attributes(prediction.references)) if said else math.nan
 
 
+def names_attribute(captions: Iterable[str]) -> bool:
+    """Whether any caption has a colour, size, material or shape."""
+    return bool(_attributes(captions))
+
+
 def distinct(hypotheses: Sequence[str], order: int) -> Measured:
     """Distinct n-grams as a share of all n-grams of the tokenised captions, 0..1; falls as there are more captions.
 

@@ -109,9 +109,15 @@ def _confidence_correlation(evaluation: Evaluation) -> Measured:
     return rank_correlation(evaluation.confidences, evaluation.cider.per_example)
 
 
+def _no_attributes(evaluation: Evaluation) -> str:
+    """Why no attribute could be supported: of another language, or of captions that do without."""
+    if any(diagnose.names_attribute(p.references) for p in evaluation.predictions):
+        return evaluation.reader.foreign
+    return evaluation.reader.foreign or "no reference names a colour, size, material or shape, so none can be supported"
+
+
 _UNREAD = attrgetter("reader.doubt")
 _UNREAD_KINDS = attrgetter("reader.doubt_of_kinds")
-_FOREIGN = attrgetter("reader.foreign")
 _OTHER_SENTENCES = attrgetter("other_sentences")
 _NO_TRUTH = "no example carries `truth`, the facts of a procedural scene"
 _NO_MAP = "no example carries both a `change_map` and the `regions` of a change"
@@ -166,7 +172,7 @@ METRICS: dict[str, Metric] = {
         partial(_each, diagnose.unsupported_attribute),
         "no hypothesis names a colour, size, material or shape",
         judges=True,
-        doubt=_FOREIGN,
+        doubt=_no_attributes,
         lower_is_better=True,
         unit="%",
     ),
