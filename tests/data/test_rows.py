@@ -104,6 +104,29 @@ def test_chinese_sentences_are_found_without_blanks(root):
     assert [example.changed for example in Folder("val", root=root)] == [True, False, False]
 
 
+def test_a_single_sentence_is_a_reference(root):
+    rewrite(root, lambda rows: [row | {"references": "the car moved"} for row in rows])
+    assert Folder("val", root=root)[0].references == ("the car moved",)
+    assert [problem for problem in check_dataset(root) if problem.severity == "error"] == []
+    rewrite(root, lambda rows: [row | {"references": " "} for row in rows])
+    with pytest.raises(ValueError, match="references are blank"):
+        Folder("val", root=root)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"references": 5}, "references: it is 5, expected a list"),
+        ({"regions": {"before": [], "after": "x"}}, "regions.after: it is 'x', expected a list"),
+        ({"regions": {"before": [7], "after": []}}, "regions.before.0: it is 7, expected a list"),
+    ],
+)
+def test_what_should_be_a_list_is_said_in_plain_words(root, values, said):
+    rewrite(root, lambda rows: [row | values for row in rows])
+    with pytest.raises(ValueError, match=f"1: {said}$"):
+        Folder("val", root=root)
+
+
 def test_a_blank_reference_is_left_out(root):
     rewrite(root, lambda rows: [row | {"references": ["", *row["references"], " "]} for row in rows])
     assert all(text.strip() for example in Folder("val", root=root) for text in example.references)

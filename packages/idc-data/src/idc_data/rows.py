@@ -120,6 +120,8 @@ def parse_line(text: str, number: int, where: str) -> Line:
     for name in ("changed", "change_type"):  # null is as good as left out
         if values.get(name, "") is None:
             del values[name]
+    if isinstance(values.get("references"), str):  # one sentence is as good as a list of one
+        values["references"] = [values["references"]]
     given, blank = values.get("references"), 0
     if isinstance(given, list):
         values["references"] = [text for text in given if not isinstance(text, str) or text.strip()]

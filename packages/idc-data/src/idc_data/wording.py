@@ -24,4 +24,8 @@ def first_fault(error: ValidationError) -> str:
     """Say in one line what pydantic found first: where, and what was expected."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    return f"{where}{': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
+    if first["type"] in ("tuple_type", "list_type"):
+        said = f"it is {first['input']!r:.80}, expected a list"
+    else:
+        said = first["msg"].removeprefix("Value error, ")
+    return f"{where}{': ' if where else ''}{said}"
