@@ -97,16 +97,25 @@ def test_a_request_without_time_left_costs_no_more_work(model, pairs, seconds):
         lambda content: base64.encodebytes(content).decode().replace("\n", "\r\n"),
         lambda content: base64.b64encode(content).decode() + "\n",
         lambda content: base64.urlsafe_b64encode(content).decode(),
+        lambda content: base64.urlsafe_b64encode(content).decode().rstrip("="),
         lambda content: "data:image/png;base64," + base64.encodebytes(content).decode(),
     ],
-    ids=["lines of 76", "CRLF", "a line end", "for addresses", "data URI"],
+    ids=["lines of 76", "CRLF", "a line end", "for addresses", "without padding", "data URI"],
 )
 def test_base64_may_have_line_ends_and_be_spelled_for_addresses(model, spelled):
     noise = np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), np.uint8)
     content = [base64.b64decode(coded(image)) for image in noise]
     assert min(map(len, content)) > 200_000
+    content = [each + bytes(-len(each) % 3 + 1) for each in content]  # else there is no padding to leave out
     asked = pd.DataFrame([[spelled(side) for side in content]], columns=["before", "after"])
     assert model.predict(None, asked) == asking(model, noise)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "None", float("nan")])
+def test_an_image_that_is_missing_is_called_missing(model, pairs, nothing):
+    asked = pd.DataFrame([[nothing, coded(pairs[0][1])]], columns=["before", "after"])
+    with pytest.raises(MlflowException, match="row 0, 'before': the image is missing; expected the image file's bytes"):
+        model.predict(None, asked)
 
 
 def test_a_request_of_many_pairs_lets_others_in_between(model):
@@ -243,10 +252,13 @@ def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs,
             split([[good, good], [good, text]]),
             f"row 1, 'after': {no_image} (189 bytes); expected a whole",
         ),
-        "no image at all": (split([["", good]]), f"row 0, 'before': {no_image} (0 bytes)"),
+        "no image at all": (split([["", good]]), "row 0, 'before': the image is missing"),
         "a GIF": (split([[good, coded(pairs[0][0], "GIF")]]), f"row 0, 'after': {no_image}"),
         "too many pixels": (split([[huge, good]]), "row 0, 'before': the image has 6000 x 6000 pixels, more than the"),
-        "null": (split([[good, None]]), "row 0, 'after': expected the image file's bytes as base64 text"),
+        "null": (
+            split([[good, None]]),
+            "row 0, 'after': the image is missing; expected the image file's bytes as base64 text",
+        ),
         "a number": (split([[good, 5]]), "row 0, 'after': expected the image file's bytes as base64 text, got int"),
         "a list": (
             split([[[good], good]]),
@@ -255,7 +267,7 @@ def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs,
         "a file of the server": (split([[str(tmp_path / "secret.png"), good]]), "row 0, 'before': not base64"),
         "an address of one": (split([[(tmp_path / "secret.png").as_uri(), good]]), "row 0, 'before': not base64"),
         "an address elsewhere": (split([[good, "http://127.0.0.1/a.png"]]), "row 0, 'after': not base64"),
-        "a row too short": (split([[good, good], [good]]), "row 1, 'after': expected the image file's bytes"),
+        "a row too short": (split([[good, good], [good]]), "row 1, 'after': the image is missing"),
         "a column too few": (split([[good]], ["before"]), "after"),
         "wrong columns": (split([[good, good]], ["before", "later"]), "after"),
         "a column twice": (split([[good, good]], ["before", "before"]), "DataFrame"),

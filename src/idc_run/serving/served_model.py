@@ -60,6 +60,8 @@ _large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 _log = logging.getLogger(__name__)
 _BASE64 = str.maketrans("-_", "+/", "\r\n")
 """Line ends are left out, and the alphabet of addresses (RFC 4648, section 5) becomes the usual one."""
+_NULLS = ("", "None", "nan", "null")
+"""What pandas and MLflow make of a null, which may depend on the other rows."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -168,6 +170,8 @@ class CaptionerModel(PythonModel):
 
 
 def _image(text: Any, where: str, room: _Room) -> NDArray[Any]:
+    if str(text) in _NULLS:
+        raise _refused(f"{where}: the image is missing; expected the image file's bytes as base64 text")
     if not isinstance(text, str):
         raise _refused(f"{where}: expected the image file's bytes as base64 text, got {type(text).__name__}")
     if text[:5].lower() == "data:":
@@ -175,9 +179,9 @@ def _image(text: Any, where: str, room: _Room) -> NDArray[Any]:
     if len(text) > MAX_BASE64:
         raise _refused(f"{where}: {len(text):,} characters; expected at most {MAX_BASE64:,}")
     # As `base64` of a shell wraps it, and as addresses spell it.
-    text = text.translate(_BASE64)
+    text = text.translate(_BASE64).rstrip("=")
     try:
-        content = base64.b64decode(text, validate=True)
+        content = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         raise _refused(f"{where}: not base64; send the image file's bytes in base64") from None
     room.seconds()
