@@ -48,6 +48,30 @@ def test_what_is_wrong_with_a_line(root, changes, severity, message):
     assert str(problems[0]).startswith(f"{root / 'val' / 'metadata.jsonl'}:1: {severity}: ")
 
 
+@pytest.mark.parametrize(
+    ("caption", "changed", "listed", "said"),
+    [
+        ("nothing has changed", True, "", "changed is True, but the captions say that nothing changed"),
+        ("the car is gone", False, "", "changed is False, but the captions are read as a change"),
+        ("the car is gone", True, "", ""),
+        ("è tutto uguale", False, "", ""),  # is not read, unless it is listed
+        ("è tutto uguale", True, "tutto uguale", "changed is True, but the captions say that nothing changed"),
+    ],
+)
+def test_captions_that_contradict_changed_are_told_together(root, caption, changed, listed, said):
+    if listed:
+        (root / "no_change.txt").write_text(listed)
+    for split in ("train", "val"):
+        file = root / split / "metadata.jsonl"
+        kind = {"references": [caption], "changed": changed, "change_type": "move" if changed else "none"}
+        rows = [json.loads(line) | kind for line in file.read_text().splitlines()]
+        file.write_text("\n".join(map(json.dumps, rows)))
+    found = [problem for problem in check_dataset(root) if "captions" in problem.message]
+    assert len(found) == (6 if said else 0)
+    assert all(problem.severity == "warning" and problem.message.startswith(said) for problem in found)
+    assert len(list(grouped(found))) == (4 if said else 0)
+
+
 def test_what_is_wrong_with_images(root):
     leaked = (root / "train/train-2_before.png").read_bytes()
     (root / "val/val-0_before.png").write_bytes(leaked)

@@ -76,7 +76,30 @@ def test_links_to_themselves_or_to_nothing_are_one_line(root, target):
     assert checked.exit_code == 1 and "link" in checked.stdout and "Traceback" not in checked.output
 
 
-@pytest.mark.parametrize("name", ["a\0b.png", "x" * 300 + ".png", "é" * 300])
+def named_whole(root, path):
+    """Name an image by its whole path."""
+    file = root / "val/metadata.jsonl"
+    file.write_text(file.read_text().replace('"val-0_before.png"', json.dumps(str(path))))
+
+
+def test_the_whole_path_of_an_image_in_the_split_will_do(root, tmp_path, monkeypatch):
+    named_whole(root, root / "val/val-0_before.png")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    for given in (root, root.relative_to(tmp_path), tmp_path / "link"):
+        assert check_dataset(given) == []
+        assert Folder("val", root=given)[0].before.samefile(root / "val/val-0_before.png")
+
+
+def test_a_whole_path_of_elsewhere_is_told_from_where(root, tmp_path, monkeypatch):
+    named_whole(root, root / "train/train-0_before.png")
+    monkeypatch.chdir(tmp_path)
+    (problem,) = (each for each in check_dataset(root.relative_to(tmp_path)) if each.severity == "error")
+    given, home = str(root / "train/train-0_before.png"), str((root / "val").resolve())
+    assert problem.message == f"the image {given!r} lies outside of {home!r}, expected a name relative to it"
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "/a\0b.png", "x" * 300 + ".png", "é" * 300])
 def test_names_that_no_file_has(root, name):
     file = root / "val/metadata.jsonl"
     first, *rest = file.read_text().splitlines()

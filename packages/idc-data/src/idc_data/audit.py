@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from idc_data.example import SPLITS, ChangeExample
 from idc_data.images import load_image
 from idc_data.layout import Folder
-from idc_data.places import image_path
+from idc_data.places import below, image_path
 from idc_data.rows import METADATA, Row, read_rows
 from idc_data.whole import write_whole
 from idc_data.wording import first_fault
@@ -156,8 +156,8 @@ def apply_verdicts(dataset: Path) -> int:
         if kept != rows:
             lines = "".join(row.model_dump_json() + "\n" for row in kept)
             write_whole(dataset / split / METADATA, lines.encode())
-        gone = {name for row in rows for name in _images(row)} - {name for row in kept for name in _images(row)}
-        for name in gone:
+        had, has = ({below(dataset / split, name) for row in each for name in _images(row)} for each in (rows, kept))
+        for name in had - has:
             image_path(dataset / split, name, line=f"{dataset / split / METADATA}").unlink()
     card = dataset / "README.md"
     if verdicts and card.is_file():

@@ -14,9 +14,9 @@ import numpy as np
 from idc_data.example import SPLITS, Box
 from idc_data.images import image_files, load_image
 from idc_data.layout import misnamed
-from idc_data.places import image_path
+from idc_data.places import below, image_path
 from idc_data.rows import METADATA, Line, Row, numbered, own_columns, parse_line, unread
-from idc_data.unchanged import no_change_sentences
+from idc_data.unchanged import NO_CHANGE, claims_change, look_english, no_change_sentences
 
 Severity = Literal["error", "warning", "note"]
 
@@ -48,8 +48,8 @@ def check_dataset(root: Path) -> list[Problem]:
 
     Found are: lines that are not valid; images that are missing, damaged, outside of the folder, or of unequal size in
     a pair; ids that come twice in any split; the same image in two splits; blank or repeated references; boxes beyond
-    the image; changed and change_type at odds; pairs said to be changed whose files are equal; images of no line;
-    splits under another name, such as `validation`.
+    the image; changed and change_type at odds, or changed and the captions, where these can be read; pairs said to be
+    changed whose files are equal; images of no line; splits under another name, such as `validation`.
 
     Returns:
         The problems in the order of the files, which `grouped` words; none for a clean dataset.
@@ -129,8 +129,10 @@ class _Check:
             except ValueError as error:
                 problems.append(Problem(file, line.number, "error", str(error).removeprefix(": ")))
                 continue
-            used |= {_plain(row.before_file_name), _plain(row.after_file_name)}
+            used |= {_plain(below(file.parent, name)) for name in (row.before_file_name, row.after_file_name)}
             problems += self._row(file, line.number, row)
+            if (sentences or look_english(row.references)) and claims_change(row.references, sentences) != row.changed:
+                problems.append(Problem(file, line.number, "warning", _at_odds(row)))
         yield from sorted(problems, key=lambda problem: problem.line)
         lying = image_files(file.parent)
         unused = {path.as_posix() for path in (*lying.images, *lying.others) if _plain(path) not in used}
@@ -178,6 +180,16 @@ class _Check:
                         height, width = shapes[side]
                         what = f"the box {box} is not inside of the {side} image ({width} x {height})"
                         yield Problem(file, number, "error", what)
+
+
+def _at_odds(row: Row) -> str:
+    """Word that `changed` and the captions contradict each other."""
+    if row.changed:
+        return f"changed is True, but the captions say that nothing changed, as {row.references[0]!r}; changed counts"
+    return (
+        f"changed is False, but the captions are read as a change, as {row.references[0]!r}; changed counts. "
+        f"If they say that nothing changed, list how in {NO_CHANGE}"
+    )
 
 
 def _plain(name: str | Path) -> str:

@@ -11,13 +11,15 @@ def image_path(folder: Path, name: str, *, line: str) -> Path:
 
     Args:
         folder: Of the split; the dataset is the folder above. A link may lead to anywhere in the dataset.
-        name: Relative to the split; another Unicode form of the same letters will do.
+        name: Relative to the split, or the whole path of a file in it; another Unicode form of its letters will do.
         line: Names the line in errors.
 
     Raises:
-        ValueError: The name leaves the folder (absolute, `..`), or is a link that leaves the dataset.
+        ValueError: The name leaves the folder (`..`, or a whole path of elsewhere), or is a link that leaves the
+            dataset.
         FileNotFoundError: There is no such file.
     """
+    name = below(folder, name)
     if problem := _outside(folder, Path(name)):
         raise ValueError(f"{line}: the image {name!r} {problem}")
     path = found(folder, name)
@@ -30,6 +32,18 @@ def image_path(folder: Path, name: str, *, line: str) -> Path:
     except OSError as error:  # such as a name that is too long
         why = f" ({error.strerror})"
     raise FileNotFoundError(f"{line}: there is no image {name!r} in {str(folder)!r}{why}")
+
+
+def below(folder: Path, name: str) -> str:
+    """The name relative to a folder, where it is the whole path of what lies in it; else as it is."""
+    path = Path(name)
+    if not path.is_absolute():
+        return name
+    try:
+        whole = path.parent.resolve() / path.name  # a link in the folder lies in the folder
+        return str(whole.relative_to(folder.resolve()))
+    except (ValueError, OSError, RuntimeError):
+        return name
 
 
 def why_not_below(root: Path, path: Path) -> str:
@@ -67,7 +81,9 @@ def _listed(folder: Path, changed: int) -> dict[str, str]:
 
 def _outside(root: Path, path: Path) -> str:
     """What is wrong with a name, before any file is looked at."""
-    if path.is_absolute() or not Path(os.path.normpath(root / path)).is_relative_to(os.path.normpath(root)):
+    if path.is_absolute():
+        return f"lies outside of {str(root.resolve())!r}, expected a name relative to it"
+    if not Path(os.path.normpath(root / path)).is_relative_to(os.path.normpath(root)):
         return f"lies outside of {str(root)!r}, expected a file below it"
     return ""
 
