@@ -118,7 +118,7 @@ class EvalSpec(Section):
     Captions in Chinese, Japanese, Thai and the like: plain/characters."""
     no_change: tuple[str, ...] = ()
     """Sentences, or parts of some, by which captions in another language than English say that nothing changed: false
-    alarms and misses are counted by them."""
+    alarms and misses are counted by them. By default what the `no_change.txt` of a dataset's folder lists."""
     metrics: tuple[str, ...] = ("bleu", "meteor", "rouge-l", "cider")
     select: str = "cider"
     """The validation metric that chooses the checkpoint, stops early and moves the champion."""

@@ -1,5 +1,6 @@
 """What is said before training of a run whose scores could choose nothing, or whose settings do not fit."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -9,6 +10,8 @@ from idc_data.layout import write_layout
 from idc_data.readers import open_reader
 
 from idc_run.cli import run
+from idc_run.spec import load_spec
+from idc_run.training.data import no_change
 
 NUM = {"train": 8, "val": 4, "test": 4}
 
@@ -95,3 +98,33 @@ def test_fewer_pairs_than_a_batch(tiny, folder):
 def test_captions_keep_their_brackets_on_the_console(tiny, folder):
     ended = check(tiny, *folder(lambda example: ["the [red] thing [/] moved"]), "-s", "eval.select=cider")
     assert "the [red] thing [/] moved" in ended.stderr
+
+
+def test_what_is_wrong_with_a_dataset_is_told_before_it_is_trained_on(tiny, folder, tmp_path):
+    given = [*folder(), "-s", "eval.select=rouge-l"]
+    assert "warning: " not in check(tiny, *given).stdout
+    file = tmp_path / "own/train/metadata.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("\n".join(json.dumps(row | {"references": ["nothing has changed [at all]"]}) for row in rows))
+    said = " ".join(check(tiny, *given).stdout.split())
+    assert "metadata.jsonl:1: warning: changed is True, but the captions say that nothing changed" in said
+    assert "[at all]" in said and "more of this kind" in said
+
+
+def test_no_change_is_what_the_spec_lists_or_else_the_dataset(tiny, folder, tmp_path):
+    given = folder()[1]
+    (tmp_path / "own").mkdir(exist_ok=True)
+    assert no_change(load_spec(tiny, [given])) == ()
+    (tmp_path / "own/no_change.txt").write_text("Nessun cambiamento.\n", encoding="utf-8")
+    assert no_change(load_spec(tiny, [given])) == ("nessun cambiamento",)
+    assert no_change(load_spec(tiny, [given, "eval.no_change=[tutto uguale]"])) == ("tutto uguale",)
+    assert no_change(load_spec(tiny)) == ()
+
+
+def test_false_alarms_are_counted_by_the_list_of_the_dataset(tiny, folder, tmp_path):
+    said = {True: "il cubo rosso è sparito", False: "è tutto come prima"}
+    given = [*folder(lambda example: [said[example.changed], f"{said[example.changed]} {example.id}"])]
+    given += ["-s", "eval.metrics=[rouge-l, false_alarm_rate]", "-s", "eval.select=rouge-l"]
+    assert "false_alarm_rate cannot be computed" in check(tiny, *given).stdout
+    (tmp_path / "own/no_change.txt").write_text("è tutto come prima", encoding="utf-8")
+    assert "false_alarm_rate cannot be computed" not in check(tiny, *given).stdout

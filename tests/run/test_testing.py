@@ -57,6 +57,12 @@ def test_a_shipped_model_is_scored_on_any_dataset(dataset):
     assert Path("tested/report.html").is_file() and not Path("tested/curves.json").exists()
 
 
+def test_a_dataset_s_own_no_change_sentences_are_kept_with_its_scores(dataset):
+    (dataset.parent / "no_change.txt").write_text("tutto uguale")
+    run("--test", "scenes", "-s", "data.dataset=own", *OFF, "--out", "tested")
+    assert json.loads(Path("tested/scores.json").read_text())["details"]["no_change"] == ["tutto uguale"]
+
+
 @pytest.mark.slow
 def test_its_own_data_keep_their_protocol_and_overrides_count(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
 
 from idc_run.spec import EvalSpec, Spec
-from idc_run.training.data import Data, training_captions
+from idc_run.training.data import Data, no_change, training_captions
 from idc_run.training.fit import world
 
 _SLOW = {"meteor", "spice", "bertscore"}
@@ -73,17 +73,17 @@ def look_ahead(spec: Spec, data: Data, validation: Sequence[ChangeExample], epoc
         )
         for example in validation
     ]
-    scores = _score(perfect, spec.eval)
+    scores = _score(perfect, spec.eval, no_change(spec))
     select = spec.eval.select
     if select in _OF_THE_MODEL or scores.values.get(select, 0.0) < _NOTHING:
         raise ValueError(_useless(select, scores, perfect))
     return [*_schedule(spec, epoch_steps), *_few(data), *_unknown(spec, data), *_metrics(spec.eval, scores)]
 
 
-def _score(perfect: list[Prediction], spec: EvalSpec) -> Scores:
+def _score(perfect: list[Prediction], spec: EvalSpec, no_change: tuple[str, ...]) -> Scores:
     """Score perfect captions by what the spec asks for and by what could choose a checkpoint instead."""
     wanted = set(metric_names([*spec.metrics, spec.select])) - _OF_THE_MODEL
-    scores = score(perfect, sorted({*(wanted - _SLOW), *_SELECTS}), protocol=spec.protocol, no_change=spec.no_change)
+    scores = score(perfect, sorted({*(wanted - _SLOW), *_SELECTS}), protocol=spec.protocol, no_change=no_change)
     for name in wanted & _SLOW:
         if name == spec.select:
             part = score(perfect, [name], protocol=spec.protocol)

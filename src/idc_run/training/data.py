@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from idc_data import unchanged
 from idc_data.example import ChangeExample, Reader
+from idc_data.layout import Folder
 from idc_data.loader import check_flip
-from idc_data.readers import open_reader
+from idc_data.readers import open_reader, resolve_reader
 from idc_data.tokenizer import Tokenizer
 
 from idc_run.spec import Spec
@@ -66,6 +69,18 @@ def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenize
         if tokenizer.unk_id not in ids
     )
     return tuple(sorted(counts, key=lambda said: (-counts[said], said))[:_UNCHANGED])
+
+
+def folder_read(spec: Spec) -> Path | None:
+    """The folder of the dataset, where it is one in the project's own layout."""
+    reader, settings = resolve_reader(spec.data.dataset)
+    return Path(settings["root"]) if reader is Folder else None
+
+
+def no_change(spec: Spec) -> tuple[str, ...]:
+    """How captions say that nothing changed, for their scores: as the spec has it, or else the dataset's own list."""
+    folder = folder_read(spec)
+    return spec.eval.no_change or tuple(unchanged.no_change_sentences(folder) if folder else ())
 
 
 def identity(spec: Spec, reader: Reader) -> str:

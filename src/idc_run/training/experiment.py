@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from idc_data.batch import Batch
+from idc_data.check import check_dataset, grouped
 from idc_data.loader import train_batches
 from idc_data.tokenizer import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS, metric_names, shown
@@ -30,7 +31,16 @@ from idc_run.tracking.generation import source
 from idc_run.tracking.server import Outage, explain
 from idc_run.tracking.tracker import MlflowTracker, NullTracker, Tracker, flatten, store
 from idc_run.training.ahead import look_ahead, steps_per_epoch
-from idc_run.training.data import Data, datasets, identity, no_change_sentences, open_data, validation_sample
+from idc_run.training.data import (
+    Data,
+    datasets,
+    folder_read,
+    identity,
+    no_change,
+    no_change_sentences,
+    open_data,
+    validation_sample,
+)
 from idc_run.training.describe import described
 from idc_run.training.fit import fit, rank, together
 from idc_run.training.predict import predict
@@ -78,6 +88,9 @@ class Pruned(Exception):
 def check(spec: Spec, console: Console) -> None:
     """Open the data, build the model and try one batch, without writing anything."""
     device, start = prepare(spec), _start(spec)
+    if folder := folder_read(spec):
+        for problem in grouped(check_dataset(folder)):
+            console.say(problem)
     data = open_data(spec, start and start.tokenizer)
     warnings = look_ahead(spec, data, validation_sample(data), steps_per_epoch(spec, data))
     model = _build(spec, data.tokenizer, device, start)
@@ -226,7 +239,7 @@ def _finish(
             familiar=checkpoint.description and checkpoint.description.familiar,
         )
     scores = score(
-        predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=spec.eval.no_change
+        predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=no_change(spec)
     )
     ceiling = artifacts.ceiling_of(spec, predictions)
     tracker.metrics({f"test/{name}": value for name, value in scores.values.items()}, progress.step)
@@ -265,7 +278,7 @@ def _validate(spec: Spec, data: Data, model: Captioner, device: torch.device) ->
     # An objective may draw numbers, which training shall not miss.
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device, each=teach)
-    scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol, no_change=spec.eval.no_change)
+    scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol, no_change=no_change(spec))
     if spec.eval.select not in scores.values:
         raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
     return {"val/loss": fmean(losses)} | {f"val/{name}": value for name, value in scores.values.items()}

@@ -21,7 +21,7 @@ from idc_run.console import Console
 from idc_run.spec import Spec, make_spec
 from idc_run.tracking import artifacts, provenance
 from idc_run.tracking.tracker import MlflowTracker, NullTracker, Tracker, flatten, store
-from idc_run.training.data import identity
+from idc_run.training.data import identity, no_change
 from idc_run.training.experiment import prepare
 from idc_run.training.predict import predict
 
@@ -114,7 +114,9 @@ def run_test(
                     raise
                 trained = f"it was trained on {held.spec.data.image_size}"
                 raise ValueError(f"the model takes no images of {size} x {size} pixels ({error}); {trained}") from error
-        scores = score(predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol)
+        scores = score(
+            predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=no_change(spec)
+        )
         ceiling = artifacts.ceiling_of(spec, predictions)
         tracker.metrics({f"{split}/{name}": value for name, value in scores.values.items()}, 0)
         artifacts.write_results(out, spec, reader, predictions, scores, ceiling)
