@@ -370,6 +370,19 @@ def test_an_earlier_pair_comes_back_with_its_question(open_page, files):
     assert '{"change_map":true,"num_captions":2,"beam":5,"align":true}' in copied(page, "#curl")
 
 
+def test_why_a_side_is_empty_is_shown_until_it_is_filled(open_page, files, said):
+    page = open_page()
+    page.set_input_files(".slot[data-side=before] input", files / "notes.png")
+    why = "“notes.png” is no image that this browser can read; give a PNG, JPEG or WebP file."
+    expect(page.locator("#problem")).to_have_text(why)
+    give(page, files, sides=["after"])
+    expect(page.locator(".slot[data-side=after] .about")).to_contain_text("0_after.png")
+    expect(page.locator("#problem")).to_have_text(why)
+    give(page, files, sides=["before"])
+    says(page, said[0])
+    expect(page.locator("#problem")).to_be_hidden()
+
+
 def test_what_goes_wrong_is_one_sentence(open_page, files, said):
     page = open_page(quiet=False)
     give(page, files)

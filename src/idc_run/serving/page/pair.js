@@ -16,6 +16,7 @@ let asking = null, focused = "before";
 // ---- the two images
 
 const choices = {before: 0, after: 0};
+const faults = {before: "", after: ""};  // why the file given last for a side was not taken
 
 // Reads an image for one side; null if by then there is a later choice for it.
 async function read(side, file, unlike) {
@@ -25,12 +26,15 @@ async function read(side, file, unlike) {
     if (choices[side] === mine) return {...image, unlike: unlike || image.unlike};
     drop(image);
   } catch (error) {
-    if (choices[side] === mine) throw error;
+    if (choices[side] !== mine) return null;
+    faults[side] = error.message;
+    throw error;
   }
   return null;
 }
 
 async function take(files, unlike) {
+  for (const side in files) faults[side] = "";
   problem("");
   try {
     const images = await Promise.all(Object.entries(files).map(async ([side, file]) => [side, await read(side, file, unlike)]));
@@ -56,6 +60,7 @@ export async function takeAll(files, {side = pair.before ? pair.after ? focused 
 
 function set(side, image) {
   choices[side]++;
+  faults[side] = "";
   drop(pair[side]);
   pair[side] = image;
   pair.id = Date.now();
@@ -85,7 +90,11 @@ function show() {
   mark();
 }
 
-const problem = text => { $("#problem").textContent = text; };
+// Says what went wrong, after why a side is still empty.
+function problem(text) {
+  const empty = ["before", "after"].filter(side => !pair[side]).map(side => faults[side]);
+  $("#problem").textContent = [...new Set([...empty, text])].filter(Boolean).join(" ");
+}
 
 // ---- what changed
 
@@ -273,6 +282,7 @@ export function start() {
   }
   $("#swap").onclick = () => {
     [pair.before, pair.after] = [pair.after, pair.before];
+    [faults.before, faults.after] = [faults.after, faults.before];
     Object.assign(pair, {id: Date.now(), reply: null});
     show();
     caption();
