@@ -1,12 +1,16 @@
+import base64
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from idc_data import Folder
 from idc_data.audit import Verdict, add_verdicts, apply_verdicts, audit_page, read_verdicts, summary
 from idc_data.check import check_dataset
 from idc_data.cli import main
+from PIL import Image
 
 
 @pytest.fixture
@@ -116,3 +120,26 @@ def test_the_command_writes_a_page(dataset, tmp_path):
     out = tmp_path / "page.html"
     ended = CliRunner().invoke(main, ["audit", str(dataset), "--num", "3", "--out", str(out)])
     assert ended.exit_code == 0 and "3 pairs to judge" in ended.output and out.is_file()
+
+
+def test_an_image_that_another_pair_names_in_another_way_stays(dataset):
+    metadata = dataset / "test" / "metadata.jsonl"
+    rows = [json.loads(line) for line in metadata.read_text().splitlines()]
+    shared = rows[1]["before_file_name"]
+    rows[0]["before_file_name"] = f"./{shared}"
+    metadata.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add_verdicts(dataset, verdict(dataset, 1, "reject"))
+    assert (dataset / "test" / shared).is_file() and len(Folder("test", root=dataset)) == 3
+
+
+def test_images_of_16_bits_are_shown_scaled_alike(dataset):
+    pair = Folder("test", root=dataset)[0]
+    before = np.full((64, 64), 1000, np.uint16)
+    after = before.copy()
+    after[:8, :8] = 5000
+    for path, values in ((pair.before, before), (pair.after, after)):
+        Image.fromarray(values).save(path)
+    (found,) = (each for each in shown(audit_page(dataset, 100)[0])["pairs"] if each["id"] == pair.id)
+    sides = (io.BytesIO(base64.b64decode(found[side].partition(",")[2])) for side in ("before", "after"))
+    first, second = (np.asarray(Image.open(side)).astype(int) for side in sides)
+    assert abs(first[32:] - second[32:]).max() < 8

@@ -116,3 +116,21 @@ def test_problems_of_one_kind_are_told_together(root):
     assert lines[2].startswith(f"{file}:3: error: there is no image '2.png'")
     assert lines[3] == f"  and 37 more of this kind, the last at {file}:40"
     assert list(grouped([])) == []
+
+
+def test_columns_of_ones_own_are_named_in_their_order_with_the_first_line(root):
+    file = root / "train" / "metadata.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[0]["mine"], rows[1]["yours"] = 1, 2
+    file.write_text("\n".join(map(json.dumps, rows)))
+    (note,) = check_dataset(root)
+    assert note.line == 1 and note.message.endswith("'mine', 'yours'")
+
+
+def test_the_command_that_renames_a_split_can_be_typed_as_it_stands(root, tmp_path):
+    spaced = tmp_path / "my data"
+    (root / "val").rename((spaced / "validation").parent.mkdir() or spaced / "validation")
+    command = f"mv '{spaced / 'validation'}' '{spaced / 'val'}'"
+    assert check_dataset(spaced)[0].message.endswith(command)
+    with pytest.raises(FileNotFoundError, match=command):
+        Folder("val", root=spaced)

@@ -118,3 +118,10 @@ def test_letters_and_accents_apart_are_the_same_name(root, form, other):
     file.write_text(text, encoding="utf-8")
     assert Folder("val", root=root)[0].before.is_file()
     assert check_dataset(root) == []
+
+
+def test_the_command_that_copies_links_can_be_typed_as_it_stands(root, tmp_path):
+    spaced = root.rename(tmp_path / "my data")
+    image = spaced / "val/val-0_before.png"
+    link(image, tmp_path / "elsewhere/0.png")
+    assert check_dataset(spaced)[0].message.endswith(f"cp -rL '{spaced}' COPY")

@@ -175,3 +175,14 @@ def registry(address):
 def test_importing_the_package_loads_no_torch():
     program = "import sys, idc_models\nidc_models.load\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_images_of_16_bits_that_are_open_are_scaled_alike_as_files_are(model, tmp_path):
+    before = np.full((64, 64), 1000, np.uint16)
+    after = before.copy()
+    after[:8, :8] = 5000  # alone, each would be stretched to a range of its own
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for file, values in zip(files, (before, after), strict=True):
+        Image.fromarray(values).save(file)
+    said = model.caption(Image.fromarray(before), Image.fromarray(after))
+    assert said == model.caption(*files)

@@ -6,7 +6,7 @@ from idc_models.inference import Caption
 from PIL import Image
 
 from idc_run.serving.overlay import draw_overlay
-from idc_run.tracking.pictures import sample_pairs
+from idc_run.tracking.pictures import keep_images, sample_pairs
 
 CAPTIONS = ["左侧的停车场移动了，" * 5, "красный шар исчез", "كرة حمراء", "from $5_a to $6^2", "", "लाल गेंद 🐱"]
 GREY = np.full((32, 32, 3), 90, np.uint8)
@@ -39,3 +39,16 @@ def test_the_whole_caption_stands_below_images_of_any_shape(tmp_path, shape):
             assert np.asarray(picture)[:, -4:].min() == 255  # nothing runs over the edge
             heights.append(picture.height)
     assert heights[0] < min(heights[1:3])
+
+
+def test_kept_images_of_16_bits_are_scaled_alike(tmp_path):
+    before = np.full((64, 64), 1000, np.uint16)
+    after = before.copy()
+    after[:8, :8] = 5000
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    for file, values in zip(files, (before, after), strict=True):
+        Image.fromarray(values).save(file)
+    reader = Pairs([ChangeExample("0", *files, ("a light",), True, "add", "test")])
+    (kept,) = keep_images(tmp_path, reader, [Prediction(id="0", hypothesis="", references=["a light"])], [0])
+    first, second = (np.asarray(Image.open(tmp_path / str(name))) for name in (kept.before, kept.after))
+    assert (first[32:] == second[32:]).all() and second.max() > first.max()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from idc_data.example import Reader
 from idc_data.fonts import installed
-from idc_data.images import load_image
+from idc_data.images import load_pair
 from idc_data.words import wrap
 from idc_eval.prediction import Prediction
 from matplotlib.figure import Figure
@@ -33,9 +33,9 @@ def sample_pairs(path: Path, reader: Reader, predictions: Sequence[Prediction], 
         if index >= num:
             continue
         example, prediction = reader[index], predictions[index]
-        for side, image in enumerate((example.before, example.after)):
+        for side, image in enumerate(load_pair(example.before, example.after)):
             inset = axes.inset_axes((0.51 * side, 0.34, 0.49, 0.66))
-            inset.imshow(load_image(image))
+            inset.imshow(image)
             inset.set_xticks([])
             inset.set_yticks([])
         color = {1: "#1a7f37", 0: "#b3261e"}.get(right[index], "black")  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -88,8 +88,8 @@ def keep_images(
     named = list(predictions)
     for row in rows:
         example, names = reader[row], {}
-        for side, source in (("before", example.before), ("after", example.after)):
-            image = Image.fromarray(load_image(source))
+        for side, pixels in zip(("before", "after"), load_pair(example.before, example.after), strict=True):
+            image = Image.fromarray(pixels)
             image.thumbnail((_LONGEST, _LONGEST))
             names[side] = f"images/{row:06d}-{side}.webp"
             image.save(folder / names[side], "WEBP", lossless=max(image.size) <= _SMALL, quality=90)

@@ -11,13 +11,14 @@ from random import Random
 from statistics import NormalDist
 from typing import Any, Literal
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from idc_data.example import SPLITS, ChangeExample
-from idc_data.images import load_image
+from idc_data.images import load_pair
 from idc_data.layout import Folder
-from idc_data.places import below, image_path
+from idc_data.places import below, image_path, plain_name
 from idc_data.rows import METADATA, Row, read_rows
 from idc_data.whole import write_whole
 from idc_data.wording import first_fault
@@ -156,7 +157,9 @@ def apply_verdicts(dataset: Path) -> int:
         if kept != rows:
             lines = "".join(row.model_dump_json() + "\n" for row in kept)
             write_whole(dataset / split / METADATA, lines.encode())
-        had, has = ({below(dataset / split, name) for row in each for name in _images(row)} for each in (rows, kept))
+        had, has = (
+            {plain_name(below(dataset / split, name)) for row in each for name in _images(row)} for each in (rows, kept)
+        )
         for name in had - has:
             image_path(dataset / split, name, line=f"{dataset / split / METADATA}").unlink()
     card = dataset / "README.md"
@@ -209,20 +212,21 @@ def _images(row: Row) -> Sequence[str]:
 
 def _shown(example: ChangeExample) -> dict[str, Any]:
     provenance = example.provenance or {}
+    before, after = load_pair(example.before, example.after)
     return {
         "id": example.id,
         "split": example.split,
         "change_type": example.change_type,
         "references": example.references,
-        "before": _data_url(example.before),
-        "after": _data_url(example.after),
+        "before": _data_url(before),
+        "after": _data_url(after),
         "before_caption": provenance.get("before_caption", ""),
         "after_caption": provenance.get("after_caption", ""),
     }
 
 
-def _data_url(source: Any) -> str:
-    image = Image.fromarray(load_image(source))
+def _data_url(pixels: np.ndarray) -> str:
+    image = Image.fromarray(pixels)
     image.thumbnail((_PIXELS, _PIXELS))
     data = BytesIO()
     image.save(data, "WEBP", quality=90)

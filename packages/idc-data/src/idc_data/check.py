@@ -1,20 +1,18 @@
 """Validation of a dataset on disk: everything that would spoil a training or a score, all at once."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
-from unicodedata import normalize
 
 import numpy as np
 
 from idc_data.example import SPLITS, Box
 from idc_data.images import image_files, load_image
-from idc_data.layout import misnamed
-from idc_data.places import below, image_path
+from idc_data.layout import misnamed, renamed
+from idc_data.places import below, image_path, plain_name
 from idc_data.rows import METADATA, Line, Row, numbered, own_columns, parse_line, unread
 from idc_data.unchanged import NO_CHANGE, claims_change, look_english, no_change_sentences
 
@@ -62,7 +60,7 @@ def check_dataset(root: Path) -> list[Problem]:
     files = [root / split / METADATA for split in SPLITS if (root / split / METADATA).is_file()]
     missing = {split: misnamed(root, split) for split in SPLITS if root / split / METADATA not in files}
     problems = [
-        Problem(other, 0, "error", f"it is not read, and there is no {split!r}: rename it, mv {other} {root / split}")
+        Problem(other, 0, "error", f"it is not read, and there is no {split!r}: rename it, {renamed(other, split)}")
         for split, other in missing.items()
         if other
     ]
@@ -121,7 +119,8 @@ class _Check:
             problems.append(Problem(file, silent[0], "error", silent[1]))
         used = {METADATA}
         for line in lines:
-            self.own = dict.fromkeys(line.own, (file, line.number)) | self.own
+            for name in line.own:
+                self.own.setdefault(name, (file, line.number))
             if line.blank:
                 problems.append(Problem(file, line.number, "warning", "a reference is blank, and is left out"))
             try:
@@ -129,13 +128,13 @@ class _Check:
             except ValueError as error:
                 problems.append(Problem(file, line.number, "error", str(error).removeprefix(": ")))
                 continue
-            used |= {_plain(below(file.parent, name)) for name in (row.before_file_name, row.after_file_name)}
+            used |= {plain_name(below(file.parent, name)) for name in (row.before_file_name, row.after_file_name)}
             problems += self._row(file, line.number, row)
             if (sentences or look_english(row.references)) and claims_change(row.references, sentences) != row.changed:
                 problems.append(Problem(file, line.number, "warning", _at_odds(row)))
         yield from sorted(problems, key=lambda problem: problem.line)
         lying = image_files(file.parent)
-        unused = {path.as_posix() for path in (*lying.images, *lying.others) if _plain(path) not in used}
+        unused = {path.as_posix() for path in (*lying.images, *lying.others) if plain_name(path) not in used}
         if unused:
             example = min(unused)
             yield Problem(file, 0, "warning", f"{len(unused)} files in the folder are named by no line, as {example!r}")
@@ -190,11 +189,6 @@ def _at_odds(row: Row) -> str:
         f"changed is False, but the captions are read as a change, as {row.references[0]!r}; changed counts. "
         f"If they say that nothing changed, list how in {NO_CHANGE}"
     )
-
-
-def _plain(name: str | Path) -> str:
-    """A file name in the form in which two that mean one file are equal."""
-    return normalize("NFC", Path(os.path.normpath(name)).as_posix())
 
 
 def _inside(box: Box, height: int, width: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -94,12 +95,17 @@ def misnamed(root: Path, split: str) -> Path | None:
     )
 
 
+def renamed(folder: Path, split: str) -> str:
+    """The command that gives a folder the name of a split."""
+    return shlex.join(["mv", str(folder), str(folder.with_name(split))])
+
+
 def _no_split(root: Path, split: str) -> str:
     """Why a split cannot be read, and what to do."""
     if not root.is_dir():
         return f"there is no folder {str(root)!r}"
     if split in SPLITS and (other := misnamed(root, split)):
-        return f"{str(root)!r} has no {split!r}, but {other.name!r}: rename the folder, mv {other} {root / split}"
+        return f"{str(root)!r} has no {split!r}, but {other.name!r}: rename the folder, {renamed(other, split)}"
     there = [name for name in SPLITS if (root / name / METADATA).is_file()]
     return f"no {str(root / split / METADATA)!r}: expected <dataset>/<split>/{METADATA}, " + (
         f"and {str(root)!r} has only {', '.join(there)}" if there else f"and {str(root)!r} has no split"

@@ -1,6 +1,7 @@
 """Where the files that a dataset or a list names lie: below the folder that the user gave, also through links."""
 
 import os
+import shlex
 from functools import lru_cache
 from pathlib import Path
 from unicodedata import normalize
@@ -44,6 +45,11 @@ def below(folder: Path, name: str) -> str:
         return str(whole.relative_to(folder.resolve()))
     except (ValueError, OSError, RuntimeError):
         return name
+
+
+def plain_name(name: str | Path) -> str:
+    """A file name in the form in which two that mean one file are equal."""
+    return normalize("NFC", Path(os.path.normpath(name)).as_posix())
 
 
 def why_not_below(root: Path, path: Path) -> str:
@@ -101,7 +107,7 @@ def _leads_away(path: Path, root: Path, homes: tuple[Path, ...] = ()) -> str:
         return ""
     return (
         f"is a link to {str(target)!r}, which lies outside of {str(root)!r}; copy the files in place of the links: "
-        f"cp -rL {root} COPY"
+        f"cp -rL {shlex.quote(str(root))} COPY"
     )
 
 

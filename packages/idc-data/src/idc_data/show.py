@@ -1,14 +1,13 @@
 """A contact sheet of pairs, to look at what a dataset holds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from idc_data.example import Box, ChangeExample
 from idc_data.fonts import Font, find_font
-from idc_data.images import load_image
+from idc_data.images import load_pair
 from idc_data.words import wrap
 
 _TILE = 256  # longer side of an image on the sheet, in pixels: 64 and 128 fit a whole number of times
@@ -55,8 +54,9 @@ def contact_sheet(
 
 def _cell(example: ChangeExample, num_references: int) -> Image.Image:
     regions = example.regions
-    before = _tile(example.before, regions.before if regions else ())
-    after = _tile(example.after, regions.after if regions else ())
+    first, second = load_pair(example.before, example.after)
+    before = _tile(first, regions.before if regions else ())
+    after = _tile(second, regions.after if regions else ())
     width = 2 * _TILE + _GAP
     titles = [(*find_font(example.change_type, 15), _INK), (*find_font(example.id, 15), _FAINT)]
     said = [line for reference in example.references[:num_references] for line in _lines(reference, width - _INDENT)]
@@ -75,8 +75,8 @@ def _cell(example: ChangeExample, num_references: int) -> Image.Image:
     return cell
 
 
-def _tile(source: Path | np.ndarray, boxes: Sequence[Box]) -> Image.Image:
-    image = Image.fromarray(load_image(source))
+def _tile(pixels: np.ndarray, boxes: Sequence[Box]) -> Image.Image:
+    image = Image.fromarray(pixels)
     scale = _TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS)

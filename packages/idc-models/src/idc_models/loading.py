@@ -175,17 +175,17 @@ def _all_pixels(side: Iterable[Any]) -> list[Any]:
 
 
 def _pixels(image: Any) -> Any:
-    """An image as `load_image` takes it: a path, the bytes of a file, or RGB pixels."""
+    """An image as `load_pair` takes it: a path, the bytes of a file, or RGB pixels, whose depth it brings to 8 bits."""
     if isinstance(image, str):
         return Path(image)
     if isinstance(image, Path | bytes):
         return image
     import numpy as np
-    from idc_data.images import load_image
+    from idc_data.images import load_image, read_pixels
     from PIL import Image
 
     if isinstance(image, Image.Image):
-        return load_image(image)
+        return read_pixels(image)
     if hasattr(image, "detach"):  # a tensor: channels first, perhaps on a GPU
         tensor = image.detach().cpu()
         array = (tensor.movedim(0, -1) if tensor.ndim == 3 else tensor).numpy()
