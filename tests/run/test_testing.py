@@ -11,12 +11,15 @@ from idc_models import load
 from PIL import Image
 
 from idc_run import cli
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.tracker import NullTracker, connect
 
 OFF = ("-s", "tracking=off", "-s", "eval.metrics=[bleu, cider]")
 
-# What mlflow itself is warned of, by sqlalchemy and by its own type hints.
-pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
+# What mlflow itself is warned of, by sqlalchemy and by its own type hints; and doors are no scenes.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:::mlflow"),
+    pytest.mark.filterwarnings("ignore::idc_models.loading.ForeignImages"),
+]
 
 
 @pytest.fixture
@@ -118,3 +121,17 @@ def test_a_test_is_a_run_of_its_own(registered, dataset, tmp_path, monkeypatch):
     assert found.info.status == "FINISHED" and found.data.tags["tested.run"] == registered.result.run_id
     assert 0 <= found.data.metrics["test/bleu-1"] <= 1 and "compare" in said
     assert "predictions.jsonl" in {file.path for file in client.list_artifacts(found.info.run_id)}
+
+
+@pytest.mark.slow
+def test_a_test_into_a_folder_with_other_files_hands_on_its_own_and_can_be_repeated(dataset, monkeypatch):
+    handed = []
+    monkeypatch.setattr(NullTracker, "artifact", lambda self, path, folder="": handed.append(path.name))
+    Path("tested").mkdir()
+    Path("tested/secret.txt").write_text("mine")
+    settings = ("-s", "data.dataset=own", *OFF, "-s", "eval.no_change=[all as before]", "--out", "tested")
+    run("--test", "scenes", *settings)
+    run("--test", "scenes", *settings)
+    assert "predictions.jsonl" in handed and "secret.txt" not in handed
+    assert Path("tested/secret.txt").read_text() == "mine" and Path("tested/images").is_dir()
+    assert json.loads(Path("tested/scores.json").read_text())["details"]["no_change"] == ["all as before"]

@@ -1,6 +1,8 @@
 """A trained model on any dataset: predictions, scores and a report, and a run of its own."""
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,9 +121,11 @@ def run_test(
         )
         ceiling = artifacts.ceiling_of(spec, predictions)
         tracker.metrics({f"{split}/{name}": value for name, value in scores.values.items()}, 0)
-        artifacts.write_results(out, spec, reader, predictions, scores, ceiling)
-        for file in sorted(out.iterdir()):
-            tracker.artifact(file)
+        with tempfile.TemporaryDirectory() as name:  # `out` may hold other files, or what the last test wrote
+            artifacts.write_results(Path(name), spec, reader, predictions, scores, ceiling)
+            shutil.copytree(name, out, dirs_exist_ok=True)
+            for file in sorted(Path(name).iterdir()):
+                tracker.artifact(file)
     except BaseException as error:
         tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
