@@ -163,3 +163,9 @@ def test_every_command_that_reads_predictions_reads_results_of_others(tmp_path):
     for command in (["score", file], ["compare", file, file, "--draws", "100"], ["seeds", file], ["report", file]):
         ended = CliRunner().invoke(main, [*command, "--annotations", annotations, "--metrics", "rouge-l"])
         assert ended.exit_code == 0, ended.output
+
+
+@pytest.mark.parametrize("name", [[1], {"a": 1}, 1.5, None])
+def test_an_id_of_another_kind_is_a_mistake_where_references_are_in_another_file(read, name):
+    with pytest.raises(ValueError, match="1 of 1 pairs"):
+        read([{"id": name, "caption": "a red car appeared"}], SAID)

@@ -1,15 +1,18 @@
 """The last steps of a run, after training: killed at any of them and resumed, each is done once."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import mlflow as real
 import pytest
 from click.testing import CliRunner
+from mlflow.exceptions import MlflowException
 
 from idc_run.cli import champion
 from idc_run.console import Console
 from idc_run.spec import load_spec
 from idc_run.tracking import artifacts, registry
+from idc_run.tracking.champion import versions
 from idc_run.tracking.tracker import MlflowTracker, connect
 from idc_run.training import experiment
 
@@ -108,3 +111,23 @@ def test_versions_are_listed_and_promoted(registered, monkeypatch):
     finally:
         client.set_registered_model_alias("idc", "champion", first.version)
         client.delete_model_version("idc", second.version)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "message"),
+    [(404, ValueError, "no registered model 'idc'"), (403, MlflowException, "not yours")],
+)
+def test_only_a_model_that_is_missing_is_said_to_be_missing(monkeypatch, code, expected, message):
+    class Refusing:
+        def get_registered_model(self, name):
+            error = MlflowException("not yours" if code == 403 else "gone")
+            error.get_http_status_code = lambda: code
+            raise error
+
+        def search_registered_models(self):
+            return []
+
+    fake = SimpleNamespace(MlflowClient=Refusing, exceptions=SimpleNamespace(MlflowException=MlflowException))
+    monkeypatch.setattr("idc_run.tracking.champion.connect", lambda: fake)
+    with pytest.raises(expected, match=message):
+        versions("idc")

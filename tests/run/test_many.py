@@ -1,13 +1,17 @@
 """Pairs out of two folders, as folders are in the world."""
 
+import json
 import unicodedata
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from idc_data.images import passed_over
+from idc_models.inference import Caption
 from PIL import Image
 
-from idc_run.serving.many import from_folders
+from idc_run.serving import caption_cli
+from idc_run.serving.many import from_folders, from_jsonl
 from idc_run.serving.overlay import check_format, picture_name
 
 
@@ -60,3 +64,23 @@ def test_pictures_of_long_names_have_names_that_can_be_written(tmp_path, name):
         check_format(tmp_path / wanted)
     assert picture_name(Path("deep/a.png")) == Path("deep/a.png.png")
     assert picture_name(Path(name)) != picture_name(Path(f"{name[:-5]}_{name[-4:]}"))
+
+
+def test_a_line_that_is_nested_too_deep_is_at_fault_alone(tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("[" * 200_000 + '\n{"before": "a.png", "after": "b.png"}\n')
+    with file.open() as lines:
+        deep, good = from_jsonl(lines, tmp_path).rows
+    assert deep.error and "line 1 is no JSON" in deep.error and good.error is None
+
+
+def test_lines_may_begin_with_a_byte_order_mark(tmp_path, monkeypatch):
+    class Fake:
+        def caption(self, pairs, **settings):
+            return [Caption("a door opened", -1.0) for _ in pairs]
+
+    monkeypatch.setattr(caption_cli, "_captioner", lambda model: (Fake(), "fake"))
+    monkeypatch.chdir(tmp_path)
+    Path("pairs.jsonl").write_text('{"before": "a.png", "after": "b.png"}\n', encoding="utf-8-sig")
+    ended = CliRunner().invoke(caption_cli.caption, ["fake", "--jsonl", "pairs.jsonl"])
+    assert ended.exit_code == 0 and json.loads(ended.stdout)["caption"] == "a door opened"

@@ -130,7 +130,7 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
         name = Path(str(number))
         try:
             given = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield Row(name, {"line": number}, error=f"line {number} is no JSON: {error}")
             continue
         if not isinstance(given, dict):

@@ -106,6 +106,8 @@ def versions(model: str) -> list[Version]:
     try:
         champion = client.get_registered_model(model).aliases.get(ALIAS)
     except mlflow.exceptions.MlflowException as error:
+        if error.get_http_status_code() not in (400, 404):
+            raise
         names = ", ".join(models()) or "none"
         raise ValueError(f"no registered model {model!r}; there are: {names}") from error
     found = [_read(version, str(champion)) for version in client.search_model_versions(f"name = '{model}'")]

@@ -148,7 +148,7 @@ def with_references(
     known = read_annotations(annotations)
     if own := [where for where, row in rows if "references" in row]:
         raise ValueError(f"{own[0]} has references of its own, and --annotations gives others; leave one of them out")
-    strange = [row.get("id") for _, row in rows if row.get("id") not in known]
+    strange = [name for _, row in rows if not isinstance(name := row.get("id"), str) or name not in known]
     if strange:
         raise ValueError(
             f"{len(strange):,} of {len(rows):,} pairs of {path} are not in {annotations}, such as {strange[0]!r} (it "
