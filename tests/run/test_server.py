@@ -4,13 +4,21 @@ import json
 import os
 import re
 import socket
+import ssl
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from idc_run.cli import run
 from idc_run.errors import OneLineErrors
@@ -31,7 +39,7 @@ class Server:
         answers: By the end of a path: the status and text that are given instead.
     """
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.asked, self.answers, self.status = [], {}, "RUNNING"
         self.run = uuid.uuid4().hex  # MLflow remembers where the artifacts of a run go
         outer = self
@@ -49,8 +57,10 @@ class Server:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
-        self.address = f"http://127.0.0.1:{self.port}"
+        self.address = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self):
@@ -233,6 +243,38 @@ def test_one_that_failed_ends_without_hiding_why(mlflow):
     with server.impatient():
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "20"
     assert os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") != "20"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A file with a key and a certificate for this machine that nobody else has signed."""
+    key, path = ec.generate_private_key(ec.SECP256R1()), tmp_path / "cert.pem"
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "here")]), datetime.now(UTC)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    draft = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    draft = draft.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    signed = draft.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + signed.public_bytes(Encoding.PEM))
+    return path
+
+
+def test_a_certificate_that_nobody_signed_is_trusted_where_mlflow_is_told_to(mlflow, certificate, monkeypatch):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    playing = Server(tls)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", playing.address)
+        line = begun()
+        assert "CERTIFICATE_VERIFY_FAILED" in line and "let MLFLOW_TRACKING_SERVER_CERT_PATH name the file" in line
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+        assert MlflowTracker("plain").experiment == "7"
+        monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")
+        server._probe.cache_clear()
+        monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+        assert MlflowTracker("plain").experiment == "7"
+    finally:
+        playing.close()
 
 
 def test_nothing_listens_is_said_at_once_and_without_the_password(tiny, monkeypatch):
