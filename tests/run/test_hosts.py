@@ -37,6 +37,8 @@ def status(host, asked, *names):
         ("127.0.0.1", "xn--bcher-kva.example", ("Bücher.example",), 200),
         ("127.0.0.1", "anything.example", ("*",), 200),
         ("127.0.0.1", "[fd00::7]:80", ("fd00::7",), 200),
+        ("127.0.0.2", "127.0.0.2", (), 200),
+        ("127.0.0.2", "anything.example", (), 400),
         ("0.0.0.0", "anything.example", (), 200),
         ("0.0.0.0", "anything.example", ("captions.example.org",), 400),
         ("192.0.2.1", "192.0.2.1:8765", ("captions.example.org",), 200),

@@ -22,6 +22,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from idc_run.tracking.address import is_here, read_address
+
 PARAMS = {
     **dict.fromkeys(("beam", "max_length", "num_captions", "seed", "no_repeat"), int),
     **dict.fromkeys(("sample", "change_map", "align"), bool),
@@ -85,8 +87,9 @@ def page_app(
         return Response("\n", media_type="application/json")
 
     # A page of another site can have its own name lead to this machine, but not send another name along.
-    here = host in _LOOPBACK
-    hosts = [*map(read_host, _LOOPBACK), *([] if here else [read_host(host)]), *names] if here or names else ["*"]
+    here = is_here(host)
+    known = dict.fromkeys([*_LOOPBACK, host])
+    hosts = [*map(read_host, known), *names] if here or names else ["*"]
     return Starlette(
         routes=[
             Route("/", page),
@@ -164,8 +167,6 @@ def model_elsewhere(address: str) -> Handler:
         ValueError: It is no address.
     """
     import httpx2
-
-    from idc_run.tracking.address import read_address
 
     server = read_address(address)
     client = httpx2.AsyncClient(

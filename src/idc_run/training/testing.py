@@ -127,7 +127,8 @@ def run_test(
             for file in sorted(Path(name).iterdir()):
                 tracker.artifact(file)
     except BaseException as error:
-        tracker.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        tracker.end(status, " ".join(f"{type(error).__name__}: {error}".split()))
         raise
     finally:
         console.close()
