@@ -70,7 +70,7 @@ def main(model: str, folders: tuple[str, ...], pairs: int, data: str | None) -> 
     @torch.inference_mode()
     def seen(given: Pairs) -> tuple[Tensor, Tensor]:
         images = torch.stack([squeeze(image, size) for pair in given for image in pair])
-        parts = [network.encode(part[0::2], part[1::2]) for part in images.split(128)]
+        parts = [network.encoder.pair(part[0::2], part[1::2]) for part in images.split(128)]
         return images, torch.cat([torch.stack(part, 1).flatten(0, 1) for part in parts])
 
     train = seen(own("train", 512))
