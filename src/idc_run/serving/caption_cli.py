@@ -81,7 +81,7 @@ def caption(
     if jsonl:
         if before or after or overlay or as_csv:
             raise ValueError("--jsonl brings its own pairs; leave out BEFORE, AFTER, --overlay and --csv")
-        with click.open_file(jsonl, encoding="utf-8-sig") as file:
+        with click.open_file(jsonl, encoding="utf-8") as file:
             source = many.from_jsonl(file, Path() if jsonl == "-" else Path(jsonl).parent)
             _many(model, source, settings, _print_json, None, out)
     elif before is None or after is None:

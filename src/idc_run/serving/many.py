@@ -125,6 +125,8 @@ def from_jsonl(file: IO[str], folder: Path) -> Source:
 
 def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix("\ufeff")  # the byte order mark of some editors
         if not line.strip():
             continue
         name = Path(str(number))
