@@ -102,6 +102,13 @@ def test_weights_that_are_no_numbers_are_refused(damaged):
     assert "decoder.output.bias" in (said := refused(damaged(change=spoil))) and "diverged" in said
 
 
+def test_a_mask_of_minus_infinity_is_no_damage(damaged):
+    def mask(tensors):
+        tensors["model/decoder.output.bias"][0] = -torch.inf
+
+    read_checkpoint(damaged(change=mask))
+
+
 @pytest.mark.parametrize("text", ["", "{}", '["a sphere"]', "[7]"])
 def test_no_change_sentences_that_it_cannot_say_are_refused(damaged, text):
     refused(damaged({"unchanged": text}))

@@ -14,8 +14,8 @@ from idc_run.tracking.address import mask
 DESCRIPTION = "mlflow.note.content"
 """Tag of a run which the UI shows as its description."""
 
-_LONGEST = 2000
-"""Characters of a command; a description may have 5000."""
+_LONGEST, _MOST = 1000, 5000
+"""Characters of a command, and of a description of a version: some databases of MLflow refuse more."""
 
 
 def of_run(
@@ -61,7 +61,8 @@ def of_version(run: str, address: str) -> str:
         run: What its run says.
         address: As `models:/NAME/VERSION`.
     """
-    return "\n\n".join(filter(None, [run, _serve(address)]))
+    serve = _serve(address)
+    return "\n\n".join(filter(None, [run[: _MOST - len(serve) - 2], serve]))
 
 
 def of_model(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Tracking behind six verbs: begin, metrics, artifact, json, tag, end. MLflow is one tracker; the null one has none."""
+"""Tracking behind six verbs: begin, metrics, artifact, json, tag, end. MLflow is one tracker; another needs none."""
 
 import json
 import logging

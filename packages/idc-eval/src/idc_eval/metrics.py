@@ -111,9 +111,9 @@ def _confidence_correlation(evaluation: Evaluation) -> Measured:
 
 def _no_attributes(evaluation: Evaluation) -> str:
     """Why no attribute could be supported: of another language, or of captions that do without."""
-    if any(diagnose.names_attribute(p.references) for p in evaluation.predictions):
+    if evaluation.reader.foreign or any(diagnose.names_attribute(p.references) for p in evaluation.predictions):
         return evaluation.reader.foreign
-    return evaluation.reader.foreign or "no reference names a colour, size, material or shape, so none can be supported"
+    return "no reference names a colour, size, material or shape, so none can be supported"
 
 
 _UNREAD = attrgetter("reader.doubt")

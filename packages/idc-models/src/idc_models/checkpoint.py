@@ -190,10 +190,11 @@ def build_trained(
     shapes = _shapes(spec, vocab, objectives, most=2 * len(weights) + 100)
     if shapes is not None and (faults := misfits(shapes, weights)):
         raise ValueError(f"the weights do not fit the spec that they came with: {'; '.join(faults)}")
-    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
+    # A mask of -inf among the buffers is no fault.
+    if broken := [name for name, value in weights.items() if value.isnan().any()]:
         raise ValueError(
-            f"{broken[0]}, one of {len(broken)} weights that are not finite, makes the model useless: its training "
-            "diverged, or the file is damaged; take an earlier checkpoint, or train again"
+            f"{broken[0]}, one of {len(broken)} weights that hold NaN, makes the model useless: its training diverged, "
+            "or the file is damaged; take an earlier checkpoint, or train again"
         )
     try:
         model = build_captioner(spec, vocab, objectives, pretrained=False)
