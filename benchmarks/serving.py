@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from idc_data.readers import open_reader
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
@@ -41,7 +41,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 from PIL import Image

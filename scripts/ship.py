@@ -19,8 +19,8 @@ from idc_data.readers import open_reader
 from idc_eval.metrics import metric_names, shown
 from idc_eval.score import Scores
 from idc_models.checkpoint import MODEL, Contents, open_checkpoint, read_checkpoint
-from idc_models.inference import Caption, PairCaptioner
 from idc_models.loading import SHIPPED, find_checkpoint
+from idc_models.serving.inference import Caption, PairCaptioner
 from safetensors.torch import save_file
 from torch import Tensor
 

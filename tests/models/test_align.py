@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from idc_data.readers import open_reader
-from idc_models.align import align, unlike
+from idc_models.serving.align import align, unlike
 
 H, W = 300, 400
 

@@ -3,7 +3,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from idc_models.batching import Batcher, Busy
+from idc_models.serving.batching import Batcher, Busy
 
 
 class Work:

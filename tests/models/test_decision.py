@@ -7,7 +7,7 @@ import torch
 from idc_models.contract import Decoded, Decoder
 from idc_models.decision import agreeing
 from idc_models.decoding import generate
-from idc_models.probability import total_probability
+from idc_models.serving.probability import total_probability
 from idc_models.testing import Vocabulary
 
 EOS = 2

@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
-from idc_models.guard import Guard, Limits, deadline
+from idc_models.serving.guard import Guard, Limits, deadline
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from idc_data.tokenizer import Tokenizer
-from idc_models.align import align
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.decoders.transformer import TransformerDecoder
-from idc_models.inference import Decoding, PairCaptioner
-from idc_models.probability import total_probability
+from idc_models.serving.align import align
+from idc_models.serving.inference import Decoding, PairCaptioner
+from idc_models.serving.probability import total_probability
 from idc_models.spec import ModelSpec, build_captioner
 from idc_models.testing import Vocabulary as Small
 from idc_models.vocabulary import Vocabulary
@@ -152,8 +152,8 @@ def test_large_photos_are_made_smaller_before_they_are_aligned(captioner, monkey
         shapes.extend(side.shape[:2] for side in sides)
         return align(*sides)
 
-    monkeypatch.setattr("idc_models.align.align", register)
-    monkeypatch.setattr("idc_models.align._ALIGNED", 240)
+    monkeypatch.setattr("idc_models.serving.align.align", register)
+    monkeypatch.setattr("idc_models.serving.align._ALIGNED", 240)
     pair = captioner.prepare(before, after, align=True)
     assert shapes == [(180, 240), (200, 240)] and pair.shape == (300, 400)
     moved, straight = (
@@ -175,7 +175,7 @@ def test_what_is_out_of_range_is_refused(captioner, pairs, wrong):
 
 def test_many_hypotheses_are_decoded_in_parts(captioner, pairs, monkeypatch):
     wide = captioner.caption(pairs, beam=4, num_captions=4, change_map=True)
-    monkeypatch.setattr("idc_models.inference._ROWS", 9)
+    monkeypatch.setattr("idc_models.serving.inference._ROWS", 9)
     parts = captioner.caption(pairs, beam=4, num_captions=4, change_map=True)
     assert texts(parts) == texts(wide)
     assert all((one.change_map == other.change_map).all() for one, other in zip(parts, wide, strict=True))

@@ -19,7 +19,7 @@ import uvicorn
 from click.testing import CliRunner
 from idc_data.readers import open_reader
 from idc_eval.rating.server import listen
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 from playwright.sync_api import expect
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from idc_data.readers import open_reader
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.serving.caption_cli import caption

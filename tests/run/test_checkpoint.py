@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from idc_data.tokenizer import Tokenizer
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from idc_models.spec import build_captioner
 from safetensors import SafetensorError
 from safetensors.torch import save_file

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from idc_data.readers import open_reader
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.console import Console

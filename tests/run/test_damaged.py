@@ -10,7 +10,7 @@ import pytest
 import torch
 from idc_data.tokenizer import Tokenizer
 from idc_models.checkpoint import read_checkpoint
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from idc_models.spec import ModelSpec, build_captioner
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 from playwright.sync_api import expect
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

@@ -19,7 +19,7 @@ INSTALLS = [
     ("idc-data[scenes]", "idc_data", ("generate",)),
     ("idc-data[generate]", "idc_data", ("scenes",)),
     ("idc-data[ray,scenes]", "idc_data", ()),
-    ("idc-models", "idc_models", ("guard",)),
+    ("idc-models", "idc_models", ("serving.guard",)),
     ("idc-models[align,serve]", "idc_models", ()),
     ("idc-eval", "idc_eval", ("rating",)),
     ("idc-eval[rate]", "idc_eval", ()),
@@ -30,7 +30,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 package, without = sys.argv[1], sys.argv[2:]
 for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-    if module.name.split(".")[1] not in without:
+    if module.name.removeprefix(package + ".") not in without and module.name.split(".")[1] not in without:
         importlib.import_module(module.name)
 """
 CAPTION = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from idc_data.images import passed_over
-from idc_models.inference import Caption
+from idc_models.serving.inference import Caption
 from PIL import Image
 
 from idc_run.serving import caption_cli

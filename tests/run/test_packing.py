@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from idc_data.readers import open_reader
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from idc_models.spec import ModelSpec
 from PIL import Image
 
@@ -75,7 +75,7 @@ def model(registered, monkeypatch):
 def test_the_code_of_an_editable_installation_is_packed_with_its_entry_points(tmp_path):
     assert pack(spec(), tmp_path) == ["idc-data", "idc-models"]
     packed = files(tmp_path)
-    assert {"idc_data/images.py", "idc_models/inference.py", "idc_models/decoders/recurrent.py"} < packed
+    assert {"idc_data/images.py", "idc_models/serving/inference.py", "idc_models/decoders/recurrent.py"} < packed
     assert {path for path in packed if "dist-info" in path} == {
         f"{package}-{version(package.replace('_', '-'))}.dist-info/{name}"
         for package in ("idc_data", "idc_models")
@@ -174,7 +174,7 @@ def test_docker_has_all_that_it_copies(model, tmp_path):
         "served_model.py",
         "artifacts/best.safetensors",
         "code/idc_data/images.py",
-        "code/idc_models/inference.py",
+        "code/idc_models/serving/inference.py",
     }
     # Pip runs there from another folder: no line may name a file but those beside the requirements.
     assert not re.search(r"^(?!-c constraints).*[/@]", (tmp_path / copied / "requirements.txt").read_text(), re.M)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from idc_data import ChangeExample
 from idc_eval.prediction import Prediction
-from idc_models.inference import Caption
+from idc_models.serving.inference import Caption
 from PIL import Image
 
 from idc_run.serving.overlay import draw_overlay

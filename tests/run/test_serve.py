@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from idc_data.readers import open_reader
-from idc_models.guard import deadline
-from idc_models.inference import PairCaptioner
+from idc_models.serving.guard import deadline
+from idc_models.serving.inference import PairCaptioner
 from mlflow.exceptions import MlflowException
 from PIL import Image
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from idc_data.readers import open_reader
 from idc_models import load
 from idc_models.checkpoint import MODEL
-from idc_models.inference import PairCaptioner
+from idc_models.serving.inference import PairCaptioner
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from socket import socket
 
 from idc_models.checkpoint import open_checkpoint
 from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
-from idc_models.guard import Guard, Handler, Limits
+from idc_models.serving.guard import Guard, Handler, Limits
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware

@@ -13,7 +13,7 @@ import click
 from idc_run.errors import OneLineErrors
 
 if TYPE_CHECKING:
-    from idc_models.inference import Caption
+    from idc_models.serving.inference import Caption
 
     from idc_run.serving.many import Captioner, Source
 
@@ -217,7 +217,7 @@ def _print_table(records: Iterable[dict[str, Any]]) -> None:
 
 def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool) -> None:
     from idc_data.images import load_pair
-    from idc_models.align import as_seen
+    from idc_models.serving.align import as_seen
 
     from idc_run.serving.overlay import draw_overlay
 
@@ -232,8 +232,8 @@ def _captioner(model: str) -> tuple["Captioner", str]:
         from idc_run.serving.remote import RemoteCaptioner
 
         return RemoteCaptioner(model), model
-    from idc_models.inference import PairCaptioner
     from idc_models.loading import find_checkpoint
+    from idc_models.serving.inference import PairCaptioner
 
     checkpoint = find_checkpoint(model)
     captioner = PairCaptioner(checkpoint)

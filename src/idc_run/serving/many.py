@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, runtime_checkable
 
 from idc_data.images import image_files, passed_over
 from idc_eval.whole import write_whole
-from idc_models.inference import Caption
+from idc_models.serving.inference import Caption
 
 BATCH = 16
 COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "familiar", "note", "error")

@@ -8,7 +8,7 @@ import numpy as np
 from idc_data.fonts import find_font
 from idc_data.whole import whole
 from idc_data.words import wrap
-from idc_models.inference import Caption
+from idc_models.serving.inference import Caption
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
-from idc_models.inference import Alternative, Caption, Image
+from idc_models.serving.inference import Alternative, Caption, Image
 from PIL import Image as Picture
 
 from idc_run.tracking.address import TOKEN, read_address

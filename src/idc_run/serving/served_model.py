@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 import torch
 from idc_data.images import pixels_in, read_pixels
-from idc_models.batching import Batcher, Busy
-from idc_models.guard import Guard, Limits, deadline
-from idc_models.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
 from idc_models.memory import return_large_blocks
+from idc_models.serving.batching import Batcher, Busy
+from idc_models.serving.guard import Guard, Limits, deadline
+from idc_models.serving.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_EXHAUSTED

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from idc_models.inference import Caption
+    from idc_models.serving.inference import Caption
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
 
@@ -104,11 +104,11 @@ class Model:
 
     Attributes:
         checkpoint: that file.
-        captioner: what does the work, `idc_models.inference.PairCaptioner`.
+        captioner: what does the work, `idc_models.serving.inference.PairCaptioner`.
     """
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
-        from idc_models.inference import PairCaptioner  # imports torch, which a name alone does not need
+        from idc_models.serving.inference import PairCaptioner  # imports torch, which a name alone does not need
 
         self.checkpoint = checkpoint
         self.captioner = PairCaptioner(checkpoint, device)

@@ -17,14 +17,14 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idc_models.align import as_seen
 from idc_models.checkpoint import read_checkpoint
 from idc_models.contract import Fused
 from idc_models.decision import agreeing
 from idc_models.decoding import generate, widest_beam
 from idc_models.description import usual_no_repeat
 from idc_models.images import squeeze
-from idc_models.probability import total_probability
+from idc_models.serving.align import as_seen
+from idc_models.serving.probability import total_probability
 
 _ROWS = 256
 """How many hypotheses are decoded at a time, whatever is asked for."""

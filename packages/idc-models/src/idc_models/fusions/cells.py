@@ -1,4 +1,4 @@
-"""Fusions that work cell by cell: two grids of features become the decoder's memory, one slot per grid cell."""
+"""What fusions have in common that work cell by cell: the memory has one slot per grid cell."""
 
 from typing import ClassVar, Literal
 
@@ -63,49 +63,3 @@ class GridFusion(Fusion):
         # make the many cells where nothing changed as loud as the few where something did.
         memory = grid + self.position_scale * grid_sinusoids(height, width, self.memory_dim, like=grid)
         return Fused(memory.flatten(1, 2), grid=(height, width))
-
-
-class Difference(GridFusion):
-    """Fuses by the difference of the grids, after - before: zero where nothing changed."""
-
-    grids = 1
-
-    def combine(
-        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
-    ) -> Float[Tensor, "b gh gw combined"]:
-        """Subtracts the before grid from the after grid."""
-        return after - before
-
-
-class Concat(GridFusion):
-    """Fuses by laying the cells of both grids side by side: before, after.
-
-    Half of the projection's outputs start as plain differences (the weights of the after grid are those of the before
-    grid, negated), which training may keep or change: from random weights it takes long to find out that the two grids
-    are to be compared.
-    """
-
-    grids = 2
-
-    def initialize(self, weight: Float[Tensor, "dim combined k k"]) -> None:
-        """Makes the first half of the outputs differences."""
-        outputs, inputs = weight.shape[0] // 2, weight.shape[1] // 2
-        weight[:outputs, inputs:] = -weight[:outputs, :inputs]
-
-    def combine(
-        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
-    ) -> Float[Tensor, "b gh gw combined"]:
-        """Concatenates the two grids."""
-        return torch.cat([before, after], dim=-1)
-
-
-class ConcatDifference(GridFusion):
-    """Fuses by laying both grids and their difference side by side: before, after, after - before."""
-
-    grids = 3
-
-    def combine(
-        self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
-    ) -> Float[Tensor, "b gh gw combined"]:
-        """Concatenates the two grids and their difference."""
-        return torch.cat([before, after, after - before], dim=-1)
