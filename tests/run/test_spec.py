@@ -112,7 +112,13 @@ def test_the_spec_is_read_as_yaml_1_2(spec):
 def test_completed_says_everything_and_means_the_same(spec):
     given = spec("train.objectives={caption: 1, cosine: 0.1}", "register=idc")
     completed = given.completed()
-    assert completed["model"]["encoder"] == {"name": "cnn", "widths": [8, 8], "blocks": 1, "weights": None}
+    assert completed["model"]["encoder"] == {
+        "name": "cnn",
+        "widths": [8, 8],
+        "blocks": 1,
+        "weights": None,
+        "coordinates": False,
+    }
     assert completed["train"]["objectives"]["caption"] == {"weight": 1.0, "label_smoothing": 0.0}
     assert completed["train"]["early_stopping"] == {"patience": 5}
     assert completed["register"] == {"model": "idc"}

@@ -1,10 +1,10 @@
-"""Where a token or a grid cell is, written as sines and cosines of several wavelengths."""
+"""Where a token or a grid cell is: sines and cosines, learned tables, or plain coordinates."""
 
 import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def sinusoids(length: int, dim: int, *, like: Tensor) -> Float[Tensor, "length dim"]:
@@ -23,3 +23,51 @@ def grid_sinusoids(height: int, width: int, dim: int, *, like: Tensor) -> Float[
     rows = sinusoids(height, dim // 2, like=like)[:, None].expand(-1, width, -1)
     columns = sinusoids(width, dim - dim // 2, like=like)[None].expand(height, -1, -1)
     return torch.cat([rows, columns], dim=2)
+
+
+def grid_coordinates(height: int, width: int, *, like: Tensor) -> Float[Tensor, "height width 2"]:
+    """Compute where each cell of a grid is: x = 2 column / width - 1, then y = 2 row / height - 1.
+
+    Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019; the methods that build on it use the same two
+    channels. -1 is reached, +1 is not.
+    """
+    rows = torch.arange(height, device=like.device) * 2 / height - 1
+    columns = torch.arange(width, device=like.device) * 2 / width - 1
+    return torch.stack([columns.expand(height, -1), rows[:, None].expand(-1, width)], dim=2).to(like.dtype)
+
+
+def with_coordinates(grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b gh gw d+2"]:
+    """Append the coordinates of each cell to its features; the setting `coordinates` of a part asks for it."""
+    places = grid_coordinates(*grid.shape[1:3], like=grid)
+    return torch.cat([grid, places.expand(len(grid), -1, -1, -1)], dim=3)
+
+
+class GridTable(nn.Module):
+    """Learned positions of grid cells: the first half of the width tells the column, the second half the row.
+
+    Args:
+        dim: width of a cell.
+        side: largest height and width of a grid, in cells; a smaller grid uses the first rows and columns.
+    """
+
+    def __init__(self, dim: int, side: int) -> None:
+        super().__init__()
+        self.columns, self.rows = nn.Embedding(side, dim // 2), nn.Embedding(side, dim - dim // 2)
+        for table in (self.columns, self.rows):
+            nn.init.xavier_uniform_(table.weight)
+
+    def forward(self, height: int, width: int) -> Float[Tensor, "height width d"]:
+        """Give the positions of a grid.
+
+        Raises:
+            ValueError: the grid is larger than the table.
+        """
+        side = len(self.rows.weight)
+        if max(height, width) > side:
+            raise ValueError(
+                f"the grid is {height} x {width} cells, but positions are learned for {side} x {side} at most; raise"
+                " the fusion's grid_side, or make the images smaller"
+            )
+        columns = self.columns.weight[:width].expand(height, -1, -1)
+        rows = self.rows.weight[:height, None].expand(-1, width, -1)
+        return torch.cat([columns, rows], dim=2)

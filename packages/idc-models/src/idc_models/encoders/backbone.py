@@ -12,23 +12,29 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from idc_models.contract import Encoder
+from idc_models.contract import Encoder, Grid
+from idc_models.positions import with_coordinates
 
 RGB = tuple[float, float, float]
 
 
 class BackboneEncoder(Encoder):
-    """Keeps a backbone with the scaling of its input; a frozen one stays in eval mode and learns nothing."""
+    """Keeps a backbone with the scaling of its input; a frozen one stays in eval mode and learns nothing.
+
+    A subclass says in `encode` what the backbone makes of scaled images.
+    """
 
     backbone: Any  # a module with the methods of its library
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, dim: int, *, mean: RGB, std: RGB, frozen: bool) -> None:
+    def __init__(
+        self, backbone: nn.Module, dim: int, *, mean: RGB, std: RGB, frozen: bool, coordinates: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.dim = dim
-        self.frozen = frozen
+        self.dim = dim + 2 * coordinates
+        self.frozen, self.coordinates = frozen, coordinates
         # Settings, not weights: a checkpoint's spec holds them already.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -38,6 +44,15 @@ class BackboneEncoder(Encoder):
     def train(self, mode: bool = True) -> "BackboneEncoder":
         """Sets the training mode, which a frozen encoder never enters: its batch norms keep their statistics."""
         return super().train(mode and not self.frozen)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Grid:
+        """Encodes images with values in [0, 1]."""
+        grid = self.encode(self.scaled(image))
+        return with_coordinates(grid) if self.coordinates else grid
+
+    def encode(self, scaled: Float[Tensor, "b 3 h w"]) -> Grid:
+        """Encodes images that are scaled to what the backbone was trained on."""
+        raise NotImplementedError
 
     def scaled(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """Scales an image from [0, 1] to what the backbone was trained on."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from idc_models.contract import Encoder
 from idc_models.encoders.backbone import load_weights
+from idc_models.positions import with_coordinates
 
 
 class CnnEncoder(Encoder):
@@ -22,16 +23,22 @@ class CnnEncoder(Encoder):
         widths: channels of the stem and of each stage; their number sets the stride, 2 to the power of it.
         blocks: residual blocks in each stage after the stem.
         weights: start from those of a checkpoint that was trained with the same widths and blocks, on other data.
+        coordinates: append where each cell is to the grid, as two channels.
     """
 
     def __init__(
-        self, *, widths: tuple[PositiveInt, ...] = (32, 64, 128), blocks: PositiveInt = 1, weights: str | None = None
+        self,
+        *,
+        widths: tuple[PositiveInt, ...] = (32, 64, 128),
+        blocks: PositiveInt = 1,
+        weights: str | None = None,
+        coordinates: bool = False,
     ) -> None:
         super().__init__()
-        self.weights = weights
+        self.weights, self.coordinates = weights, coordinates
         if not widths:
             raise ValueError("encoder 'cnn': widths is empty; expected one number of channels per stage")
-        first, self.dim = widths[0], widths[-1]
+        first, self.dim = widths[0], widths[-1] + 2 * coordinates
         layers: list[nn.Module] = [nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False)]
         layers += [nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
         for narrow, wide in pairwise(widths):
@@ -41,7 +48,8 @@ class CnnEncoder(Encoder):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
         """Encodes images with values in [0, 1]."""
-        return self.layers(image * 4 - 2).permute(0, 2, 3, 1)  # about zero mean and unit variance
+        grid = self.layers(image * 4 - 2).permute(0, 2, 3, 1)  # about zero mean and unit variance
+        return with_coordinates(grid) if self.coordinates else grid
 
     def load_pretrained(self) -> None:
         """Loads the encoder out of the checkpoint that `weights` names.

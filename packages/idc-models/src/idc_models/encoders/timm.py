@@ -26,6 +26,7 @@ class TimmEncoder(BackboneEncoder):
         pad_type: "same" for weights that were trained with TensorFlow's padding.
         mean: of each colour in [0, 1], if the weights want another one than timm says.
         std: of each colour, likewise.
+        coordinates: append where each cell is to the grid, as two channels.
 
     Raises:
         ValueError: timm does not know the backbone, or it has no such level or option.
@@ -43,6 +44,7 @@ class TimmEncoder(BackboneEncoder):
         pad_type: Literal["same"] | None = None,
         mean: RGB | None = None,
         std: RGB | None = None,
+        coordinates: bool = False,
     ) -> None:
         if not timm.is_model(backbone):
             raise ValueError(f"unknown timm backbone {backbone!r}{suggestion(backbone, timm.list_models())}")
@@ -57,11 +59,12 @@ class TimmEncoder(BackboneEncoder):
         self.level = level % levels  # from the front: what is cut off must not shift it
         dim = model.feature_info[level]["num_chs"]
         scale = resolve_model_data_config(model)
-        super().__init__(self._cut(model), dim, mean=mean or scale["mean"], std=std or scale["std"], frozen=frozen)
+        mean, std = mean or scale["mean"], std or scale["std"]
+        super().__init__(self._cut(model), dim, mean=mean, std=std, frozen=frozen, coordinates=coordinates)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
-        """Encodes images with values in [0, 1]."""
-        (grid,) = self.backbone.forward_intermediates(self.scaled(image), indices=[self.level], intermediates_only=True)
+    def encode(self, scaled: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
+        """Encodes scaled images up to the level asked for."""
+        (grid,) = self.backbone.forward_intermediates(scaled, indices=[self.level], intermediates_only=True)
         return grid.permute(0, 2, 3, 1)
 
     def load_pretrained(self) -> None:

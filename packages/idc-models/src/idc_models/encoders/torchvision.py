@@ -23,6 +23,7 @@ class TorchvisionEncoder(BackboneEncoder):
         pretrained: start from weights of torchvision, which are downloaded.
         frozen: keep the weights as they are, batch-norm statistics included.
         weights: which of the backbone's weights `pretrained` means, such as IMAGENET1K_V1.
+        coordinates: append where each cell is to the grid, as two channels.
 
     Raises:
         ValueError: the backbone or its weights are not known, or it has no such level.
@@ -36,6 +37,7 @@ class TorchvisionEncoder(BackboneEncoder):
         pretrained: bool = False,
         frozen: bool = False,
         weights: str = "DEFAULT",
+        coordinates: bool = False,
     ) -> None:
         known = [name for name in list_models() if name.startswith(FAMILIES)]
         if backbone not in known:
@@ -47,11 +49,12 @@ class TorchvisionEncoder(BackboneEncoder):
         layers = self._cut(get_model(backbone, weights=None))
         dim = [layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
         scale = self.weights.transforms()
-        super().__init__(layers, dim, mean=tuple(scale.mean), std=tuple(scale.std), frozen=frozen)
+        mean, std = tuple(scale.mean), tuple(scale.std)
+        super().__init__(layers, dim, mean=mean, std=std, frozen=frozen, coordinates=coordinates)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
-        """Encodes images with values in [0, 1]."""
-        return self.backbone(self.scaled(image)).permute(0, 2, 3, 1)
+    def encode(self, scaled: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
+        """Encodes scaled images up to the level asked for."""
+        return self.backbone(scaled).permute(0, 2, 3, 1)
 
     def load_pretrained(self) -> None:
         """Loads the weights that `pretrained` asks for.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from idc_models.contract import Fused, Fusion
 from idc_models.encoders.cnn import ResidualBlock
-from idc_models.positions import grid_sinusoids
+from idc_models.positions import grid_sinusoids, with_coordinates
 
 
 class GridFusion(Fusion):
@@ -22,6 +22,7 @@ class GridFusion(Fusion):
         dim: width of the memory; None keeps the combined cells as they are.
         kernel: 1 or 3, side of the convolution that projects the combined cells to `dim`.
         layers: residual blocks that look at the neighbouring cells; they help to say which object it is.
+        coordinates: append where each cell is to the combined cells, as two channels.
     """
 
     grids: ClassVar[int]
@@ -33,14 +34,16 @@ class GridFusion(Fusion):
         dim: PositiveInt | None = 256,
         kernel: Literal[1, 3] = 1,
         layers: NonNegativeInt = 1,
+        coordinates: bool = False,
     ) -> None:
         super().__init__(visual_dim)
-        combined = self.grids * visual_dim
+        self.coordinates = coordinates
+        combined = self.grids * visual_dim + 2 * coordinates
         self.memory_dim = dim or combined
         project: list[nn.Module] = []
         if dim:
             convolution = nn.Conv2d(combined, dim, kernel, padding=kernel // 2, bias=False)
-            self.initialize(convolution.weight.data)
+            self.initialize(convolution.weight.data[:, : self.grids * visual_dim])
             project = [convolution, nn.BatchNorm2d(dim), nn.ReLU()]
         self.layers = nn.Sequential(*project, *(ResidualBlock(self.memory_dim, self.memory_dim) for _ in range(layers)))
         self.position_scale = nn.Parameter(torch.tensor(0.1))
@@ -56,8 +59,10 @@ class GridFusion(Fusion):
 
     def forward(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Fused:
         """Fuses the grids of the before and the after image; the memory holds the cells row by row."""
-        grid = self.combine(before, after).permute(0, 3, 1, 2)
-        grid = self.layers(grid).permute(0, 2, 3, 1)
+        grid = self.combine(before, after)
+        if self.coordinates:
+            grid = with_coordinates(grid)
+        grid = self.layers(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         height, width = grid.shape[1:3]
         # Faint at first: what a cell shows has to be learnt before where it is. There is no norm per cell, which would
         # make the many cells where nothing changed as loud as the few where something did.

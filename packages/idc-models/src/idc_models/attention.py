@@ -1,0 +1,61 @@
+"""Attention as torch's `MultiheadAttention` computes it, with keys and values that can be kept."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+#: Keys and values, each `n heads slots width`.
+Cache = tuple[Tensor, Tensor]
+
+
+class StackedAttention(nn.MultiheadAttention):
+    """Multi-head attention with the parameters of torch's module: queries, keys and values in one stacked matrix.
+
+    Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017, section 3.2.2. Many published methods of this field
+    are made of it, so that their weights fit.
+
+    Args:
+        dim: width of what attends and of what is attended to.
+        heads: attention heads, a divisor of `dim`.
+        dropout: on the attention weights.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__(dim, heads, dropout=dropout, batch_first=True)
+
+    def cache(self, source: Float[Tensor, "n m d"]) -> Cache:
+        """Compute keys and values of what is attended to."""
+        width = self.embed_dim
+        keys, values = linear(source, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=2)
+        return self._split(keys), self._split(values)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, hidden: Float[Tensor, "n l d"], cache: Cache, *, causal: bool = False
+    ) -> Float[Tensor, "n l d"]:
+        """Read the values, each position those that it attends to."""
+        dropout = self.dropout if self.training else 0.0
+        read = scaled_dot_product_attention(self._queries(hidden), *cache, dropout_p=dropout, is_causal=causal)
+        return self.out_proj(read.transpose(1, 2).flatten(2))
+
+    def weights(self, hidden: Float[Tensor, "n l d"], cache: Cache) -> Float[Tensor, "n heads l m"]:
+        """Compute the attention weights themselves, which the fused kernel does not give."""
+        queries, (keys, _) = self._queries(hidden), cache
+        return (queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[-1])).softmax(-1)
+
+    def _queries(self, hidden: Tensor) -> Tensor:
+        width = self.embed_dim
+        return self._split(linear(hidden, self.in_proj_weight[:width], self.in_proj_bias[:width]))
+
+    def _split(self, wide: Tensor) -> Tensor:
+        return wide.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+def extend(past: Cache | None, latest: Cache) -> Cache:
+    """Append the keys and values of the latest positions to those of the positions before."""
+    if past is None:
+        return latest
+    keys, values = (torch.cat(both, dim=2) for both in zip(past, latest, strict=True))
+    return keys, values
