@@ -9,7 +9,7 @@ schema.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -226,6 +226,8 @@ class Decoder(Part):
 
     state_dim: int
     """Width of `Decoded.states`."""
+    slots: ClassVar[int | None] = None
+    """How many slots of memory it reads, if it can read no other number."""
 
     def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
         super().__init__()

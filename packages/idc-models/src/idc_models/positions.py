@@ -18,6 +18,12 @@ def sinusoids(length: int, dim: int, *, like: Tensor) -> Float[Tensor, "length d
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim].to(like.dtype)
 
 
+def interleaved(length: int, dim: int, *, like: Tensor) -> Float[Tensor, "length dim"]:
+    """Computes the same codes in the paper's own order: sine and cosine of each wavelength side by side."""
+    even = sinusoids(length, dim + dim % 2, like=like)
+    return torch.stack(even.chunk(2, dim=1), dim=2).flatten(1)[:, :dim]
+
+
 def grid_sinusoids(height: int, width: int, dim: int, *, like: Tensor) -> Float[Tensor, "height width dim"]:
     """Computes the position codes of a grid of any size: half of the dimensions tell the row, half the column."""
     rows = sinusoids(height, dim // 2, like=like)[:, None].expand(-1, width, -1)

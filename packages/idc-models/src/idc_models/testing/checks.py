@@ -11,7 +11,6 @@ from idc_models.contract import Decoded, Fused
 from idc_models.testing.subjects import (
     BATCH,
     GRID,
-    SLOTS,
     VOCAB,
     DecoderSubject,
     EncoderSubject,
@@ -150,7 +149,7 @@ def logits_shape(subject: DecoderSubject) -> None:
     assert hasattr(decoder, "state_dim"), f"state_dim is not set, the width of the states: {decoded.states.shape[-1]}"
     _shape("states", decoded.states, (*tokens.shape, decoder.state_dim))
     if decoded.attention is not None:
-        _shape("attention", decoded.attention, (*tokens.shape, SLOTS))
+        _shape("attention", decoded.attention, (*tokens.shape, subject.slots))
 
 
 def causality(subject: DecoderSubject) -> None:

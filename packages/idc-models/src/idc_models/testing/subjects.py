@@ -127,9 +127,14 @@ class DecoderSubject(Subject):
 
     wired = (WIDTHS.memory, VOCAB)
 
+    @property
+    def slots(self) -> int:
+        """How many slots the memory has: as many as the decoder asks for."""
+        return getattr(self.plugin, "slots", None) or SLOTS
+
     def inputs(self) -> tuple[Any, ...]:
         """Give a memory, and captions without their last token."""
-        return torch.randn(BATCH, SLOTS, WIDTHS.memory), torch.tensor(TOKENS)[:, :-1]
+        return torch.randn(BATCH, self.slots, WIDTHS.memory), torch.tensor(TOKENS)[:, :-1]
 
     def tensors(self, output: Any) -> list[Tensor]:
         """Give logits, states, and attention if there is one."""
@@ -200,16 +205,19 @@ class ObjectiveSubject(Subject):
 
 
 class Speaker(Decoder):
-    """The smallest decoder that says something of the memory and of the words so far."""
+    """A very small decoder that says something of the memory and of the words so far."""
 
     def __init__(self, memory_dim: int, vocab: Vocabulary) -> None:
         super().__init__(memory_dim, vocab)
         self.state_dim = WIDTHS.state
         self.seen = nn.Linear(memory_dim, WIDTHS.state)
         self.embedding = nn.Embedding(vocab.size, WIDTHS.state)
+        self.query = nn.Linear(WIDTHS.state, memory_dim)
         self.output = nn.Linear(WIDTHS.state, vocab.size)
 
     def forward(self, memory: Tensor, tokens: Tensor) -> Decoded:
-        """Predict each token from the one before and the mean of the memory."""
-        states = 1 + self.embedding(tokens) + self.seen(memory.mean(1, keepdim=True))
-        return Decoded(self.output(states), states)
+        """Predict each token from the one before and what it attends to of the memory."""
+        words = self.embedding(tokens)
+        attention = (self.query(words) @ memory.transpose(1, 2)).softmax(2)
+        states = 1 + words + self.seen(attention @ memory)
+        return Decoded(self.output(states), states, attention)

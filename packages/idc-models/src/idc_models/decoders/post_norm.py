@@ -1,0 +1,113 @@
+"""The Transformer decoder of MCCFormers and RSICCformer: as wide as the memory, with norms after the residuals."""
+
+from typing import Any
+
+from jaxtyping import Float, Int
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from idc_models.attention import Cache, StackedAttention, extend
+from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
+from idc_models.positions import interleaved
+
+
+class PostNormDecoder(Decoder):
+    """Decodes with a Transformer as first published: layer norms come after each residual, and none at the end.
+
+    Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017; used by Qiu et al. (MCCFormers, ICCV 2021) and Liu
+    et al. (RSICCformer, TGRS 2022) with the memory's width. Differs from the paper: embeddings are not scaled up, as in
+    both methods. The attention given back is the mean over the heads of the last layer, in eval mode only.
+
+    Args:
+        memory_dim: width of a memory slot.
+        vocab: the tokens that it speaks.
+        dim: width of the layers; None is that of the memory, which is projected if it has another.
+        layers: number of layers.
+        heads: attention heads, a divisor of the width.
+        dropout: on attention weights, after every sub-layer and before the output layer; published: 0.5.
+
+    Raises:
+        ValueError: `heads` does not divide the width.
+    """
+
+    layers: Any  # a ModuleList, which type checkers cannot look into
+
+    def __init__(
+        self,
+        memory_dim: int,
+        vocab: TokenSpace,
+        *,
+        dim: PositiveInt | None = None,
+        layers: PositiveInt = 2,
+        heads: PositiveInt = 4,
+        dropout: Rate = 0.1,
+    ) -> None:
+        super().__init__(memory_dim, vocab)
+        self.state_dim = width = dim or memory_dim
+        if width % heads:
+            raise ValueError(
+                f"decoder 'post-norm': its width is {width!r} and heads is {heads!r}; heads must divide it"
+            )
+        self.project = nn.Identity() if width == memory_dim else nn.Linear(memory_dim, width)
+        self.embedding = nn.Embedding(vocab.size, width)
+        self.layers = nn.ModuleList(PostNormLayer(width, heads, dropout) for _ in range(layers))
+        self.output = nn.Linear(width, vocab.size)
+        self.place_dropout, self.dropout = nn.Dropout(0.1), nn.Dropout(dropout)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.uniform_(self.output.weight, -0.1, 0.1)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+        """Predict the token after each position."""
+        hidden, memory, attention = self._embed(tokens), self.project(memory), None
+        for layer in self.layers:
+            seen = layer.multihead_attn.cache(memory)
+            hidden, heard, _ = layer(hidden, seen)
+            if layer is self.layers[-1] and not self.training:
+                attention = layer.multihead_attn.weights(heard, seen).mean(1)
+        states = self.dropout(hidden)
+        return Decoded(self.output(states), states, attention)
+
+    def start(self, memory: Float[Tensor, "n m e"]) -> State:
+        """Compute keys and values of the memory once for the whole caption."""
+        state, memory = {}, self.project(memory)
+        for index, layer in enumerate(self.layers):
+            state[f"seen_keys{index}"], state[f"seen_values{index}"] = layer.multihead_attn.cache(memory)
+        return state
+
+    def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
+        """Read one token; the state grows by its keys and values."""
+        length = state["keys0"].shape[2] if "keys0" in state else 0
+        hidden, state = self._embed(token[:, None], past=length), dict(state)
+        for index, layer in enumerate(self.layers):
+            past = (state[f"keys{index}"], state[f"values{index}"]) if length else None
+            seen = state[f"seen_keys{index}"], state[f"seen_values{index}"]
+            hidden, _, (state[f"keys{index}"], state[f"values{index}"]) = layer(hidden, seen, past)
+        return self.output(self.dropout(hidden[:, 0])), state
+
+    def _embed(self, tokens: Tensor, past: int = 0) -> Tensor:
+        embedded = self.embedding(tokens)
+        places = interleaved(past + tokens.shape[1], self.state_dim, like=embedded)[past:]
+        return self.place_dropout(embedded + places)
+
+
+class PostNormLayer(nn.Module):
+    """One layer, with the parameters of torch's `TransformerDecoderLayer`."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = StackedAttention(dim, heads, dropout)
+        self.multihead_attn = StackedAttention(dim, heads, dropout)
+        self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "n l d"], seen: Cache, past: Cache | None = None
+    ) -> tuple[Tensor, Tensor, Cache]:
+        """Give the layer's output, what attended to the memory, and keys and values of all tokens so far."""
+        said = extend(past, self.self_attn.cache(hidden))
+        heard = self.norm1(hidden + self.dropout(self.self_attn(hidden, said, causal=past is None)))
+        hidden = self.norm2(heard + self.dropout(self.multihead_attn(heard, seen)))
+        fed = self.linear2(self.dropout(self.linear1(hidden).relu()))
+        return self.norm3(hidden + self.dropout(fed)), heard, said
