@@ -30,6 +30,7 @@ def test_completed_writes_out_every_default():
         ({"encoder": {"name": "cnn", "widths": "wide"}}, "setting 'widths' is 'wide'"),
         ({"encoder": {"blocks": 2}}, "encoder.name"),
         ({"speaker": "gru"}, "speaker"),
+        ({"decoder": "dynamic-speaker"}, "reads a memory of 3 slots, which fusion 'concat' does not give; .*: .*duda"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_built(change, message):

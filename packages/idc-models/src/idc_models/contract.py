@@ -208,6 +208,8 @@ class Fusion(Part):
     """Turns the two grids into the decoder's memory; publishes `memory_dim`, the width of a slot."""
 
     memory_dim: int
+    slots: ClassVar[int | None] = None
+    """How many slots the memory has, if it is the same number for grids of any size."""
 
     def __init__(self, visual_dim: int) -> None:
         super().__init__()
@@ -227,7 +229,7 @@ class Decoder(Part):
     state_dim: int
     """Width of `Decoded.states`."""
     slots: ClassVar[int | None] = None
-    """How many slots of memory it reads, if it can read no other number."""
+    """How many slots of memory it reads, if it can read no other number: those of a fusion that says the same."""
 
     def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
         super().__init__()

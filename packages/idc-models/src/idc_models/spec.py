@@ -1,11 +1,12 @@
 """What a model is made of, as the `model:` section of a spec says it, and the model made of it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from idc_models.registry import find, validate
+from idc_models.registry import find, names, validate
 
 if TYPE_CHECKING:
     from idc_models.captioner import Captioner
@@ -37,7 +38,8 @@ class ModelSpec(BaseModel):
     Names and settings are checked against the installed plugins when the spec is made.
 
     Raises:
-        pydantic.ValidationError: a name or a setting is unknown, or a setting has the wrong type.
+        pydantic.ValidationError: a name or a setting is unknown, a setting has the wrong type, or the decoder reads
+            memory of a kind that the fusion does not give.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,12 @@ class ModelSpec(BaseModel):
     def _known(self) -> "ModelSpec":
         for kind, part in self:
             validate(kind, part.name, part.settings)
+        slots = getattr(find("decoder", self.decoder.name), "slots", None)
+        if slots is not None and getattr(find("fusion", self.fusion.name), "slots", None) != slots:
+            raise ValueError(
+                f"decoder {self.decoder.name!r} reads a memory of {slots} slots, which fusion {self.fusion.name!r} does"
+                f" not give; choose another decoder, or one of these fusions: {', '.join(_fusions_of(slots)) or 'none'}"
+            )
         return self
 
     def completed(self) -> "ModelSpec":
@@ -60,6 +68,16 @@ class ModelSpec(BaseModel):
                 for kind, part in self
             }
         )
+
+
+def _fusions_of(slots: int) -> list[str]:
+    """List the installed fusions whose memory has so many slots."""
+    fitting = []
+    for name in names("fusion"):
+        with suppress(ValueError):  # a broken plugin fits nothing
+            if getattr(find("fusion", name), "slots", None) == slots:
+                fitting.append(name)
+    return fitting
 
 
 def complete_objectives(objectives: Mapping[str, float | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

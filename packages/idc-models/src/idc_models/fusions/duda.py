@@ -1,5 +1,7 @@
 """DUDA's dual attention: a map of the change in either image, and three vectors for the speaker."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
@@ -30,6 +32,8 @@ class Duda(Fusion):
     Raises:
         ValueError: `groups` does not divide `dim`.
     """
+
+    slots: ClassVar[int | None] = 3
 
     def __init__(
         self,

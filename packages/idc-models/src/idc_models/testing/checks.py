@@ -132,6 +132,8 @@ def memory_shape(subject: FusionSubject) -> None:
     assert len(shape) == 3 and (shape[0], shape[2]) == (BATCH, fusion.memory_dim), (
         f"the memory of {BATCH} pairs is {tuple(shape)}, expected ({BATCH}, m, {fusion.memory_dim})"
     )
+    slots = getattr(subject.plugin, "slots", None)
+    assert slots in (None, shape[1]), f"the memory has {shape[1]} slots, but the class says {slots}"
     if fused.change_map is not None:
         _shape("change_map", fused.change_map, (BATCH, *GRID))
     if fused.grid is not None:
