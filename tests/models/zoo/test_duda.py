@@ -4,9 +4,11 @@ import pytest
 import torch
 from idc_models.contract import Fused, Widths
 from idc_models.decoders.dynamic_speaker import DynamicSpeaker
+from idc_models.decoding import generate
 from idc_models.fusions.duda import Duda
 from idc_models.objectives.attention_entropy import AttentionEntropy
 from idc_models.objectives.map_sum import MapSum
+from idc_models.zoo import load_published, method_of, rename
 from torch import nn
 
 WORDS, LENGTHS = [[1, 4, 5, 2], [1, 6, 2, 0]], [4, 3]
@@ -152,3 +154,33 @@ def test_a_weight_that_vanished_has_no_entropy(vocab, outputs):
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert decoder.weigh.weight.grad is not None and decoder.weigh.weight.grad.isfinite().all()
+
+
+def test_duda_is_the_published_one(published, outputs, agree, agree_in_gradients):
+    fixture = published("duda")
+    fusion, decoder, objectives = load_published("duda", fixture.state)
+    fused = fusion(fixture.grid("before"), fixture.grid("after"))
+    for slot, name in enumerate(("one", "diff", "two")):
+        agree(fused.memory[:, slot], fixture.outputs[name], name)
+    agree(fused.extras["map_before"], fixture.outputs["map1"][:, 0], "map1")
+    agree(fused.extras["map_after"], fixture.outputs["map2"][:, 0], "map2")
+
+    seen = outputs(fused, decoder, fixture.inputs["tokens"], fixture.inputs["mask"].sum(1).long())
+    steps = fixture.outputs["module_weights"].shape[1]  # the published module stops there
+    agree(seen.decoded.attention[:, :steps], fixture.outputs["module_weights"], "module weights")
+    agree(seen.decoded.logits.log_softmax(2)[:, :steps], fixture.outputs["log_probs"][:, :steps], "log-probabilities")
+
+    losses = {name: objective(seen) for name, objective in objectives.items()}
+    agree(losses["caption"], fixture.outputs["loss/caption"], "caption")
+    agree(losses["map-sum"], fixture.outputs["loss/maps"], "maps")
+    agree(-losses["attention-entropy"], fixture.outputs["loss/entropy"], "entropy")
+    total = sum(weight * losses[name] for name, weight in method_of("duda").objectives.items())
+    agree(total, fixture.outputs["loss/total"], "total")
+    total.backward()
+    ours = {f"fusion/{name}": parameter.grad for name, parameter in fusion.named_parameters()}
+    ours |= {f"decoder/{name}": parameter.grad for name, parameter in decoder.named_parameters()}
+    agree_in_gradients(ours, rename("duda", fixture.grads))
+
+    greedy = fixture.outputs["greedy"]
+    written = generate(decoder, fused.memory.detach(), max_length=greedy.shape[1], forbidden=[[0]])
+    assert written.tokens.equal(greedy)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from idc_models.decoders.post_norm import PostNormDecoder
 from idc_models.decoders.summed_lstm import SummedLstmDecoder
+from idc_models.decoding import generate
 from idc_models.fusions.mccformers_d import MccformersD
 from idc_models.fusions.mccformers_s import MccformersS
+from idc_models.zoo import load_published, method_of, rename
 from torch import nn
 
 WORDS, LENGTHS = [[1, 4, 5, 2], [1, 6, 2, 0]], [4, 3]
@@ -153,3 +155,44 @@ def test_memory_of_another_width_is_projected(vocab):
     assert decoder(torch.randn(2, 3, 6), torch.tensor(WORDS)).states.shape == (2, 4, 8)
     with pytest.raises(ValueError, match="decoder 'post-norm': its width is 6 and heads is 4"):
         PostNormDecoder(6, vocab)
+
+
+def test_mccformers_s_is_the_published_one(published, outputs, agree, agree_in_gradients):
+    fixture = published("mccformers_s")
+    fusion, decoder, objectives = load_published("mccformers-s", fixture.state)
+    fused = fusion(fixture.grid("before"), fixture.grid("after"))
+    agree(fused.memory, fixture.outputs["memory"].transpose(0, 1), "memory")
+    agree(decoder(fused.memory, fixture.inputs["tokens"]).logits, fixture.outputs["logits"], "logits")
+    loss = objectives["caption"](outputs(fused, decoder, fixture.inputs["tokens"], fixture.inputs["lengths"]))
+    agree(loss, fixture.outputs["loss/total"], "loss")
+    loss.backward()
+    ours = {f"fusion/{name}": parameter.grad for name, parameter in fusion.named_parameters()}
+    ours |= {f"decoder/{name}": parameter.grad for name, parameter in decoder.named_parameters()}
+    agree_in_gradients(ours, rename("mccformers-s", fixture.grads))
+
+    lengths = fixture.outputs["greedy_lengths"]
+    written = generate(decoder, fused.memory.detach(), max_length=int(lengths.max()) + 1)
+    for row, expected, length in zip(written.tokens, fixture.outputs["greedy"], lengths.tolist(), strict=True):
+        assert row[length] == decoder.vocab.eos_id
+        assert row[:length].equal(expected[:length])
+
+
+@pytest.mark.parametrize("method", ["mccformers-s", "mccformers-d"])
+def test_weights_under_published_names_are_found(method, vocab):
+    plugin = {"mccformers-s": MccformersS, "mccformers-d": MccformersD}[method]
+    fusion = shaken(plugin(3, dim=8, grid_side=5)).float()
+    decoder = shaken(PostNormDecoder(fusion.memory_dim, vocab, layers=1)).float()
+    back = {ours: theirs for theirs, ours in method_of(method).names.items() if ours and "multihead" not in theirs}
+    back = {ours.replace("*", "0"): theirs.replace("*", "0") for ours, theirs in back.items()} | {
+        ours.replace("*", "1"): theirs.replace("*", "1") for ours, theirs in back.items()
+    }
+    state = {}
+    for part, module in (("fusion", fusion), ("decoder", decoder)):
+        for name, value in module.state_dict().items():
+            start = max((each for each in back if f"{part}/{name}".startswith(each)), key=len)
+            state[back[start] + f"{part}/{name}".removeprefix(start)] = value
+    loaded, reader, _ = load_published(method, state, {"vocab": vocab})
+    grids = torch.randn(2, 1, 4, 5, 3)
+    assert loaded(*grids).memory.equal(fusion(*grids).memory)
+    tokens = torch.tensor(WORDS[:1])
+    assert reader(loaded(*grids).memory, tokens).logits.equal(decoder(fusion(*grids).memory, tokens).logits)
