@@ -1,8 +1,10 @@
 """Shape annotations run in every test: jaxtyping and beartype wrap each public function of the packages."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,13 +34,33 @@ _DATA = (
 install_import_hook(
     [
         # Not idc_data.scenes: numba cannot cache what is wrapped.
-        *(f"idc_data.{module}" for module in (*_DATA, "tokenizer", "transforms")),
+        *(f"idc_data.{module}" for module in (*_DATA, "tokenizers", "transforms")),
         "idc_models",
         "idc_run",
     ],
     # An int may stand where a float is annotated, as PEP 484 has it.
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tokenizer as that of GPT-2: byte pairs, one token for begin and end, none for padding."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator(["the large red cube moved, and the ball is gone"] * 9, trainer)
+    folder = tmp_path_factory.mktemp("gpt2")
+    inner.save(str(folder / "tokenizer.json"))
+    special = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 1024, **special}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    return folder
 
 
 @pytest.fixture(scope="module")  # while it runs there is an event loop, in which other tests could start none

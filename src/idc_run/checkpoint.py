@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer, read_tokenizer, write_tokenizer
 from idc_data.whole import whole
 from idc_models.captioner import Captioner
 from idc_models.checkpoint import FORMAT, MODEL, build_trained, open_checkpoint
@@ -26,7 +26,7 @@ class Checkpoint:
 
     Attributes:
         spec: The completed spec.
-        tokenizer: The tokenizer, with its vocabulary.
+        tokenizer: The tokenizer, with all that it has learnt.
         weights: The model's `state_dict`.
         progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
         training: Tensors that only training needs: the optimizer's moments. Empty in a model for use.
@@ -62,7 +62,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {
         "format": FORMAT,
         "spec": json.dumps(checkpoint.spec.completed()),
-        "tokenizer": checkpoint.tokenizer.to_json(),
+        "tokenizer": write_tokenizer(checkpoint.tokenizer),
         "progress": json.dumps(checkpoint.progress),
         "unchanged": json.dumps(checkpoint.unchanged),
     }
@@ -87,7 +87,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     contents = open_checkpoint(path)
     spec = make_spec(contents.plain("spec", dict), str(path))
     try:
-        tokenizer = Tokenizer.from_json(contents.text("tokenizer"))
+        tokenizer = read_tokenizer(contents.text("tokenizer"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Checkpoint(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from idc_data.readers import resolve_reader
 from idc_data.spec import DataSpec
 from idc_data.strict_yaml import apply_override, load_yaml
+from idc_data.tokenizers import resolve_tokenizer
 from idc_data.wording import suggestion
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.protocols import find_protocol
@@ -194,6 +195,7 @@ class Spec(Section):
         """Gives the spec as plain values with every default written out: what MLflow and checkpoints store."""
         plain = self.model_dump(mode="json", by_alias=True)
         plain["data"]["dataset"] = _completed_dataset(self.data)
+        plain["data"]["tokenizer"] = _completed_tokenizer(self.data)
         plain["model"] = self.model.completed().model_dump(mode="json")
         plain["train"]["objectives"] = complete_objectives(self.train.objectives)
         return plain
@@ -246,6 +248,12 @@ def _completed_dataset(data: DataSpec) -> dict[str, Any]:
     if "image_size" in settings and "image_size" not in given:
         settings["image_size"] = data.image_size
     return {"name": given["name"], **to_jsonable_python(settings)}
+
+
+def _completed_tokenizer(data: DataSpec) -> dict[str, Any]:
+    _, settings = resolve_tokenizer(data.tokenizer)
+    name = data.tokenizer if isinstance(data.tokenizer, str) else data.tokenizer["name"]
+    return {"name": name, **to_jsonable_python(settings)}
 
 
 def _explain(problem: Any) -> str:

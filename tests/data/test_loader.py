@@ -12,7 +12,7 @@ from idc_data.batch import collate
 from idc_data.loader import batches_per_epoch, eval_batches, train_batches
 from idc_data.scenes import Scenes
 from idc_data.spec import DataSpec
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 from pydantic import ValidationError
 
 SPEC = DataSpec(batch_size=3, image_size=16, workers=0, captions_per_pair=2, crop=0.3, color_jitter=0.2, flip=True)
@@ -26,7 +26,7 @@ def folder(tmp_path, make_example):
 
 @pytest.fixture
 def tokenizer(folder):
-    return Tokenizer.train((r for example in folder for r in example.references), max_length=12)
+    return Words.train((r for example in folder for r in example.references), max_length=12)
 
 
 def assert_equal(one, two):
@@ -50,7 +50,7 @@ def test_batches_do_not_depend_on_the_workers(folder, tokenizer, workers):
 
 def test_scenes_do_not_depend_on_the_workers():
     reader = Scenes("train", image_size=16, train_pairs=9)
-    tokenizer = Tokenizer.train(reader.captions(20), max_length=30)
+    tokenizer = Words.train(reader.captions(20), max_length=30)
     spec = DataSpec(batch_size=3, image_size=16, workers=0)
     here = train(reader, tokenizer, 5, spec)
     there = train(reader, tokenizer, 5, spec.model_copy(update={"workers": 1}))
@@ -194,10 +194,10 @@ from pathlib import Path
 from idc_data import Folder
 from idc_data.loader import train_batches
 from idc_data.spec import DataSpec
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 if __name__ == "__main__":
     reader = Folder("train", root=Path(sys.argv[1]))
-    tokenizer = Tokenizer.train(["nothing has changed"], max_length=9)
+    tokenizer = Words.train(["nothing has changed"], max_length=9)
     try:
         next(train_batches(reader, tokenizer, DataSpec(batch_size=2, workers=2, image_size=256), seed=0))
     except OSError as error:
@@ -220,10 +220,10 @@ from pathlib import Path
 from idc_data import Folder
 from idc_data.loader import train_batches
 from idc_data.spec import DataSpec
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 if __name__ == "__main__":
     reader = Folder("train", root=Path(sys.argv[1]))
-    tokenizer = Tokenizer.train(["nothing has changed"], max_length=9)
+    tokenizer = Words.train(["nothing has changed"], max_length=9)
     batches = train_batches(reader, tokenizer, DataSpec(batch_size=2, workers=2), seed=0)
     next(batches)
     print("killed", flush=True)

@@ -5,7 +5,7 @@ from idc_data import Folder, write_layout
 from idc_data.loader import train_batches
 from idc_data.sides import unsafe
 from idc_data.spec import DataSpec
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 
 SIDED = [
     "the western house is gone",
@@ -80,7 +80,7 @@ def test_one_caption_among_many_is_found_before_training(tmp_path, make_example)
     examples = [make_example(n) for n in range(9)]
     write_layout(tmp_path, [*examples, make_example(9, references=("la casa è sparita", "the left one is gone"))])
     reader = Folder("train", root=tmp_path)
-    tokenizer = Tokenizer.train(["a"], max_length=9)
+    tokenizer = Words.train(["a"], max_length=9)
     spec = DataSpec(batch_size=2, image_size=16, workers=0)
     with pytest.raises(ValueError, match="flip is on, but a caption speaks of a side.*left one.*data.flip=safe"):
         train_batches(reader, tokenizer, spec.model_copy(update={"flip": True}), seed=0)

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import write_tokenizer
+from idc_data.tokenizers.words import Words
 from idc_models.decoders.recurrent import GruDecoder
 from idc_models.decoders.transformer import TransformerDecoder
 from idc_models.serving.align import align
@@ -14,7 +15,6 @@ from idc_models.serving.inference import Decoding, PairCaptioner
 from idc_models.serving.probability import total_probability
 from idc_models.spec import ModelSpec, build_captioner
 from idc_models.testing import Vocabulary as Small
-from idc_models.vocabulary import Vocabulary
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -24,7 +24,7 @@ SAID = ["the cube moved", "there's a left-hand cube, gone", "nothing has changed
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return Tokenizer.train(SAID, max_length=9)
+    return Words.train(SAID, max_length=9)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def checkpoint(tokenizer, tmp_path_factory):
     metadata = {
         "format": "idc-checkpoint/1",
         "spec": json.dumps(spec),
-        "tokenizer": tokenizer.to_json(),
+        "tokenizer": write_tokenizer(tokenizer),
         "unchanged": json.dumps(SAID[2:]),
     }
     save_file({f"model/{name}": value.clone() for name, value in built.state_dict().items()}, path, metadata)
@@ -62,26 +62,6 @@ def pairs():
 
 def texts(captions):
     return [[each.caption, *(other.caption for other in each.alternatives)] for each in captions]
-
-
-def test_the_vocabulary_spells_as_the_tokenizer_does(tokenizer):
-    vocabulary = Vocabulary.from_json(tokenizer.to_json())
-    assert (vocabulary.size, vocabulary.max_length) == (tokenizer.size, tokenizer.max_length)
-    for said in SAID:
-        ids = tokenizer.encode(said)
-        assert vocabulary.decode(ids) == tokenizer.decode(ids)
-        assert vocabulary.encode(vocabulary.decode(ids)) == ids[1:]
-    rng = np.random.default_rng(0)
-    for ids in rng.integers(0, tokenizer.size, (200, 9)).tolist():
-        assert vocabulary.decode(ids) == tokenizer.decode(ids)
-    with pytest.raises(ValueError, match="lacks .'sphere'. of 'the sphere'"):
-        vocabulary.encode("the sphere")
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"model": {"vocab": {"a": 0}}, "truncation": {"max_length": 3}}'])
-def test_what_is_no_tokenizer_is_refused(text):
-    with pytest.raises(ValueError, match=r"word-level tokenizer|first words are"):
-        Vocabulary.from_json(text)
 
 
 @pytest.mark.parametrize("plugin", [GruDecoder, TransformerDecoder])

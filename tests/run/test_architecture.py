@@ -81,13 +81,13 @@ def test_rooms_import_downwards_only():
 
 
 def test_idc_models_knows_the_light_part_of_idc_data_only():
-    """Images, and later tokenizers: a served model carries it, and needs no numba, faiss or datasets."""
+    """Images and tokenizers: a served model carries it, and needs no numba, faiss or datasets."""
     known = {
         module
         for path in (SOURCES["idc_models"] / "idc_models").rglob("*.py")
         for module in re.findall(r"^\s*(?:import|from) (idc_data[.\w]*)", path.read_text(), re.M)
     }
-    assert known == {"idc_data.images", "idc_data.mistakes", "idc_data.wording", "idc_data.words"}
+    assert known == {"idc_data.images", "idc_data.mistakes", "idc_data.tokenizers", "idc_data.wording"}
 
 
 def test_the_image_reader_loads_numpy_and_pillow_only():

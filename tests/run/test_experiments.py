@@ -57,5 +57,6 @@ def test_forkme_shows_every_setting_with_its_default():
     for section in ("data", "train", "eval"):
         shown, default = getattr(forked, section), getattr(minimal, section)
         assert shown.model_fields_set == set(type(shown).model_fields), section
-        own = {"data": {"dataset"}, "train": {"objectives"}, "eval": {"protocol", "metrics"}}[section]
+        own = {"data": {"dataset", "tokenizer"}, "train": {"objectives"}, "eval": {"protocol", "metrics"}}[section]
         assert shown.model_dump(exclude=own) == default.model_dump(exclude=own)
+    assert forked.completed()["data"]["tokenizer"] == minimal.completed()["data"]["tokenizer"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from idc_data.readers import open_reader
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 from idc_models.spec import build_captioner
 
 from idc_run.checkpoint import load_checkpoint
@@ -67,7 +67,7 @@ def trained(tmp_path, spec):
     def train(*overrides, scores=(), resume=None):
         chosen = spec(*overrides)
         reader = EightPairs()
-        tokenizer = Tokenizer.train([reader[index].references[0] for index in range(8)], max_length=40)
+        tokenizer = Words.train([reader[index].references[0] for index in range(8)], max_length=40)
         torch.manual_seed(0)
         model = build_captioner(chosen.model, tokenizer, chosen.train.objectives)
         notes, told = Notes(), iter(scores)

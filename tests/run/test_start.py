@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from idc_data.readers import open_reader
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 from idc_models.spec import build_captioner
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -31,7 +31,7 @@ def trained(spec, tmp_path):
     made = spec()
     captions = [text for pair in open_reader({"name": "scenes", "val_pairs": 40}, "val") for text in pair.references]
     known = [text for text in captions if "sphere" not in text]
-    tokenizer = Tokenizer.train(known, max_length=30)
+    tokenizer = Words.train(known, max_length=30)
     weights = build_captioner(made.model, tokenizer, made.train.objectives).state_dict()
     path = tmp_path / "trained.safetensors"
     save_checkpoint(path, Checkpoint(made, tokenizer, weights, {}, {}))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 from idc_models.spec import build_captioner
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -20,7 +20,7 @@ from idc_run.training.unfinished import find_unfinished
 @pytest.fixture
 def runs(spec, tmp_path):
     """A folder with an older and a newer unfinished run of the tiny spec, and the spec."""
-    made, tokenizer = spec(), Tokenizer.train(["a cube moved"] * 9, max_length=8, min_frequency=1)
+    made, tokenizer = spec(), Words.train(["a cube moved"] * 9, max_length=8, min_frequency=1)
     model = build_captioner(made.model, tokenizer, made.train.objectives, pretrained=False)
     optimizer = build_optimizer(model, made.train.optimizer)
     for parameter in model.parameters():

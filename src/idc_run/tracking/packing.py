@@ -22,27 +22,28 @@ _EXTRAS = {"idc-models": ("align", "serve")}
 """Optional parts that a served model uses if they are there."""
 
 
-def pack(spec: ModelSpec, folder: Path) -> list[str]:
+def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
     """Copy the code that a model of this spec runs on into a folder that can stand on Python's path.
 
     Args:
         spec: The model.
         folder: Gets packages, modules and metadata.
+        tokenizer: The name of its tokenizer.
 
     Returns:
         The distributions that were copied; modules of none are copied too, and are not among them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     carried = {"idc-data", "idc-models"}
-    for kind, part in spec:
-        module = part.name.partition(":")[0]
-        if module != part.name:
+    for kind, name in [*((kind, part.name) for kind, part in spec), ("tokenizer", tokenizer)]:
+        module = name.partition(":")[0]
+        if module != name:
             top = module.partition(".")[0]
             owners = packages_distributions().get(top, [])
             carried |= set(owners)
             if not owners:
                 _copy_module(top, folder)
-        for entry in entry_points(group=f"idc.{kind}s", name=part.name):
+        for entry in entry_points(group=f"idc.{kind}s", name=name):
             if entry.dist:
                 carried.add(entry.dist.name)
     for name in sorted(carried):

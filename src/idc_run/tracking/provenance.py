@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from idc_data.readers import resolve_reader
+from idc_data.tokenizers import resolve_tokenizer
 from idc_models.loading import find_checkpoint
 from idc_models.registry import find
 from torch import Tensor
@@ -30,12 +31,12 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
         datasets: The identity of each split.
         device: What is trained on.
     """
-    reader, _ = resolve_reader(spec.data.dataset)
+    reader, tokenizer = resolve_reader(spec.data.dataset)[0], resolve_tokenizer(spec.data.tokenizer)[0]
     named = [
         *((kind, part.name) for kind, part in spec.model),
         *(("objective", name) for name in spec.train.objectives),
     ]
-    packages = {*_OURS, _package(reader), *(_package(find(kind, name)) for kind, name in named)}
+    packages = {*_OURS, _package(reader), _package(tokenizer), *(_package(find(kind, name)) for kind, name in named)}
     files = {Path(part.settings["weights"]) for _, part in spec.model if part.settings.get("weights")}
     weights = {str(file): _file_digest(file) for file in files if file.is_file()} | _start(spec)
     processor = torch.backends.cpu.get_cpu_capability()
@@ -45,6 +46,7 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
         "plugins": {
             **{kind: _owner(kind, part.name) for kind, part in spec.model},
             "objectives": ", ".join(_owner("objective", name) for name in sorted(spec.train.objectives)),
+            "tokenizer": f"{spec.completed()['data']['tokenizer']['name']} ({_brought_by(_package(tokenizer))})",
             "dataset": f"{spec.completed()['data']['dataset']['name']} ({_brought_by(_package(reader))})",
         },
         "packages": {dist.name: dist.version for dist in sorted(distributions(), key=lambda dist: dist.name.lower())},

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from idc_data.tokenizers import tokenizer_name
 from idc_models.description import usual_no_repeat
 from PIL import Image
 
@@ -86,7 +87,7 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
     held = load_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory() as name:
         code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
-        pins, every_pin = requirements(pack(held.spec.model, code), "mlflow", "pandas")
+        pins, every_pin = requirements(pack(held.spec.model, code, tokenizer_name(held.tokenizer)), "mlflow", "pandas")
         constraints.write_text("\n".join(every_pin))
         yield {
             "python_model": str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),

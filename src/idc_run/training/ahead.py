@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from idc_data.example import ChangeExample
 from idc_data.loader import batches_per_epoch
+from idc_data.tokenizers import tokenizer_name
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
@@ -133,14 +134,21 @@ def _unknown(spec: Spec, data: Data) -> list[str]:
     start = spec.train.start
     if start is None or "decoder" not in start.parts:
         return []
+    asked, others = spec.completed()["data"]["tokenizer"]["name"], [part for part in start.parts if part != "decoder"]
+    notes, speaks = [], tokenizer_name(data.tokenizer)
+    if speaks != asked:
+        notes.append(
+            f"the model of train.start speaks by the tokenizer {speaks!r}, so data.tokenizer ({asked}) is not used; "
+            f"with a new decoder it would be: -s 'train.start.parts=[{', '.join(others)}]'"
+        )
     counts = Counter(word for caption in training_captions(data.train) for word in data.tokenizer.unknown(caption))
     if not counts:
-        return []
+        return notes
     words = ", ".join(repr(word) for word, _ in counts.most_common(5))
-    others = [part for part in start.parts if part != "decoder"]
     return [
+        *notes,
         f"the model of train.start lacks {len(counts)} words of the training captions, such as {words}, and cannot "
-        f"learn them; a new decoder would: -s 'train.start.parts=[{', '.join(others)}]'"
+        f"learn them; a new decoder would: -s 'train.start.parts=[{', '.join(others)}]'",
     ]
 
 

@@ -10,7 +10,7 @@ from idc_data.example import ChangeExample, Reader
 from idc_data.layout import Folder
 from idc_data.loader import check_flip
 from idc_data.readers import open_reader, resolve_reader
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer, make_tokenizer
 
 from idc_run.spec import Spec
 
@@ -38,8 +38,7 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
     )
     check_flip(train, spec.data)
     if tokenizer is None:
-        said = training_captions(train)
-        tokenizer = Tokenizer.train(said, max_length=spec.data.max_length, min_frequency=spec.data.min_frequency)
+        tokenizer = make_tokenizer(spec.data.tokenizer, training_captions(train), spec.data.max_length)
     return Data(train, val, test, tokenizer)
 
 
@@ -62,11 +61,11 @@ def training_captions(train: Reader) -> Iterable[str]:
 def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenizer) -> tuple[str, ...]:
     """The commonest references of pairs that did not change, as the model would spell them."""
     counts = Counter(
-        tokenizer.decode(ids)
+        tokenizer.decode(tokenizer.encode(reference))
         for example in validation
         if not example.changed
-        for ids in map(tokenizer.encode, example.references)
-        if tokenizer.unk_id not in ids
+        for reference in example.references
+        if not tokenizer.unknown(reference)
     )
     return tuple(sorted(counts, key=lambda said: (-counts[said], said))[:_UNCHANGED])
 

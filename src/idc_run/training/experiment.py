@@ -15,7 +15,7 @@ import torch
 from idc_data.batch import Batch
 from idc_data.check import check_dataset, grouped
 from idc_data.loader import train_batches
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS, metric_names, shown
 from idc_eval.score import score
 from idc_models.captioner import PARTS, Captioner

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from idc_data.example import Reader
 from idc_data.loader import batches_per_epoch, train_batches
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer
 from idc_models.captioner import Captioner
 from torch.nn.parallel import DistributedDataParallel
 

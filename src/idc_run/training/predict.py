@@ -7,7 +7,7 @@ from idc_data.batch import Batch
 from idc_data.example import Box, Reader
 from idc_data.loader import eval_batches
 from idc_data.spec import DataSpec
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer
 from idc_eval.prediction import Prediction, Regions
 from idc_models.captioner import Captioner
 from idc_models.familiar import Familiarity

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer, read_tokenizer
 from idc_models.captioner import Captioner
 from idc_models.checkpoint import MODEL, misfits, open_checkpoint
 from idc_models.loading import find_checkpoint
@@ -72,6 +72,6 @@ def open_start(spec: StartSpec, max_length: int) -> Start:
     model = contents.plain("spec", dict).get("model")
     if not isinstance(model, dict):
         raise ValueError(f"{path} is damaged: its spec has no model; expected a file that idc-run wrote")
-    words = Tokenizer.from_json(contents.text("tokenizer")) if "decoder" in spec.parts else None
+    words = read_tokenizer(contents.text("tokenizer")) if "decoder" in spec.parts else None
     tokenizer = words.limited(max_length) if words else None
     return Start(path, spec.parts, model, tokenizer, contents.under(MODEL))

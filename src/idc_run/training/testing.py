@@ -11,7 +11,7 @@ from typing import Any
 from idc_data.example import Reader
 from idc_data.readers import open_reader
 from idc_data.strict_yaml import apply_override
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer
 from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
@@ -170,8 +170,9 @@ def _strange_words(reader: Reader, tokenizer: Tokenizer) -> list[str]:
     rows = range(min(len(reader), 200))
     render = getattr(reader, "examples", None)
     examples = render(rows) if render else [reader[row] for row in rows]
-    ids = [each for example in examples for text in example.references for each in tokenizer.encode(text)[1:-1]]
-    strange = sum(each == tokenizer.unk_id for each in ids) / max(1, len(ids))
+    references = [text for example in examples for text in example.references]
+    unknown, words = (sum(len(of(text)) for text in references) for of in (tokenizer.unknown, tokenizer.tokens))
+    strange = unknown / max(1, words)
     if strange < 0.05:
         return []
     return [f"{strange:.0%} of the words in the references are none that the model can say; it knows {tokenizer.size}"]

@@ -19,7 +19,7 @@ from idc_data.batch import Batch, collate
 from idc_data.example import ChangeExample, Reader
 from idc_data.sides import REMEDY, unsafe
 from idc_data.spec import DataSpec, Flip
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers import Tokenizer
 from idc_data.transforms import PairedTransform
 
 _MORE_ROOM = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"

@@ -16,16 +16,25 @@ PLUGIN = r"[\w.]+:\w+"
 """`package.module:Class`."""
 
 
-def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str]) -> tuple[type[Any], dict[str, Any]]:
+def resolve(
+    kind: str,
+    given: str | Mapping[str, Any],
+    table: Mapping[str, str],
+    *,
+    base: type[Any] | None = None,
+    made_by: str | None = None,
+) -> tuple[type[Any], dict[str, Any]]:
     """Find the class that a part of a spec names, and all of its settings, checked, with defaults filled in.
 
-    Nothing is opened or made. The keyword-only parameters of the class are the schema.
+    Nothing is opened or made. The keyword-only parameters of the constructor are the schema.
 
     Args:
         kind: What the part is, for errors.
         given: A name, or `{"name": name, setting: value, ...}`.
         table: Name -> `package.module:Class`; other names are taken for the latter, and its module may lie in the
             current folder.
+        base: What the class has to extend.
+        made_by: The class method that takes the settings, where it is not the constructor.
 
     Raises:
         ValueError: The name or a setting is unknown or of the wrong type; the nearest known one is named.
@@ -35,13 +44,16 @@ def resolve(kind: str, given: str | Mapping[str, Any], table: Mapping[str, str])
     if not isinstance(name, str):
         raise ValueError(f"{kind} is {given!r}, expected a name or a mapping with a name and settings")
     part = _import(kind, name, table)
-    hints = get_type_hints(part.__init__, include_extras=True)  # with their limits
+    if base and not (isinstance(part, type) and issubclass(part, base)):
+        raise ValueError(f"{kind} {name!r} does not extend {base.__module__}.{base.__name__}")
+    make = getattr(part, made_by) if made_by else part
+    hints = get_type_hints(make if made_by else part.__init__, include_extras=True)  # with their limits
     fields: dict[str, Any] = {
         parameter.name: (
             hints.get(parameter.name, Any),
             ... if parameter.default is parameter.empty else parameter.default,
         )
-        for parameter in inspect.signature(part).parameters.values()
+        for parameter in inspect.signature(make).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
     for key in values.keys() - fields.keys():

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Flip = bool | Literal["safe"]
 _Part = Annotated[float, Field(ge=0, lt=1)]
@@ -24,7 +24,8 @@ class DataSpec(BaseModel):
         color_jitter: Largest relative change of brightness and contrast, each side on its own.
         max_length: Most tokens of a caption, beginning and end included. Words are tokens; of scripts without blanks,
             such as Chinese, characters.
-        min_frequency: Words that are rarer in the training captions become unknown.
+        tokenizer: How captions become tokens: `words`, `bpe`, `hf` or another installed name, `package.module:Class`,
+            or a mapping with the `name` of any and its settings. `idc_data.tokenizers.resolve_tokenizer` checks it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,4 +39,17 @@ class DataSpec(BaseModel):
     crop: _Part = 0.0
     color_jitter: _Part = 0.0
     max_length: int = Field(default=40, ge=3, le=4096)
-    min_frequency: int = Field(default=1, ge=1)
+    tokenizer: str | dict[str, Any] = "words"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_versions(cls, given: Any) -> Any:
+        """Specs of older versions had `min_frequency` here, which is a setting of the tokenizer `words`."""
+        if not isinstance(given, dict) or "min_frequency" not in given:
+            return given
+        given = dict(given)
+        least, tokenizer = given.pop("min_frequency"), given.get("tokenizer", "words")
+        if least != 1 or isinstance(least, bool):
+            named = {"name": tokenizer} if isinstance(tokenizer, str) else dict(tokenizer)
+            given["tokenizer"] = named | {"min_frequency": least}
+        return given

@@ -23,12 +23,14 @@ _SIGNS = (
 )
 _STOPS = "\u3001-\u3003\u3008-\u3011\u3014-\u301b"  # punctuation of Han and kana; the rest of it NFKC makes ours
 
+_ENCLOSED = "\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189"
+
 FIRST = r"\w+(?:['’-]\w+)*|[^\w\s]"
 """The pattern of the first version, which broke "3.50" into three and took a Chinese sentence for one word."""
 
 
 def _pattern(letter: str) -> str:
-    """The pattern, in the syntax that Oniguruma (the `tokenizers` library) and Python share.
+    """The pattern, in the syntax that Oniguruma (the `tokenizers` library, which wrote older files) and Python share.
 
     Args:
         letter: What a word is made of, as the inside of a character class.
@@ -65,10 +67,8 @@ def pattern_of(tokenizer: Mapping[str, Any]) -> str:
 
 
 def split(caption: str, pattern: str) -> list[str]:
-    """Split a caption that `join` made into its words again, without the `tokenizers` library."""
-    if pattern != CURRENT:
-        return re.sub(r"([.,;:!?])", r" \1", caption).split()
-    return _compiled().findall(caption)
+    """Split a caption into its words: what `join` made of them becomes them again."""
+    return _compiled(pattern == CURRENT, caption.isascii()).findall(caption)
 
 
 def join(words: Iterable[str], pattern: str) -> str:
@@ -123,7 +123,17 @@ def wrap(text: str, width: float, measure: Callable[[str], float] = columns) -> 
 
 
 @cache
-def _compiled() -> re.Pattern[str]:
-    """`CURRENT` for Python, where a word character (backslash w) lacks the vowel signs of Hindi and others."""
-    marks = (char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
-    return re.compile(_pattern(rf"\w{''.join(marks)}"))
+def _compiled(current: bool, plain: bool) -> re.Pattern[str]:
+    """`CURRENT` or `FIRST` for Python.
+
+    Args:
+        current: Which of them.
+        plain: For ASCII alone, which is faster. Otherwise word characters (backslash w) are those of Oniguruma, with
+            the vowel signs of Hindi and others, ties, and letters in circles and squares.
+    """
+    if plain:
+        return re.compile(_pattern(r"\w").replace(f"(?![{_UNSPACED}])", "") if current else FIRST)
+    chars = map(chr, range(0x80, 0x20000))
+    letter = r"\w" + "".join(c for c in chars if unicodedata.category(c) in ("Mn", "Me", "Mc", "Pc")) + _ENCLOSED
+    first = FIRST.replace(r"\w+", f"[{letter}]+").replace(r"[^\w", f"[^{letter}")
+    return re.compile(_pattern(letter) if current else first)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from idc_data.tokenizers import Tokenizer, read_tokenizer
 from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -16,7 +17,6 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from idc_models.captioner import Captioner
 from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
 from idc_models.spec import ModelSpec, build_captioner
-from idc_models.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from idc_models.contract import TokenSpace
@@ -83,18 +83,18 @@ class Contents:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its weights, in eval mode; the words that it speaks, and what else the file tells.
+    """A model with its weights, in eval mode; its tokenizer, and what else the file tells.
 
     Attributes:
         model: on the CPU; of its objectives, which only training needs, there is nothing.
-        vocabulary: its words.
+        tokenizer: what spells its captions.
         spec: the completed spec of the run, as plain values.
         unchanged: no-change sentences of the validation data; files of older versions have none.
         description: what it was trained on; files of older versions do not tell.
     """
 
     model: Captioner
-    vocabulary: Vocabulary
+    tokenizer: Tokenizer
     spec: dict[str, Any]
     unchanged: list[str]
     description: Description | None = None
@@ -154,18 +154,18 @@ def read_checkpoint(path: Path) -> Trained:
     spec, unchanged = contents.plain("spec", dict), contents.plain("unchanged", list, "[]")
     try:
         needed = _Needed.model_validate(spec)
-        vocabulary = Vocabulary.from_json(contents.text("tokenizer"))
-        if not 2 <= vocabulary.max_length <= _LARGEST:
-            raise ValueError(f"its tokenizer's max_length is {vocabulary.max_length!r}, expected 2 to {_LARGEST}")
-        for sentence in unchanged:
-            vocabulary.encode(str(sentence))
-        model = build_trained(needed.model, vocabulary, None, contents.under(MODEL))
+        tokenizer = read_tokenizer(contents.text("tokenizer"))
+        if tokenizer.max_length > _LARGEST:
+            raise ValueError(f"its tokenizer's max_length is {tokenizer.max_length!r}, expected at most {_LARGEST}")
+        if unknown := [word for sentence in unchanged for word in tokenizer.unknown(str(sentence))]:
+            raise ValueError(f"its no-change sentences have words that its tokenizer lacks: {', '.join(unknown[:5])}")
+        model = build_trained(needed.model, tokenizer, None, contents.under(MODEL))
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"{path}: its spec is of no use here: {'; '.join(faults)}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Trained(model.eval(), vocabulary, spec, unchanged, read_description(contents))
+    return Trained(model.eval(), tokenizer, spec, unchanged, read_description(contents))
 
 
 def build_trained(

@@ -126,13 +126,13 @@ class PairCaptioner:
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
         self._device = torch.device(device)
         trained = read_checkpoint(checkpoint)
-        self._model, self._vocabulary = trained.model.to(self._device), trained.vocabulary
+        self._model, self._tokenizer = trained.model.to(self._device), trained.tokenizer
         self._image_size: int = trained.spec["data"]["image_size"]
         self._beam: int = trained.spec["eval"]["beam"]
         self._length_penalty: float = trained.spec["eval"]["length_penalty"]
         # Specs of older versions lack it.
         self._no_repeat = usual_no_repeat(trained.spec["eval"].get("no_repeat_ngram", 0), trained.description)
-        self._unchanged = [self._vocabulary.encode(said) for said in trained.unchanged]
+        self._unchanged = [self._tokenizer.encode(str(said))[1:] for said in trained.unchanged]
         self._description = trained.description
         self._familiar = trained.description.familiar.to(self._device) if trained.description else None
         self._lock = threading.Lock()
@@ -206,7 +206,7 @@ class PairCaptioner:
     def _width(self, decoding: Decoding) -> int:
         """How many captions of a pair are written at once; a tiny vocabulary has not as many beginnings."""
         beam = 1 if decoding.sample else decoding.beam or self._beam
-        return min(max(beam, decoding.num_captions), widest_beam(self._vocabulary))
+        return min(max(beam, decoding.num_captions), widest_beam(self._tokenizer))
 
     def _write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
         before = torch.stack([pair.before for pair in pairs]).to(self._device)
@@ -247,7 +247,7 @@ class PairCaptioner:
         """Captions as token ids `b k l` and their log-probabilities `b k`, the best first."""
         decoder, num = self._model.decoder, decoding.num_captions
         if decoding.sample:
-            length = decoding.max_length or self._vocabulary.max_length - 1  # as `generate` has it
+            length = decoding.max_length or self._tokenizer.max_length - 1  # as `generate` has it
             luck = torch.rand(num, length, generator=torch.Generator().manual_seed(decoding.seed))
             drawn = generate(
                 decoder,
@@ -294,7 +294,7 @@ class PairCaptioner:
         # Different tokens may spell one caption, and a draw may come twice; the best of them is the first.
         texts: dict[str, float] = {}
         for row, log_prob in zip(tokens, log_probs, strict=True):
-            texts.setdefault(self._vocabulary.decode(row), log_prob)
+            texts.setdefault(self._tokenizer.decode(row), log_prob)
         (best, log_prob), *others = texts.items()
         if familiar and self._description:
             note = "; ".join(filter(None, (note, self._description.warning(familiar)))) or None
