@@ -131,6 +131,24 @@ class Telling(Fusion):
         return Fused(memory, extras={"seen": extra if self.rows == "batch" else extra.mean(0)})
 
 
+class Forgetful(Fusion):
+    """A fusion that does not know which image came first, and divides by how much they differ."""
+
+    def __init__(self, visual_dim):
+        super().__init__(visual_dim)
+        self.memory_dim = visual_dim
+        self.mix = nn.Linear(visual_dim, visual_dim)
+
+    def forward(self, before, after):
+        size = (after - before).abs()
+        return Fused(self.mix(size / size.mean((1, 2, 3), keepdim=True)).flatten(1, 2))
+
+
+def test_a_fusion_sees_order_and_bears_identical_images():
+    with pytest.raises(AssertionError, match="order: before and after swapped.*unchanged: identical images give"):
+        check_fusion(Forgetful)
+
+
 class Listening(Objective):
     """An objective over that extra."""
 

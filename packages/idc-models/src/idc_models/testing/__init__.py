@@ -29,7 +29,10 @@ Check = Callable[[Any], None]
 EVERYWHERE: tuple[Check, ...] = (checks.single, checks.gradients, checks.learning, checks.state_dict, checks.meta)
 SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
     "encoder": (EncoderSubject, (checks.grid_shape, checks.rows, *EVERYWHERE)),
-    "fusion": (FusionSubject, (checks.memory_shape, checks.extras, checks.rows, *EVERYWHERE)),
+    "fusion": (
+        FusionSubject,
+        (checks.memory_shape, checks.extras, checks.order, checks.unchanged, checks.rows, *EVERYWHERE),
+    ),
     "decoder": (
         DecoderSubject,
         (

@@ -141,6 +141,27 @@ def memory_shape(subject: FusionSubject) -> None:
         assert shape[1] % cells == 0, f"the memory has {shape[1]} slots, expected a multiple of the grid {fused.grid}"
 
 
+def order(subject: FusionSubject) -> None:
+    """Swapping before and after changes the memory: else what came and what went would look the same."""
+    fusion, (before, after) = subject.build().eval(), subject.inputs()
+    memory, swapped = fusion(before, after).memory, fusion(after, before).memory
+    assert not torch.allclose(memory, swapped, rtol=1e-3, atol=1e-4), "before and after swapped give the same memory"
+
+
+def unchanged(subject: FusionSubject) -> None:
+    """A pair of identical images gives finite values and gradients."""
+    fusion, (before, _) = subject.build().train(), subject.inputs()
+    fused = fusion(before, before)
+    for value in _all(subject, fused):
+        assert value.isfinite().all(), "identical images give values that are not finite"
+    loss = subject.signal(fused)
+    if loss.requires_grad:
+        loss.backward()
+    for name, parameter in fusion.named_parameters():
+        given = parameter.grad is not None and not parameter.grad.isfinite().all()
+        assert not given, f"with identical images, parameter {name!r} gets a gradient that is not finite"
+
+
 def logits_shape(subject: DecoderSubject) -> None:
     """Logits are `n l v`, states `n l s`, attention `n l m`; the vocabulary is kept, and s published as `state_dim`."""
     decoder, (memory, tokens) = subject.build(), subject.inputs()
