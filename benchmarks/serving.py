@@ -33,7 +33,7 @@ from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
 from idc_run.tracking.registry import checkpoint_of, packaged
-from idc_run.tracking.tracker import quiet_mlflow
+from idc_run.tracking.store import quiet_mlflow
 
 NAIVE = """
 import base64

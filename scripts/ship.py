@@ -27,7 +27,7 @@ from torch import Tensor
 from idc_run.console import Console
 from idc_run.errors import OneLineErrors
 from idc_run.spec import Spec, load_spec, make_spec
-from idc_run.tracking.tracker import flatten
+from idc_run.tracking.mlflow_tracker import flatten
 from idc_run.training.testing import run_test
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def ship(source: str, name: str, folder: Path, pairs: int, most_different: float
         click.echo(f"{found.captions} of {found.pairs} captions differ; changed by {found.changed:.1e}")
         if found.captions > most_different * found.pairs:
             raise ValueError(f"in half precision {found.captions} of {found.pairs} captions are other ones")
-        tested = run_test(str(half), ["tracking=off"], Console(), out=Path(temporary, "tested")).scores
+        tested = run_test(str(half), ["tracking=off"], Console(), out=Path(temporary, "tested")).tested.scores
         card = write_card(name, contents, spec, half, found, tested)
         folder.mkdir(parents=True, exist_ok=True)
         half.chmod(0o644)  # the library makes it for its owner alone

@@ -79,6 +79,7 @@ def run(
     from idc_run.spec import load_values, make_spec
     from idc_run.tracking.naming import run_name
     from idc_run.training import experiment
+    from idc_run.training.role import Alone
 
     if describe:
         from idc_run.training.describe import describe_file
@@ -112,7 +113,7 @@ def run(
         finish.finish(opened, console)
     else:
         name = run_name(loaded.name, overrides, load_values(spec))
-        experiment.run(loaded, console, resume=resume, name=name)
+        experiment.run(loaded, console, Alone(name, resume=resume))
 
 
 def _test(model: str, overrides: tuple[str, ...], console: "Console", split: str, out: Path | None) -> None:
@@ -121,7 +122,7 @@ def _test(model: str, overrides: tuple[str, ...], console: "Console", split: str
     from idc_run.training.testing import run_test
 
     found = run_test(model, overrides, console, split=split, out=out)
-    print_scores(found.scores, found.ceiling, by_type=False, by_difficulty=False)
+    print_scores(found.tested.scores, found.tested.ceiling, by_type=False, by_difficulty=False)
     for note in found.notes:
         console.say(note)
     console.say(f"{found.folder}: predictions.jsonl, report.html, scores.json, samples.png")

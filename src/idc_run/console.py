@@ -162,6 +162,11 @@ class Console:
                 self._out.print(f"                 to make it the champion: uv run idc-champion {name} {version}")
         self._next(address, served=registered is not None, tracked=bool(where))
 
+    def scores(self, spec: "Spec", scores: "Scores") -> None:
+        """Print the test scores that the spec asks for in a line."""
+        asked = metric_names(spec.eval.metrics)
+        self.say(", ".join(f"{name} {shown(name, value)}" for name, value in scores.values.items() if name in asked))
+
     def _next(self, address: str, *, served: bool, tracked: bool) -> None:
         """Say what to do with a model: each command on a line of its own, which can be copied."""
         self._out.print("\nNext:")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from idc_data.mistakes import Mistake
 
-from idc_run.tracking.address import mask
+from idc_run.address import mask
 from idc_run.tracking.server import explain
 
 

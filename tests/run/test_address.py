@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from idc_run.address import TOKEN, mask, read_address
 from idc_run.serving.remote import RemoteCaptioner
-from idc_run.tracking.address import TOKEN, mask, read_address
 
 
 @pytest.mark.parametrize("end", ["", "/", "/invocations", "/invocations/"])

@@ -26,7 +26,7 @@ from playwright.sync_api import expect
 from idc_run.checkpoint import load_checkpoint
 from idc_run.serving.app import PARAMS, model_elsewhere, page_app
 from idc_run.serving.caption_cli import app
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.store import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow")]

@@ -57,7 +57,7 @@ def test_a_package_imports_only_what_it_may(package, never):
 #: Of idc_run, from the ground up: a file imports from its own floor and from those below it. What lies in no room is
 #: named here.
 FLOORS = [
-    {"spec", "space", "checkpoint", "progress"},
+    {"spec", "space", "checkpoint", "progress", "address"},
     {"tracking"},
     {"console", "errors"},
     {"training"},
@@ -78,6 +78,23 @@ def test_rooms_import_downwards_only():
         for name in re.findall(r"^\s*(?:import|from) idc_run\.(\w+)", text, re.M):
             beside = {inside[0], name} & {"serving"} and inside[0] != name and "cli" not in inside
             assert floor[name] <= allowed and not (beside and floor[name] == allowed), f"{path}: imports {name}"
+
+
+def test_one_room_talks_to_mlflow():
+    """`served_model` is what MLflow runs; everything else asks the modules that tracking/__init__.py names."""
+    root = SOURCES["idc_run"] / "idc_run"
+    doors = set(re.findall(r"`(\w+)`", (root / "tracking/__init__.py").read_text()))
+    doors |= {"naming", "generation", "pictures"}  # names, links and lettering, which know nothing of MLflow
+    for path in sorted(root.rglob("*.py")):
+        room, text = path.relative_to(root).parts[0], path.read_text()
+        if room == "tracking" or path.name == "served_model.py":
+            continue
+        assert not re.search(r"^\s*(?:import|from) mlflow\b", text, re.M), path
+        whole = set(re.findall(r"^\s*from idc_run\.tracking\.(\w+) import", text, re.M))
+        named = re.findall(r"^\s*from idc_run\.tracking import (.*)", text, re.M)
+        asked = {word.strip() for line in named for word in line.split(",")} | whole - {"store"}
+        assert asked <= doors, path
+        assert set(re.findall(r"tracking\.store import (.*)", text)) <= {"store"}, path
 
 
 def test_idc_models_knows_the_light_part_of_idc_data_only():

@@ -15,7 +15,7 @@ from idc_models.serving.inference import PairCaptioner
 from PIL import Image
 
 from idc_run.serving.caption_cli import caption
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.store import connect
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")

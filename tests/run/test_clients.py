@@ -21,8 +21,9 @@ from PIL import Image
 
 from idc_run.console import Console
 from idc_run.tracking.champion import Standing
+from idc_run.tracking.mlflow_tracker import MlflowTracker
 from idc_run.tracking.registry import register
-from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.tracking.store import connect
 from idc_run.training import experiment
 
 CLIENTS = Path(__file__).parents[2] / "examples/clients"

@@ -18,6 +18,7 @@ from idc_run.spec import load_spec
 from idc_run.training import experiment
 from idc_run.training.data import open_data
 from idc_run.training.describe import described
+from idc_run.training.ready import build
 
 SCENES = "data.dataset={name: scenes, train_pairs: 16, val_pairs: 40, test_pairs: 4}"
 
@@ -28,7 +29,7 @@ def undescribed(spec):
     given = spec(SCENES)
     data = open_data(given)
     torch.manual_seed(0)
-    model = experiment._build(given, data.tokenizer, torch.device("cpu"))
+    model = build(given, data.tokenizer, torch.device("cpu"))
     return Checkpoint(given, data.tokenizer, model.state_dict(), {"epoch": 3}, {}, ("nothing changed",))
 
 
@@ -78,14 +79,14 @@ def test_a_run_describes_its_best_checkpoint_and_its_predictions(spec, tmp_path)
 
 def test_the_examples_are_small_pictures_of_validation_pairs_and_one_shows_no_change(undescribed):
     data = open_data(undescribed.spec, undescribed.tokenizer)
-    found = described(undescribed, data, torch.device("cpu")).description
+    found = described(undescribed, undescribed.build(), data).description
     assert found and len(found.examples) == 6
     for pair in found.examples:
         for content in pair:
             with Image.open(io.BytesIO(content)) as image:
                 assert (image.format, image.size) == ("WEBP", (256, 256))
     assert sum(len(content) for pair in found.examples for content in pair) < 100_000
-    none = described(replace(undescribed, spec=load_examples(undescribed.spec, 0)), data, torch.device("cpu"))
+    none = described(replace(undescribed, spec=load_examples(undescribed.spec, 0)), undescribed.build(), data)
     assert none.description and none.description.examples == ()
 
 
@@ -115,7 +116,7 @@ def test_a_folder_is_called_by_its_name_and_moves(folder, tiny, path, tmp_path):
     given = load_spec(tiny, [f"data.dataset={folder}"])
     data = open_data(given)
     torch.manual_seed(0)
-    model = experiment._build(given, data.tokenizer, torch.device("cpu"))
+    model = build(given, data.tokenizer, torch.device("cpu"))
     save_checkpoint(path, Checkpoint(given, data.tokenizer, model.state_dict(), {"epoch": 2}, {}))
     moved = folder.rename(tmp_path / "elsewhere")
     ran = CliRunner().invoke(run, ["--describe", str(path)])

@@ -13,8 +13,10 @@ from idc_run.console import Console
 from idc_run.spec import load_spec
 from idc_run.tracking import artifacts, registry
 from idc_run.tracking.champion import versions
-from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.tracking.mlflow_tracker import MlflowTracker
+from idc_run.tracking.store import connect
 from idc_run.training import experiment
+from idc_run.training.role import Alone
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 POINTS = [
@@ -48,10 +50,10 @@ def test_a_run_killed_at_any_of_its_last_steps_and_resumed_does_each_once(regist
     for number, (owner, name) in enumerate(POINTS):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(owner, name, dies_after(getattr(owner, name)))
-            experiment.run(spec, Console(quiet=True), resume=number > 0)
+            experiment.run(spec, Console(quiet=True), Alone(resume=number > 0))
         if real.active_run():
             real.end_run()
-    result = experiment.run(spec, Console(quiet=True), resume=True)
+    result = experiment.run(spec, Console(quiet=True), Alone(resume=True))
     client = connect().MlflowClient()
     run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED" and "failure" not in run.data.tags
@@ -66,7 +68,7 @@ def test_a_run_killed_at_any_of_its_last_steps_and_resumed_does_each_once(regist
     assert set(points) > {"test/cider", "val/cider", "train/loss"}
     assert {name: each for name, each in points.items() if max(each.values()) > 1} == {}
     with pytest.raises(ValueError, match="nothing to resume"):
-        experiment.run(spec, Console(quiet=True), resume=True)
+        experiment.run(spec, Console(quiet=True), Alone(resume=True))
 
 
 def test_a_run_that_fails_says_why(registered, monkeypatch):

@@ -15,10 +15,11 @@ from idc_models.spec import build_captioner
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
 from idc_run.spec import ScheduleSpec
-from idc_run.training import experiment
+from idc_run.training.data import open_data
 from idc_run.training.fit import fit
 from idc_run.training.optim import Schedule
 from idc_run.training.predict import predict
+from idc_run.training.scoring import validate
 
 CPU = torch.device("cpu")
 LONG = [
@@ -71,7 +72,7 @@ def trained(tmp_path, spec):
         torch.manual_seed(0)
         model = build_captioner(chosen.model, tokenizer, chosen.train.objectives)
         notes, told = Notes(), iter(scores)
-        progress = fit(
+        fitted = fit(
             model,
             reader,
             tokenizer,
@@ -82,7 +83,8 @@ def trained(tmp_path, spec):
             watcher=notes,
             resume=resume,
         )
-        return progress, notes, (model, reader, tokenizer, chosen)
+        assert fitted.best == fitted.progress.best and fitted.checkpoint.is_file()
+        return fitted.progress, notes, (model, reader, tokenizer, chosen)
 
     return train
 
@@ -207,13 +209,13 @@ def test_a_checkpoint_from_before_ties_were_broken_goes_on(tmp_path, trained):
 
 def test_validation_takes_no_random_number_from_training_and_leaves_the_model_as_it_was(spec):
     chosen = spec()
-    data = experiment.open_data(chosen)
+    data = open_data(chosen)
     model = build_captioner(chosen.model, data.tokenizer, chosen.train.objectives).train()
     before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    scores = experiment._validate(chosen, data, model, CPU)
+    scores = validate(chosen, data, model, CPU)
     assert torch.equal(torch.get_rng_state(), state) and model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert scores["val/loss"] == experiment._validate(chosen, data, model, CPU)["val/loss"] > 1
+    assert scores["val/loss"] == validate(chosen, data, model, CPU)["val/loss"] > 1
 
 
 def test_without_early_stopping_every_epoch_runs(trained):

@@ -19,7 +19,7 @@ from PIL import Image
 
 from idc_run.tracking.packing import pack, requirements
 from idc_run.tracking.registry import checkpoint_of
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.store import connect
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,6 +10,7 @@ from idc_run.checkpoint import load_checkpoint
 from idc_run.console import Console
 from idc_run.training import experiment
 from idc_run.training.data import open_data
+from idc_run.training.ready import build
 from idc_run.training.start import open_start
 
 FOLDER = Path(__file__).parents[2] / "examples/plugins"
@@ -30,7 +31,7 @@ def trained(chosen):
     model = load_checkpoint(result.checkpoint).build()  # which needs no plugin to have a privilege
     start = open_start(chosen.train.start, chosen.data.max_length) if chosen.train.start else None
     tokenizer = open_data(chosen, start and start.tokenizer).tokenizer
-    first = dict(experiment._build(chosen, tokenizer, torch.device("cpu"), start).named_parameters())
+    first = dict(build(chosen, tokenizer, torch.device("cpu"), start).named_parameters())
     moved, still = set(), set()
     for name, value in model.named_parameters():
         (still if value.equal(first[name]) else moved).add(name.partition(".")[0])

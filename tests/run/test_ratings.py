@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from idc_eval.cli import main as idc_eval
 from idc_eval.rating.store import Judgement, Ratings
 
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.store import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::opentelemetry")
 

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
-from idc_run.tracking.registry import scoring_model
+from idc_run.serving.served_model import CaptionerModel
 from idc_run.training.predict import predict
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
@@ -59,7 +59,9 @@ def test_the_captions_are_those_of_the_predictions(registered, beam):
 @pytest.fixture(scope="module")
 def model(registered):
     """The registered model without a server."""
-    return scoring_model(registered.result.checkpoint).unwrap_python_model()
+    loaded = CaptionerModel()
+    loaded.load(registered.result.checkpoint)
+    return loaded
 
 
 def asking(model, pair, num=1, seconds=None, **params):

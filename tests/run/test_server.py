@@ -23,7 +23,8 @@ from cryptography.x509.oid import NameOID
 from idc_run.cli import run
 from idc_run.errors import OneLineErrors
 from idc_run.tracking import server
-from idc_run.tracking.tracker import MlflowTracker, connect, store
+from idc_run.tracking.mlflow_tracker import MlflowTracker
+from idc_run.tracking.store import connect, store
 
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
 

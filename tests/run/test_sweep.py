@@ -19,7 +19,8 @@ from idc_run.console import Console
 from idc_run.spec import load_values
 from idc_run.sweeps import finish, study, work
 from idc_run.sweeps.table import read_table
-from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.tracking.mlflow_tracker import MlflowTracker
+from idc_run.tracking.store import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::mlflow", "ignore:::optuna", "ignore:::matplotlib")]
 QUIET = Console(quiet=True)

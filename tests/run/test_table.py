@@ -5,7 +5,6 @@ import json
 import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from idc_eval.compare import holm
@@ -14,7 +13,9 @@ from scipy.stats import ttest_rel
 
 from idc_run.sweeps.table import Cell, Table, columns, effects, group, of_best, read_table
 from idc_run.sweeps.table_page import markdown, rows, write_table
-from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.tracking.mlflow_tracker import MlflowTracker
+from idc_run.tracking.runs import Finished
+from idc_run.tracking.store import connect
 
 RESULTS = Path(__file__).parents[2] / "docs/results"
 
@@ -166,7 +167,7 @@ def test_a_smoke_run_does_not_replace_the_page_of_a_whole_study(tmp_path):
 def test_a_run_that_was_done_again_counts_once_as_it_is_now():
     def trial(seed, score, **chosen):
         tags = {"chosen": json.dumps({"seed": str(seed), **chosen})}
-        return SimpleNamespace(data=SimpleNamespace(tags=tags, params={"seed": str(seed)}, metrics={"test/m": score}))
+        return Finished(tags, {"seed": str(seed)}, {"test/m": score})
 
     newest_first = [trial(2, 0.4, x="a"), trial(1, 0.3, x="a"), trial(1, 0.1, x="a"), trial(1, 0.9, x="b")]
     assert group(newest_first) == [Cell({"x": "a"}, [1, 2], {"m": [0.3, 0.4]}), Cell({"x": "b"}, [1], {"m": [0.9]})]

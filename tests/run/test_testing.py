@@ -11,7 +11,8 @@ from idc_models import load
 from PIL import Image
 
 from idc_run import cli
-from idc_run.tracking.tracker import NullTracker, connect
+from idc_run.tracking.store import connect
+from idc_run.tracking.tracker import NullTracker
 
 OFF = ("-s", "tracking=off", "-s", "eval.metrics=[bleu, cider]")
 

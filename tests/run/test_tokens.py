@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from idc_run.address import TOKEN
 from idc_run.serving.app import model_elsewhere, page_app
 from idc_run.serving.remote import RemoteCaptioner
-from idc_run.tracking.address import TOKEN
 
 CLIENTS = Path(__file__).parents[2] / "examples/clients"
 NODE = """

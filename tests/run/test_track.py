@@ -16,9 +16,12 @@ from idc_run.console import Console
 from idc_run.spec import load_spec
 from idc_run.tracking import note, provenance, registry
 from idc_run.tracking.champion import Standing
+from idc_run.tracking.mlflow_tracker import MlflowTracker, flatten
 from idc_run.tracking.provenance import differences
-from idc_run.tracking.tracker import MlflowTracker, NullTracker, connect, flatten, store
+from idc_run.tracking.store import connect, store
+from idc_run.tracking.tracker import NullTracker
 from idc_run.training import experiment
+from idc_run.training.role import Alone
 
 # What mlflow itself is warned of, by sqlalchemy and by its own type hints.
 pytestmark = pytest.mark.filterwarnings("ignore:::mlflow")
@@ -64,13 +67,15 @@ def test_another_database_where_plain_mlflow_looks_is_said_once(tmp_path, monkey
     Path("mlflow.db").write_bytes(b"")
     for _ in range(2):
         connect()
-    (said,) = [record.getMessage() for record in caplog.records if record.name == "idc_run.tracking.tracker"]
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "idc_run.tracking.store"]
     assert str(tmp_path / "mlflow.db") in said and "move it away" in said
 
 
 @pytest.mark.slow
 def test_processes_that_begin_at_once_share_a_new_store(tmp_path):
-    begin = "from idc_run.tracking.tracker import MlflowTracker; print(MlflowTracker('new', 'test/x').experiment)"
+    begin = (
+        "from idc_run.tracking.mlflow_tracker import MlflowTracker; print(MlflowTracker('new', 'test/x').experiment)"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     started = [
         subprocess.Popen(
@@ -205,7 +210,7 @@ def test_that_a_run_went_on_with_other_code_is_told(registered, mlflow, monkeypa
         experiment.run(spec, Impatient(quiet=True))
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "_git", lambda: {"commit": "other", "dirty": "false"})
-        result = experiment.run(spec, Console(quiet=True), resume=True)
+        result = experiment.run(spec, Console(quiet=True), Alone(resume=True))
     done = CliRunner().invoke(run, ["--from-run", result.run_id, "--check"])
     assert done.exit_code == 0 and "code: the same\n" in done.output
     assert re.search("^resumed at step 4: code commit .* -> other", done.output, re.M)

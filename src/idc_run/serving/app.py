@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from idc_run.tracking.address import is_here, read_address
+from idc_run.address import is_here, read_address
 
 PARAMS = {
     **dict.fromkeys(("beam", "max_length", "num_captions", "seed", "no_repeat"), int),
@@ -148,13 +148,16 @@ def model_in_process(checkpoint: Path) -> Handler:
     Raises:
         ValueError: It is no checkpoint.
     """
-    from mlflow.pyfunc import scoring_server
+    from idc_run.tracking.scoring import Answering, endpoint
 
-    from idc_run.tracking.registry import scoring_model
+    def load() -> Answering:
+        from idc_run.serving.served_model import CaptionerModel  # imports MLflow, which `endpoint` has silenced
 
-    routes = scoring_server.init(scoring_model(checkpoint)).routes
-    (route,) = (route for route in routes if isinstance(route, Route) and route.path == "/invocations")
-    return Guard(Limits(reading=27, seconds=54), PARAMS)(route.endpoint)  # as where it is served
+        model = CaptionerModel()
+        model.load(checkpoint)
+        return model
+
+    return Guard(Limits(reading=27, seconds=54), PARAMS)(endpoint(load, checkpoint))  # as where it is served
 
 
 def model_elsewhere(address: str) -> Handler:

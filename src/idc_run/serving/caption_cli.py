@@ -275,7 +275,7 @@ def app(model: str, host: str, port: int, names: tuple[str, ...]) -> None:
         )  # fmt: skip
     with listen(host, port) as listening:
         if model.startswith(_ADDRESS):
-            from idc_run.tracking.address import read_address
+            from idc_run.address import read_address
 
             answer, shown, description = model_elsewhere(model), read_address(model).shown, None
         else:

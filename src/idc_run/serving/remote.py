@@ -15,7 +15,7 @@ import numpy as np
 from idc_models.serving.inference import Alternative, Caption, Image
 from PIL import Image as Picture
 
-from idc_run.tracking.address import TOKEN, read_address
+from idc_run.address import TOKEN, read_address
 
 _AGAIN = (429, 502, 503, 504)  # busy, or being started again
 _PATIENCE = 60  # seconds in which it is asked anew: a server takes up to 20 to start

@@ -109,9 +109,13 @@ class CaptionerModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the checkpoint that was logged with the model, and warm it up."""
+        self.load(Path(context.artifacts["checkpoint"]))
+
+    def load(self, checkpoint: Path) -> None:
+        """Load a checkpoint, and warm it up."""
         return_large_blocks()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._captioner = PairCaptioner(Path(context.artifacts["checkpoint"]), device)
+        self._captioner = PairCaptioner(checkpoint, device)
         # Not in the threads of the requests: more at a time than cores would only take memory, and each keeps some.
         self._threads = _cores()
         self._pool = ThreadPoolExecutor(self._threads)

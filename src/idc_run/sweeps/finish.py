@@ -14,7 +14,7 @@ from rich.table import Table
 from idc_run.console import Console
 from idc_run.sweeps.queue import again
 from idc_run.sweeps.study import Sweep
-from idc_run.tracking.tracker import connect
+from idc_run.tracking import parent
 
 
 def finish(sweep: Sweep, console: Console) -> None:
@@ -26,8 +26,8 @@ def finish(sweep: Sweep, console: Console) -> None:
     try:
         best = sweep.best()
     except ValueError:
-        if parent := sweep.study.user_attrs.get("run"):
-            connect().MlflowClient().set_terminated(parent, "FAILED")
+        if run := sweep.study.user_attrs.get("run"):
+            parent.fail(run)
         raise
     with sweep.lock("finish"):
         known = [trial.number for trial in sweep.trials() if trial.state.is_finished()]
@@ -50,25 +50,21 @@ def seeds(sweep: Sweep) -> list[dict[str, float]]:
 
 def _write_down(sweep: Sweep) -> None:
     """Plots, trials and the mean over seeds, at the parent run."""
-    parent = sweep.study.user_attrs.get("run")
-    if not parent:
+    run = sweep.study.user_attrs.get("run")
+    if not run:
         return
-    client = connect().MlflowClient()
+    metrics = {f"best/{name}": value for name, value in zip(sweep.objectives, sweep.best().values, strict=True)}
+    scores = seeds(sweep)
+    for metric in scores[0] if scores else ():
+        values = [each[metric] for each in scores if metric in each]
+        metrics[f"test/{metric}"] = fmean(values)
+        if len(values) > 1:
+            metrics[f"test_deviation/{metric}"] = stdev(values)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sweep.study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
         _plots(sweep, folder)
-        for path in sorted(folder.iterdir()):
-            client.log_artifact(parent, str(path))
-    for at, metric in enumerate(sweep.objectives):
-        client.log_metric(parent, f"best/{metric}", sweep.best().values[at])
-    runs = seeds(sweep)
-    for metric in runs[0] if runs else ():
-        values = [run[metric] for run in runs if metric in run]
-        client.log_metric(parent, f"test/{metric}", fmean(values))
-        if len(values) > 1:
-            client.log_metric(parent, f"test_deviation/{metric}", stdev(values))
-    client.set_terminated(parent)
+        parent.finish(run, folder, metrics)
 
 
 def _plots(sweep: Sweep, folder: Path) -> None:

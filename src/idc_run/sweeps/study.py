@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from idc_run.space import Node, Probe, cells, conditions, draw, options, with_values
 from idc_run.spec import Direction, Spec, SweepSpec, make_spec
-from idc_run.tracking.tracker import store
+from idc_run.tracking.store import store
 
 LATENCY = "latency"
 _PATIENCE = 100  # draws without anything new after which the rest of a space counts as out of reach

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
-from typing import Any
 
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.seeds import half_width
 
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.runs import Finished, planned, trials
 
 SEED = "seed"
-PLANNED = "sweep.planned"
-"""Tag of a sweep's own run in MLflow: how many trials it was to have."""
 _COMMON = ("statement_accuracy", "false_alarm_rate", "miss_rate", "bleu-4", "meteor", "rouge-l", "cider")
 _HASH = "-[0-9a-f]{12}"
 _NO_SPREAD = 1e-12
@@ -102,47 +99,39 @@ def read_table(name: str, metric: str = "") -> Table:
     Raises:
         ValueError: MLflow has no tested trials of it, or they lack the metric.
     """
-    mlflow = connect()
-    found = mlflow.search_runs(
-        search_all_experiments=True,
-        filter_string="attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-        output_format="list",
-    )
     of_name = re.compile(f"{re.escape(name)}({_HASH})?")
-    trials = [run for run in found if "chosen" in run.data.tags and of_name.fullmatch(run.data.tags["sweep"])]
-    if not trials:
+    found = [run for run in trials() if of_name.fullmatch(run.tags["sweep"])]
+    if not found:
         raise ValueError(f"MLflow has no tested trials of a sweep {name!r}; run it first, with seeds: 0 in its sweep")
-    newest = trials[0].data.tags["sweep"]
-    trials = [run for run in trials if run.data.tags["sweep"] == newest]
-    metric = metric or trials[0].data.params["eval.select"]
-    if any(f"test/{metric}" not in run.data.metrics for run in trials):
-        known = sorted(key.removeprefix("test/") for key in trials[0].data.metrics if key.startswith("test/"))
-        raise ValueError(f"not every trial of {newest} has test/{metric}; there are: {', '.join(known) or 'none'}")
-    parent = trials[0].data.tags.get("mlflow.parentRunId")
-    planned = mlflow.get_run(parent).data.tags.get(PLANNED) if parent else None
-    cells = group(trials)
+    newest = found[0]
+    study = newest.tags["sweep"]
+    tested = [run for run in found if run.tags["sweep"] == study]
+    metric = metric or newest.params["eval.select"]
+    if any(f"test/{metric}" not in run.metrics for run in tested):
+        known = sorted(key.removeprefix("test/") for key in newest.metrics if key.startswith("test/"))
+        raise ValueError(f"not every trial of {study} has test/{metric}; there are: {', '.join(known) or 'none'}")
+    cells = group(tested)
     cells.sort(key=lambda cell: fmean(cell.values[metric]), reverse=not lower_is_better(metric))
     runs = sum(len(cell.seeds) for cell in cells)
-    return Table(newest, cells, metric, trials[0].data.tags["protocol"], runs, int(planned) if planned else None)
+    return Table(study, cells, metric, newest.tags["protocol"], runs, planned(newest))
 
 
-def group(trials: Sequence[Any]) -> list[Cell]:
-    """Make cells of MLflow's runs, which come newest first; one that was done again counts once."""
-    groups: dict[tuple[tuple[str, str], ...], dict[int, Any]] = {}
-    for run in trials:
-        setting = tuple(item for item in json.loads(run.data.tags["chosen"]).items() if item[0] != SEED)
-        groups.setdefault(setting, {}).setdefault(int(run.data.params[SEED]), run)
+def group(tested: Sequence[Finished]) -> list[Cell]:
+    """Make cells of tested trials, which come newest first; one that was done again counts once."""
+    groups: dict[tuple[tuple[str, str], ...], dict[int, Finished]] = {}
+    for run in tested:
+        setting = tuple(item for item in json.loads(run.tags["chosen"]).items() if item[0] != SEED)
+        groups.setdefault(setting, {}).setdefault(int(run.params[SEED]), run)
     return [_cell(dict(setting), [runs[seed] for seed in sorted(runs)]) for setting, runs in groups.items()]
 
 
-def _cell(setting: dict[str, str], runs: Sequence[Any]) -> Cell:
+def _cell(setting: dict[str, str], runs: Sequence[Finished]) -> Cell:
     values = {
-        name.removeprefix("test/"): [run.data.metrics[name] for run in runs]
-        for name in runs[0].data.metrics
-        if name.startswith("test/") and all(name in run.data.metrics for run in runs)
+        name.removeprefix("test/"): [run.metrics[name] for run in runs]
+        for name in runs[0].metrics
+        if name.startswith("test/") and all(name in run.metrics for run in runs)
     }
-    return Cell(setting, [int(run.data.params[SEED]) for run in runs], values)
+    return Cell(setting, [int(run.params[SEED]) for run in runs], values)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from idc_eval.metrics import shown
 
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.store import connect
 
 ALIAS = "champion"
 _TERMS = ("metric", "protocol", "data")

@@ -9,8 +9,9 @@ from idc_data.layout import GENERATION, Folder
 from idc_data.rows import METADATA
 from idc_data.show import contact_sheet
 
+from idc_run.tracking.mlflow_tracker import MlflowTracker, flatten
 from idc_run.tracking.note import DESCRIPTION
-from idc_run.tracking.tracker import MlflowTracker, flatten
+from idc_run.tracking.tracker import recording
 
 EXPERIMENT = "generate"
 _SAMPLES = 12
@@ -35,8 +36,7 @@ def record(dataset: Path) -> str:
     tracker = MlflowTracker(EXPERIMENT)
     splits = {split: Folder(split, root=dataset) for split in made["pairs"] if (dataset / split / METADATA).is_file()}
     datasets = {split: (made["name"], pairs.fingerprint) for split, pairs in splits.items()}
-    run = tracker.begin(made["name"], flatten(made["spec"]), {"idc.kind": "generation"}, datasets)
-    try:
+    with recording(tracker, made["name"], made["spec"], {"idc.kind": "generation"}, datasets) as run:
         tracker.metrics(_metrics(made), 0)
         for file in (dataset / "README.md", path):
             tracker.artifact(file)
@@ -45,10 +45,6 @@ def record(dataset: Path) -> str:
                 picture = Path(folder) / f"{split}.png"
                 contact_sheet([pairs[index] for index in range(min(_SAMPLES, len(pairs)))]).save(picture)
                 tracker.artifact(picture, "samples")
-    except BaseException:
-        tracker.end("FAILED")
-        raise
-    tracker.end()
     made["run"] = {"id": run, "experiment": tracker.experiment}
     path.write_text(json.dumps(made, indent=2), encoding="utf-8")
     return f"tracked: run {run} of the experiment {EXPERIMENT!r}; look at it: mlflow ui"

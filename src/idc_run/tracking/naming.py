@@ -6,7 +6,7 @@ from typing import Any
 
 from idc_data.strict_yaml import load_yaml
 
-from idc_run.tracking.address import mask
+from idc_run.address import mask
 
 _ELSEWHERE = ("tracking", "register", "sweep", "train.device", "train.threads", "data.workers")
 """Settings of where and how a run is made, by which its scores do not differ."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from idc_eval.metrics import metric_names, shown
 from idc_eval.score import Scores
 
+from idc_run.address import mask
 from idc_run.spec import Spec
-from idc_run.tracking.address import mask
 
 DESCRIPTION = "mlflow.note.content"
 """Tag of a run which the UI shows as its description."""

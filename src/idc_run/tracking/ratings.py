@@ -11,7 +11,9 @@ from typing import Any
 from idc_eval.rating.export import Assessment, assessments, summary
 from idc_eval.rating.store import Ratings
 
-from idc_run.tracking.tracker import MlflowTracker, connect
+from idc_run.tracking.mlflow_tracker import MlflowTracker
+from idc_run.tracking.store import connect
+from idc_run.tracking.tracker import recording
 
 EXPERIMENT = "human rating"
 
@@ -38,8 +40,7 @@ def record(path: Path) -> str:
     mlflow = connect()
     tracker = MlflowTracker(EXPERIMENT)
     params = {"mode": settings.mode, "num": settings.num, "seed": settings.seed, "systems": ", ".join(captions)}
-    run = tracker.begin(path.stem, params, {"idc.kind": "rating"}, {})
-    try:
+    with recording(tracker, path.stem, params, {"idc.kind": "rating"}, {}) as run:
         tracker.metrics(numbers, 0)
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
@@ -49,10 +50,6 @@ def record(path: Path) -> str:
             tracker.artifact(copy)
         mlflow.log_table(_columns(judged), "assessments.json")
         traces = _traces(mlflow, judged, captions)
-    except BaseException:
-        tracker.end("FAILED")
-        raise
-    tracker.end()
     told = [name for name, file in files.items() if _beside_its_scores(mlflow, path, name, file)]
     own = f", and the runs of {', '.join(told)}" if told else ""
     return f"MLflow has it: run {run} of the experiment {EXPERIMENT!r} with {traces:,} traces{own}"

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from idc_data.tokenizers import tokenizer_name
-from idc_models.description import usual_no_repeat
 from PIL import Image
 
 import idc_run
-from idc_run.checkpoint import Checkpoint, load_checkpoint
+from idc_run.checkpoint import load_checkpoint
 from idc_run.tracking import note
 from idc_run.tracking.champion import Standing, crown
 from idc_run.tracking.packing import pack, requirements
-from idc_run.tracking.tracker import connect, quiet_mlflow
+from idc_run.tracking.scoring import signature
+from idc_run.tracking.store import connect
 
 NAME = "captioner"
 """Of the model among what its run has logged."""
@@ -93,7 +93,7 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
             "python_model": str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),
             "artifacts": {"checkpoint": str(checkpoint)},
             "code_paths": [str(path) for path in sorted(code.iterdir())],
-            "signature": _signature(held),
+            "signature": signature(held),
             "input_example": _example(),
             "pip_requirements": [*pins, f"-c {constraints}"],
         }
@@ -120,26 +120,6 @@ def checkpoint_of(model: str) -> Path:
     return found
 
 
-def scoring_model(checkpoint: Path) -> Any:
-    """Load a checkpoint as MLflow's server loads a registered one; nothing is registered.
-
-    Raises:
-        ValueError: It is no checkpoint.
-    """
-    mlflow = quiet_mlflow()
-    held = load_checkpoint(checkpoint)
-    with tempfile.TemporaryDirectory() as name:
-        mlflow.pyfunc.save_model(
-            f"{name}/model",
-            python_model=str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),
-            artifacts={"checkpoint": str(checkpoint)},
-            signature=_signature(held),
-            input_example=_example(),
-            pip_requirements=[],  # it runs here
-        )
-        return mlflow.pyfunc.load_model(f"{name}/model")
-
-
 def _example() -> tuple[Any, dict[str, int]]:
     """A request of one pair of tiny images, kept with the model for whoever wants to try it."""
     import pandas as pd
@@ -148,38 +128,3 @@ def _example() -> tuple[Any, dict[str, int]]:
     Image.new("RGB", (16, 16), "gray").save(picture, "PNG")
     text = base64.b64encode(picture.getvalue()).decode()
     return pd.DataFrame({"before": [text], "after": [text]}), {"beam": 3, "num_captions": 3}
-
-
-def _signature(held: Checkpoint) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array, Object, Property
-
-    text, whole, number, switch = DataType.string, DataType.long, DataType.double, DataType.boolean
-    other = Object([Property("caption", text), Property("log_prob", number)])
-    settings = {
-        "beam": (whole, held.spec.eval.beam),
-        "max_length": (whole, held.tokenizer.max_length - 1),
-        "num_captions": (whole, 1),
-        "sample": (switch, False),
-        "temperature": (number, 1.0),
-        "seed": (whole, 0),
-        "change_map": (switch, False),
-        "align": (switch, False),
-        "no_repeat": (whole, usual_no_repeat(held.spec.eval.no_repeat_ngram, held.description)),
-    }
-    return ModelSignature(
-        inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),
-        outputs=Schema(
-            [
-                ColSpec(text, "caption"),
-                ColSpec(number, "log_prob"),
-                ColSpec(number, "changed", required=False),
-                ColSpec(Array(other), "alternatives"),
-                ColSpec(text, "change_map", required=False),
-                ColSpec(text, "note", required=False),
-                ColSpec(number, "familiar", required=False),
-            ]
-        ),
-        params=ParamSchema([ParamSpec(name, kind, default) for name, (kind, default) in settings.items()]),
-    )

@@ -1,8 +1,21 @@
-"""Runs of MLflow as folders, for commands that read what a run has left: `idc-eval report RUN` and its like."""
+"""What runs of MLflow have left: their documents, their files, and the trials of a sweep."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from idc_run.tracking.tracker import connect
+from idc_run.tracking.parent import PARENT, PLANNED
+from idc_run.tracking.store import connect
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end, as MLflow has it: tags and parameters as text, and the last value of each metric."""
+
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
 
 
 def folder(run: str) -> Path:
@@ -14,10 +27,54 @@ def folder(run: str) -> Path:
     Raises:
         ValueError: There is no such run.
     """
+    found = _run(run)
+    return Path(connect().artifacts.download_artifacts(artifact_uri=found.info.artifact_uri))
+
+
+def names(run: str) -> list[str]:
+    """List the files that a run keeps.
+
+    Raises:
+        ValueError: There is no such run.
+    """
+    _run(run)
+    return [item.path for item in connect().MlflowClient().list_artifacts(run)]
+
+
+def document(run: str, name: str) -> dict[str, Any] | None:
+    """Read a document that `Tracker.json` has kept; None if the run has none of this name.
+
+    Raises:
+        ValueError: There is no such run.
+    """
+    if f"{name}.json" not in names(run):
+        return None
+    return connect().artifacts.load_dict(f"{_run(run).info.artifact_uri}/{name}.json")
+
+
+def trials() -> list[Finished]:
+    """Find the finished trials of all sweeps, the newest first; their tag `sweep` is the name of the study."""
+    found = connect().search_runs(
+        search_all_experiments=True,
+        filter_string="attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    runs = [Finished(run.data.tags, run.data.params, run.data.metrics) for run in found]
+    return [run for run in runs if "chosen" in run.tags]
+
+
+def planned(trial: Finished) -> int | None:
+    """How many trials the sweep of this one was to have; None if that was not recorded."""
+    parent = trial.tags.get(PARENT)
+    told = connect().get_run(parent).data.tags.get(PLANNED) if parent else None
+    return int(told) if told else None
+
+
+def _run(run: str) -> Any:
     mlflow = connect()
     try:
-        found = mlflow.get_run(run)
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=found.info.artifact_uri))
+        return mlflow.get_run(run)
     except mlflow.exceptions.MlflowException as error:
         if error.get_http_status_code() not in (400, 404):
             raise

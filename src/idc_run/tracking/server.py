@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from urllib.parse import unquote, urlsplit
 
-from idc_run.tracking.address import is_here, mask
+from idc_run.address import is_here, mask
 
 _LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 

@@ -1,27 +1,12 @@
-"""Tracking behind six verbs: begin, metrics, artifact, json, tag, end. MLflow is one tracker; another needs none."""
+"""Where a run is written down, behind six verbs: begin, metrics, artifact, json, tag, end."""
 
-import json
-import logging
-import os
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from filelock import FileLock
-
-from idc_run.tracking.address import mask
-from idc_run.tracking.server import impatient, quiet_retries, reach
-
-STORE = "mlruns"
-_KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
-"""Tags of an experiment by which the UI knows what its charts show first, and that it holds models, not prompts."""
-
-WHY = "failure"
-"""Tag of a run that did not finish: why, in a line."""
-_LONGEST_TAG = 500
+from idc_run.tracking.mlflow_tracker import MlflowTracker
 
 
 @runtime_checkable
@@ -38,7 +23,7 @@ class Tracker(Protocol):
     ) -> str:
         """Start a run, or go on with the one called `run_id`; gives its id.
 
-        `datasets` holds the name and the identity of each split.
+        `params` may be nested; `datasets` holds the name and the identity of each split.
         """
         ...
 
@@ -101,213 +86,35 @@ class NullTracker:
         """Do nothing."""
 
 
-class MlflowTracker:
-    """Writes to MLflow: the server of MLFLOW_TRACKING_URI if that is set, else the embedded store in `mlruns/`.
+class Ended(Exception):
+    """A run ends before its time, and nothing is wrong: MLflow shows it as killed, not as failed."""
+
+
+def open_tracker(kind: Literal["mlflow", "off"], experiment: str, key_metric: str = "") -> Tracker:
+    """Give the tracker that a spec's `tracking` names.
 
     Args:
-        experiment: MLflow's experiment, made when missing; runs whose scores compare belong in one.
+        kind: `mlflow`, or `off` for one that writes nothing down.
+        experiment: MLflow's experiment; runs whose scores compare belong in one.
         key_metric: What its charts show first.
     """
-
-    def __init__(self, experiment: str, key_metric: str = "") -> None:
-        mlflow = connect()
-        found = mlflow.get_experiment_by_name(experiment)
-        if found is None:
-            # A server decides for itself where artifacts go.
-            artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == _embedded() else None
-            try:
-                mlflow.create_experiment(experiment, artifact_location=artifacts)
-            except mlflow.exceptions.MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
-                    raise
-            found = mlflow.get_experiment_by_name(experiment)
-        if found.lifecycle_stage == "deleted":
-            number = found.experiment_id
-            raise ValueError(
-                f"the experiment {experiment!r} of MLflow, number {number}, was deleted: `mlflow experiments restore "
-                f"-x {number}` brings it back, `mlflow gc --experiment-ids {number}` removes it and its runs for good"
-            )
-        self.experiment = found.experiment_id
-        wanted = {_KIND: "custom_model_development", _KEY_METRIC: key_metric} if key_metric else {}
-        for tag in wanted.keys() - found.tags.keys():
-            mlflow.MlflowClient().set_experiment_tag(self.experiment, tag, wanted[tag])
-        self._mlflow = mlflow
-        self._logged: set[tuple[str, int, float]] = set()
-
-    def begin(
-        self,
-        name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        datasets: Mapping[str, tuple[str, str]],
-        run_id: str = "",
-    ) -> str:
-        """Start a run with its parameters, tags and datasets, or go on with an unfinished one."""
-        from mlflow.data.code_dataset_source import CodeDatasetSource
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.tracking.context.registry import resolve_tags
-
-        if run_id:
-            self._check_kept(run_id)
-        run = self._mlflow.start_run(
-            run_id=run_id or None,
-            experiment_id=None if run_id else self.experiment,
-            run_name=None if run_id else name,
-            # MLflow's own tags: the address of a git remote may hold a token.
-            tags=None if run_id else {key: mask(str(value)) for key, value in resolve_tags().items()},
-            log_system_metrics=True,
-        )
-        if run_id:
-            client = self._mlflow.MlflowClient()
-            if WHY in run.data.tags:
-                client.delete_tag(run_id, WHY)
-            history = client.get_metric_history
-            self._logged = {
-                (name, point.step, point.value)
-                for name in run.data.metrics
-                if not name.startswith("system/")
-                for point in history(run_id, name)
-            }
-        else:
-            self._mlflow.log_params(dict(params))
-            self._mlflow.set_tags(dict(tags))
-            for split, (dataset, digest) in datasets.items():
-                source = CodeDatasetSource(tags={"split": split})
-                self._mlflow.log_input(MetaDataset(source, name=dataset, digest=digest), context=split)
-        return run.info.run_id
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log metrics at a step, but those that a resumed run had logged before it was killed."""
-        new = {name: value for name, value in values.items() if (name, step, value) not in self._logged}
-        if new:
-            self._mlflow.log_metrics(new, step=step)
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Log a file."""
-        self._mlflow.log_artifact(str(path), folder or None)
-
-    def json(self, documents: Mapping[str, Any]) -> None:
-        """Log plain values."""
-        for name, value in documents.items():
-            self._mlflow.log_text(json.dumps(value, indent=2), f"{name}.json")
-
-    def tag(self, name: str, value: str) -> None:
-        """Set a tag."""
-        self._mlflow.set_tag(name, value)
-
-    def where(self) -> str:
-        """Give where the artifacts of the active run are."""
-        return self._mlflow.active_run().info.artifact_uri.removeprefix("file://")
-
-    def end(self, status: str = "FINISHED", why: str = "") -> None:
-        """End the run; why it did not finish is a tag, if the server still answers: the error itself goes first."""
-        if status == "FINISHED":
-            self._mlflow.end_run(status)
-            return
-        with impatient():
-            if why:
-                with suppress(Exception):
-                    self._mlflow.set_tag(WHY, mask(why)[:_LONGEST_TAG])
-            with suppress(Exception):
-                self._mlflow.end_run(status)
-
-    def _check_kept(self, run_id: str) -> None:
-        """See that the run to go on with is there.
-
-        Raises:
-            ValueError: It was deleted, or is another store's.
-        """
-        where, again = mask(self._mlflow.get_tracking_uri()), "without --resume a new run begins"
-        try:
-            found = self._mlflow.get_run(run_id).info
-        except self._mlflow.exceptions.MlflowException as error:
-            if error.get_http_status_code() != 404:
-                raise
-            message = f"MLflow at {where} has no run {run_id!r}, which the checkpoint goes on with; {again}"
-            raise ValueError(message) from error
-        if found.lifecycle_stage == "deleted":
-            raise ValueError(
-                f"the run {run_id!r} of MLflow, which the checkpoint goes on with, was deleted: `mlflow runs restore "
-                f"--run-id {run_id}` brings it back; {again}"
-            )
+    return MlflowTracker(experiment, key_metric) if kind == "mlflow" else NullTracker()
 
 
-def store() -> Path:
-    """The `mlruns` folder: that of the nearest folder upwards which has one, else in the current folder."""
-    here = Path.cwd()
-    return next((folder / STORE for folder in (here, *here.parents) if (folder / STORE).is_dir()), here / STORE)
-
-
-def connect() -> Any:
-    """Give the mlflow module, pointed at the embedded store unless MLFLOW_TRACKING_URI says otherwise."""
-    mlflow = quiet_mlflow()
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if not given:
-        store().mkdir(exist_ok=True)
-        _link(store())
-    elif given.startswith(("http://", "https://")):
-        given = reach(given)
-    mlflow.set_tracking_uri(given or _embedded())
-    if not given:
-        _set_up(_embedded())
-    return mlflow
-
-
-def quiet_mlflow() -> Any:
-    """Give the mlflow module, which else talks of itself, to people and to its makers."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # A server that has gone is waited for a minute, one that hangs for some; MLflow's own are 4 minutes and 20.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-    import mlflow
-
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    quiet_retries()
-    return mlflow
-
-
-@cache
-def _set_up(database: str) -> None:
-    """Let one process at a time make the tables of a new database, or bring an old one up to date."""
-    import mlflow
-
-    with FileLock(store() / ".lock"):
-        mlflow.MlflowClient(database).search_experiments(max_results=1)
-
-
-def _embedded() -> str:
-    return f"sqlite:///{store() / 'mlflow.db'}"
-
-
-def _link(folder: Path) -> None:
-    """Let plain `mlflow ui` and `mlflow models serve` find the store: their default is ./mlflow.db."""
-    link, database = folder.parent / "mlflow.db", Path(STORE) / "mlflow.db"
-    if not (link.exists() or link.is_symlink()):
-        with suppress(OSError):  # Windows lets few people make one
-            link.symlink_to(database)
-    if link.is_file() and link.resolve() != (folder / "mlflow.db").resolve():
-        _say_that_another_stands_there(link, folder / "mlflow.db")
-
-
-@cache
-def _say_that_another_stands_there(link: Path, database: Path) -> None:
-    logging.getLogger(__name__).warning(
-        "%s is another database than that of the runs, %s, and plain mlflow commands read the former: move it away, "
-        "and the next run puts a link in its place",
-        link,
-        database,
-    )
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `{dotted.path: value}`, the way people filter runs."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+@contextmanager
+def recording(
+    tracker: Tracker,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    datasets: Mapping[str, tuple[str, str]],
+    run_id: str = "",
+) -> Iterator[str]:
+    """Begin a run, or go on with one, and end it whatever happens; gives its id. The arguments are those of `begin`."""
+    try:
+        yield tracker.begin(name, params, tags, datasets, run_id)
+        tracker.end()
+    except BaseException as error:
+        status = "KILLED" if isinstance(error, KeyboardInterrupt | Ended) else "FAILED"
+        tracker.end(status, " ".join(f"{type(error).__name__}: {error}".split()))
+        raise

@@ -16,7 +16,7 @@ from idc_eval.score import Scores, score
 
 from idc_run.spec import EvalSpec, Spec
 from idc_run.training.data import Data, no_change, training_captions
-from idc_run.training.fit import world
+from idc_run.training.processes import world
 
 _SLOW = {"meteor", "spice", "bertscore"}
 """Metrics that start a program or load a model: tried on two pairs, unless they choose the checkpoint."""

@@ -14,6 +14,7 @@ from idc_data.images import load_pair
 from idc_data.readers import open_reader, resolve_reader
 from idc_data.strict_yaml import apply_override
 from idc_data.transforms import PairedTransform
+from idc_models.captioner import Captioner
 from idc_models.description import Description
 from idc_models.familiar import learn
 from jaxtyping import UInt8
@@ -36,13 +37,13 @@ _REPEATS, _LONGEST_REPEAT = 1e-3, 8
 """Up to which share of the references counts as hardly ever; which n are tried."""
 
 
-def described(checkpoint: Checkpoint, data: Data, device: torch.device) -> Checkpoint:
+def described(checkpoint: Checkpoint, model: Captioner, data: Data) -> Checkpoint:
     """Give a checkpoint that tells what it was trained on; nothing is drawn at random.
 
     Args:
         checkpoint: Of a model whose training has ended.
+        model: That model.
         data: What it was trained on.
-        device: Where to compute.
     """
     spec, progress = checkpoint.spec, checkpoint.progress
     rounds = progress["epoch"] if data.train.endless else 1
@@ -53,7 +54,7 @@ def described(checkpoint: Checkpoint, data: Data, device: torch.device) -> Check
         pairs=len(data.train) * max(1, rounds),
         image_size=spec.data.image_size,
         no_repeat=_no_repeat(data),
-        familiar=learn(checkpoint.build(device), _batches(data.train, spec, shuffled=True), _batches(data.val, spec)),
+        familiar=learn(model, _batches(data.train, spec, shuffled=True), _batches(data.val, spec)),
         examples=_examples(spec),
     )
     return replace(checkpoint, description=description)
@@ -79,7 +80,8 @@ def describe_file(path: Path, overrides: Sequence[str] = ()) -> str:
             )
         apply_override(values, override)
     spec = make_spec(values, str(path))
-    told = described(replace(checkpoint, spec=spec), open_data(spec, checkpoint.tokenizer), torch.device("cpu"))
+    data = open_data(spec, checkpoint.tokenizer)
+    told = described(replace(checkpoint, spec=spec), checkpoint.build(), data)
     assert told.description is not None
     save_checkpoint(path, told)
     return f"trained on {told.description.sentence()}; {len(told.description.examples)} examples kept"

@@ -1,9 +1,8 @@
 """The training loop: one function, plain PyTorch, the same on one process and under torchrun."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, runtime_checkable
@@ -19,7 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 from idc_run.checkpoint import Checkpoint, restore_training, save_checkpoint, training_state
 from idc_run.progress import Progress
 from idc_run.spec import EarlyStoppingSpec, Spec
+from idc_run.training.losses import Losses
 from idc_run.training.optim import Schedule, build_optimizer
+from idc_run.training.processes import rank, world
+from idc_run.training.unfinished import BEST, LAST
 
 
 @runtime_checkable
@@ -31,6 +33,21 @@ class Watcher(Protocol):
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
         """An epoch is done and validated; `scores` are those of validation and what `fit` measured itself."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training came to.
+
+    Attributes:
+        checkpoint: The best one.
+        best: Its validation score.
+        progress: How far it went.
+    """
+
+    checkpoint: Path
+    best: float
+    progress: Progress
 
 
 def fit(
@@ -46,7 +63,7 @@ def fit(
     resume: Checkpoint | None = None,
     run_id: str = "",
     unchanged: tuple[str, ...] = (),
-) -> Progress:
+) -> Fitted:
     """Train the model and leave the best and the last checkpoint in `folder`.
 
     Args:
@@ -64,7 +81,7 @@ def fit(
         unchanged: Likewise.
 
     Returns:
-        How far it went.
+        What training came to, on every process.
     """
     train, first = spec.train, rank() == 0
     num = batches_per_epoch(reader, spec.data, world=world())
@@ -110,7 +127,7 @@ def fit(
             if first:
                 watcher.step(progress, reported)
                 if progress.step % train.checkpoint_every == 0:
-                    save("last.safetensors", training=True)
+                    save(LAST, training=True)
         done, trained = progress.batch - began_at, time.perf_counter()
         measured = {"train/lr": schedule.rate(progress.step - 1)}
         if done:
@@ -125,9 +142,10 @@ def fit(
             watcher.epoch(progress, scores | measured)
             # The best one first: killed between the two, the epoch is done again and writes the same.
             if best:
-                save("best.safetensors", training=False)
-            save("last.safetensors", training=True)
-    return progress
+                save(BEST, training=False)
+            save(LAST, training=True)
+    assert progress.best is not None, "there is at least one epoch, and each is validated"
+    return Fitted(folder / BEST, progress.best, progress)
 
 
 def _judge(progress: Progress, score: float, loss: float | None) -> tuple[bool, bool]:
@@ -153,7 +171,7 @@ def _out_of_patience(progress: Progress, spec: EarlyStoppingSpec | None) -> bool
 
 
 def _train_step(
-    model: torch.nn.Module, batch: Any, optimizer: torch.optim.Optimizer, rate: float, spec: Spec, *losses: "Losses"
+    model: torch.nn.Module, batch: Any, optimizer: torch.optim.Optimizer, rate: float, spec: Spec, *losses: Losses
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
@@ -173,78 +191,9 @@ def _train_step(
         means.update(parts)
 
 
-class Losses:
-    """Running means of every part of the loss, over all processes."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._means: dict[str, Any] = {}
-
-    def update(self, parts: dict[str, torch.Tensor]) -> None:
-        """Take in the losses of one step."""
-        if not self._means:
-            self._means = {name: _mean(self._device) for name in parts}
-        for name, value in parts.items():
-            self._means[name].update(value.detach())
-
-    def report(self) -> dict[str, float]:
-        """Give the means since the last report, under `train/`, and begin anew."""
-        values = {f"train/{name}": float(mean.compute()) for name, mean in self._means.items()}
-        for mean in self._means.values():
-            mean.reset()
-        return values
-
-
-def _mean(device: torch.device) -> Any:
-    """A mean over processes, which torchmetrics gets right; alone a plain one, for importing that takes ten seconds."""
-    if world() == 1:
-        return _Mean()
-    from torchmetrics import MeanMetric
-
-    return MeanMetric().to(device)
-
-
-class _Mean:
-    def __init__(self) -> None:
-        self.reset()
-
-    def update(self, value: torch.Tensor) -> None:
-        self._total, self._count = self._total + value, self._count + 1
-
-    def compute(self) -> torch.Tensor | float:
-        return self._total / self._count
-
-    def reset(self) -> None:
-        self._total: torch.Tensor | float = 0.0
-        self._count = 0
-
-
 def _from_first(validate: Callable[[], dict[str, float]]) -> dict[str, float]:
     """The scores, computed on the first process and told to the others."""
     told = [validate() if rank() == 0 else {}]
     if world() > 1:
         dist.broadcast_object_list(told)
     return told[0]
-
-
-def rank() -> int:
-    """Which of the processes this is; the first, 0, is the one that scores, tracks and registers."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def world() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-@contextmanager
-def together(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did; leave them at the end."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()

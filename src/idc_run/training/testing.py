@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,6 @@ from idc_data.example import Reader
 from idc_data.readers import open_reader
 from idc_data.strict_yaml import apply_override
 from idc_data.tokenizers import Tokenizer
-from idc_eval.metrics import DIAGNOSTICS
-from idc_eval.prediction import Prediction
-from idc_eval.score import Scores, score
 from idc_models.checkpoint import read_checkpoint
 from idc_models.loading import find_checkpoint
 
@@ -22,10 +20,12 @@ from idc_run.checkpoint import Checkpoint, load_checkpoint
 from idc_run.console import Console
 from idc_run.spec import Spec, make_spec
 from idc_run.tracking import artifacts, provenance
-from idc_run.tracking.tracker import MlflowTracker, NullTracker, Tracker, flatten, store
-from idc_run.training.data import identity, no_change
-from idc_run.training.experiment import prepare
+from idc_run.tracking.store import store
+from idc_run.tracking.tracker import open_tracker, recording
+from idc_run.training.data import identity
 from idc_run.training.predict import predict
+from idc_run.training.ready import prepare
+from idc_run.training.scoring import Tested, examine
 
 _FREE = (
     *("name", "tracking", "eval", "train.device", "train.threads"),
@@ -36,22 +36,18 @@ _FREE = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a test found.
+    """A test and where it is kept.
 
     Attributes:
         spec: The model's own, with the overrides.
-        predictions: One for each pair of the split.
-        scores: Of all of them.
-        ceiling: What one reference scores against the others, if pairs have several.
+        tested: What it found.
         folder: Where predictions, report and pictures are.
         run_id: Of the run, which may be none of MLflow's.
         notes: What to know about the scores.
     """
 
     spec: Spec
-    predictions: list[Prediction]
-    scores: Scores
-    ceiling: Scores | None
+    tested: Tested
     folder: Path
     run_id: str
     notes: list[str]
@@ -85,7 +81,8 @@ def run_test(
         key = hashlib.sha256(f"{weights} {spec.fingerprint()}".encode()).hexdigest()[:12]
         out = store() / "tested" / f"{spec.name}-{split}-{key}"
     out.mkdir(parents=True, exist_ok=True)
-    dataset = (spec.completed()["data"]["dataset"]["name"], identity(spec, reader))
+    completed = spec.completed()
+    dataset = (completed["data"]["dataset"]["name"], identity(spec, reader))
     came_from = provenance.collect(spec, {"test": dataset[1]}, device)
     tags = provenance.tags(spec, came_from) | {
         "tested.model": model,
@@ -93,11 +90,10 @@ def run_test(
         "tested.run": str(held.progress.get("run_id", "")),
         "tested.split": split,
     }
-    tracked = spec.tracking == "mlflow"
-    tracker: Tracker = MlflowTracker(spec.eval.protocol, f"{split}/{spec.eval.select}") if tracked else NullTracker()
-    run_id = tracker.begin(f"{spec.name} tested on {dataset[0]}", flatten(spec.completed()), tags, {split: dataset})
-    try:
-        tracker.json({"spec": spec.completed(), "provenance": came_from})
+    tracker = open_tracker(spec.tracking, spec.eval.protocol, f"{split}/{spec.eval.select}")
+    begin = (f"{spec.name} tested on {dataset[0]}", completed, tags, {split: dataset})
+    with recording(tracker, *begin) as run_id, closing(console):
+        tracker.json({"spec": completed, "provenance": came_from})
         with console.captioning(split, len(reader)) as advance:
             try:
                 predictions = predict(
@@ -116,28 +112,18 @@ def run_test(
                     raise
                 trained = f"it was trained on {held.spec.data.image_size}"
                 raise ValueError(f"the model takes no images of {size} x {size} pixels ({error}); {trained}") from error
-        scores = score(
-            predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=no_change(spec)
-        )
-        ceiling = artifacts.ceiling_of(spec, predictions)
-        tracker.metrics({f"{split}/{name}": value for name, value in scores.values.items()}, 0)
+        tested = examine(spec, predictions)
+        tracker.metrics({f"{split}/{name}": value for name, value in tested.scores.values.items()}, 0)
         with tempfile.TemporaryDirectory() as name:  # `out` may hold other files, or what the last test wrote
-            artifacts.write_results(Path(name), spec, reader, predictions, scores, ceiling)
+            artifacts.write_results(Path(name), spec, reader, tested.predictions, tested.scores, tested.ceiling)
             shutil.copytree(name, out, dirs_exist_ok=True)
             for file in sorted(Path(name).iterdir()):
                 tracker.artifact(file)
-    except BaseException as error:
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        tracker.end(status, " ".join(f"{type(error).__name__}: {error}".split()))
-        raise
-    finally:
-        console.close()
-    tracker.end()
     notes.append(
         f"These scores compare with others under protocol {spec.eval.protocol} on the same pairs ({tags['dataset']}): "
         f"`idc-eval compare` takes {out / 'predictions.jsonl'} and theirs"
     )
-    return Outcome(spec, predictions, scores, ceiling, out, run_id, notes)
+    return Outcome(spec, tested, out, run_id, notes)
 
 
 def spec_of_test(held: Checkpoint, overrides: Sequence[str]) -> tuple[Spec, list[str]]:

@@ -10,7 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 from idc_run.checkpoint import Checkpoint, load_checkpoint, restore_training
 from idc_run.progress import Progress
 from idc_run.spec import Spec
+from idc_run.tracking.store import store
 from idc_run.training.optim import build_optimizer
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""What training leaves in the folder of a run: the checkpoint to use, and while it is not over the one to go on from.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,11 @@ class Unfinished:
     checkpoint: Checkpoint
 
 
+def folder_of(spec: Spec) -> Path:
+    """Where checkpoints of a spec lie, one folder per run in it."""
+    return store() / "checkpoints" / f"{spec.name}-{spec.fingerprint()}"
+
+
 def find_unfinished(folder: Path, spec: Spec, say: Callable[[str], None]) -> Unfinished:
     """Find the newest unfinished run of a spec; one whose last checkpoint is damaged goes on from its best.
 
@@ -37,14 +47,14 @@ def find_unfinished(folder: Path, spec: Spec, say: Callable[[str], None]) -> Unf
     Raises:
         ValueError: There is none that can be gone on with.
     """
-    runs = sorted(folder.glob("*/last.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+    runs = sorted(folder.glob(f"*/{LAST}"), key=lambda path: path.stat().st_mtime, reverse=True)
     if not runs:
         raise ValueError(
             f"nothing to resume: {folder} has no unfinished run of this very spec; "
             "give the same file and the same -s as the run that stopped, or leave out --resume"
         )
     for last in runs:
-        for path in (last, last.with_name("best.safetensors")):
+        for path in (last, last.with_name(BEST)):
             if path.is_file():
                 try:
                     return open_unfinished(path, spec)

@@ -1,0 +1,87 @@
+"""What MLflow asks of a model: the form of its requests and answers, and a place behind MLflow's own scoring server."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from idc_models.description import usual_no_repeat
+
+from idc_run.checkpoint import Checkpoint, load_checkpoint
+from idc_run.tracking.store import quiet_mlflow
+
+_ROUTE = "/invocations"
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A model as MLflow calls it: `predict` takes a data frame and settings, and gives a record for each row."""
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Answer a request; `context` says nothing here."""
+        ...
+
+
+def endpoint(load: Callable[[], Answering], checkpoint: Path) -> Callable[[Any], Awaitable[Any]]:
+    """Put a model behind MLflow's scoring server, as it is where it is registered; gives what answers requests.
+
+    Args:
+        load: Gives what answers.
+        checkpoint: Whose settings the requests may have.
+
+    Raises:
+        ValueError: It is no checkpoint.
+    """
+    form = signature(load_checkpoint(checkpoint))
+    quiet_mlflow()
+    from mlflow.models import Model
+    from mlflow.pyfunc import PyFuncModel, scoring_server
+
+    served = PyFuncModel(Model(signature=form), _Answers(load()))
+    (answer,) = (each for each in scoring_server.init(served).routes if getattr(each, "path", "") == _ROUTE)
+    return answer.endpoint  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Answers:
+    """A model without a context."""
+
+    def __init__(self, model: Answering) -> None:
+        self._model = model
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        return self._model.predict(None, model_input, params)
+
+
+def signature(held: Checkpoint) -> Any:
+    """Give the form of requests to a checkpoint and of its answers, as MLflow has it."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    text, whole, number, switch = DataType.string, DataType.long, DataType.double, DataType.boolean
+    other = Object([Property("caption", text), Property("log_prob", number)])
+    settings = {
+        "beam": (whole, held.spec.eval.beam),
+        "max_length": (whole, held.tokenizer.max_length - 1),
+        "num_captions": (whole, 1),
+        "sample": (switch, False),
+        "temperature": (number, 1.0),
+        "seed": (whole, 0),
+        "change_map": (switch, False),
+        "align": (switch, False),
+        "no_repeat": (whole, usual_no_repeat(held.spec.eval.no_repeat_ngram, held.description)),
+    }
+    return ModelSignature(
+        inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),
+        outputs=Schema(
+            [
+                ColSpec(text, "caption"),
+                ColSpec(number, "log_prob"),
+                ColSpec(number, "changed", required=False),
+                ColSpec(Array(other), "alternatives"),
+                ColSpec(text, "change_map", required=False),
+                ColSpec(text, "note", required=False),
+                ColSpec(number, "familiar", required=False),
+            ]
+        ),
+        params=ParamSchema([ParamSpec(name, kind, default) for name, (kind, default) in settings.items()]),
+    )

@@ -1,0 +1,72 @@
+"""After training: test the best checkpoint once, write everything down, and register it."""
+
+import torch
+
+from idc_run.checkpoint import load_checkpoint, save_checkpoint
+from idc_run.console import Console
+from idc_run.spec import Spec
+from idc_run.tracking import artifacts, note, provenance, registry
+from idc_run.tracking.champion import Standing
+from idc_run.tracking.generation import source
+from idc_run.training.data import Data, identity
+from idc_run.training.describe import described
+from idc_run.training.fit import Fitted
+from idc_run.training.predict import predict
+from idc_run.training.role import Finished, Role
+from idc_run.training.scoring import Tested, examine
+from idc_run.training.tracked import Run
+
+
+def finish(
+    spec: Spec, role: Role, run: Run, fitted: Fitted, data: Data, device: torch.device, console: Console
+) -> dict[str, float]:
+    """Finish a run as its role wants it; gives the test scores, none if it is not tested.
+
+    Args:
+        spec: The experiment.
+        role: Of the run.
+        run: Where it is kept.
+        fitted: What training came to.
+        data: What it reads.
+        device: Where to test.
+        console: Where progress and results are shown.
+    """
+    best, path = load_checkpoint(fitted.checkpoint), fitted.checkpoint
+    run.tracker.json({"weights": provenance.digest(best.weights)})
+    if not role.tests:
+        return {}
+    model = best.build(device)
+    best = described(best, model, data)
+    save_checkpoint(path, best)
+    with console.captioning("test", len(data.test)) as advance:
+        predictions = predict(
+            model,
+            data.test,
+            data.tokenizer,
+            spec.data,
+            spec.eval,
+            device,
+            advance,
+            diagnose=True,
+            familiar=best.description and best.description.familiar,
+        )
+    tested = examine(spec, predictions)
+    run.tracker.metrics({f"test/{name}": value for name, value in tested.scores.values.items()}, fitted.progress.step)
+    artifacts.log_results(
+        spec, data.test, tested.predictions, tested.scores, tested.ceiling, run.tracker, fitted.progress
+    )
+    about = _about(spec, data, tested, run.id)
+    run.tracker.tag(note.DESCRIPTION, about)
+    registered = None
+    if spec.register_ and spec.tracking == "mlflow":
+        standing = Standing(f"val/{spec.eval.select}", spec.eval.protocol, identity(spec, data.val), fitted.best)
+        registered = registry.register(path, spec.register_.model, standing, about)
+    role.show(console, Finished(spec, tested, path, registered, run.tracker.where()))
+    return tested.scores.values
+
+
+def _about(spec: Spec, data: Data, tested: Tested, run_id: str) -> str:
+    """What the run says of itself in MLflow."""
+    pairs = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
+    made_from = source(spec.completed()["data"]["dataset"]).get(note.DESCRIPTION, "")
+    return note.of_run(spec, pairs, tested.scores, tested.ceiling, run_id, made_from)

@@ -1,0 +1,62 @@
+"""A split captioned and scored: after every epoch to choose a checkpoint, and once as the test."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from idc_data.batch import Batch
+from idc_eval.metrics import DIAGNOSTICS
+from idc_eval.prediction import Prediction
+from idc_eval.score import Scores, score
+from idc_models.captioner import Captioner
+
+from idc_run.spec import Spec
+from idc_run.tracking import artifacts
+from idc_run.training.data import Data, no_change
+from idc_run.training.predict import predict
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a test found.
+
+    Attributes:
+        predictions: One for each pair of the split.
+        scores: Of all of them.
+        ceiling: What one reference scores against the others, if pairs have several.
+    """
+
+    predictions: list[Prediction]
+    scores: Scores
+    ceiling: Scores | None
+
+
+def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> dict[str, float]:
+    """Validation scores, decoded as the test is, and the loss over the first reference of each pair.
+
+    METEOR waits for the test, unless it is what selects.
+
+    Raises:
+        ValueError: `eval.select` has no value.
+    """
+    metrics = {metric for metric in spec.eval.metrics if metric != "meteor"} | {spec.eval.select}
+    losses: list[float] = []
+
+    def teach(batch: Batch) -> None:
+        losses.extend([model.loss(batch)["loss"].item()] * len(batch.ids))
+
+    # An objective may draw numbers, which training shall not miss.
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device, each=teach)
+    scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol, no_change=no_change(spec))
+    if spec.eval.select not in scores.values:
+        raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
+    return {"val/loss": fmean(losses)} | {f"val/{name}": value for name, value in scores.values.items()}
+
+
+def examine(spec: Spec, predictions: list[Prediction]) -> Tested:
+    """Score a test by everything that its predictions can tell."""
+    scores = score(
+        predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=no_change(spec)
+    )
+    return Tested(predictions, scores, artifacts.ceiling_of(spec, predictions))

@@ -1,0 +1,103 @@
+"""A run from its first to its last word: where it came from, where it is kept, and how it ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from idc_run.console import Console
+from idc_run.progress import Progress
+from idc_run.spec import Spec
+from idc_run.tracking import provenance
+from idc_run.tracking.generation import source
+from idc_run.tracking.server import Outage, explain
+from idc_run.tracking.tracker import Ended, Tracker, open_tracker, recording
+from idc_run.training.data import Data, datasets
+from idc_run.training.processes import rank
+from idc_run.training.role import Role
+from idc_run.training.unfinished import LAST, Unfinished, folder_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is under way.
+
+    Attributes:
+        id: The tracker's name for it.
+        folder: Of its checkpoints.
+        tracker: Where it is written down.
+    """
+
+    id: str
+    folder: Path
+    tracker: Tracker
+
+
+@contextmanager
+def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unfinished | None = None) -> Iterator[Run]:
+    """Begin a run or go on with one, write down where it comes from, and end it whatever happens.
+
+    Only the first of several processes tracks it. When it ends well, or is ended on purpose, nobody goes on with it.
+
+    Args:
+        spec: The experiment.
+        role: Says where it is kept, and what to do after an outage.
+        data: What it reads.
+        device: Where it is trained.
+        last: What it goes on from.
+
+    Raises:
+        Outage: MLflow or one of its stores failed.
+    """
+    place, completed, first = role.place(spec), spec.completed(), rank() == 0
+    tracker = open_tracker(spec.tracking if first else "off", place.experiment, f"test/{spec.eval.select}")
+    came_from = origin(spec, data, device)
+    tags = provenance.tags(spec, came_from) | source(completed["data"]["dataset"]) | dict(place.tags)
+    progress, folder = (last.checkpoint.progress, last.folder) if last else ({}, None)
+    begin = (place.name, completed, tags, datasets(spec, data), progress.get("run_id", ""))
+    try:
+        with recording(tracker, *begin) as run_id:
+            if last is None:
+                tracker.json({"spec": completed, "provenance": came_from})
+            else:  # what came from a checkpoint of the same step before was lost, and is written over
+                tracker.json({provenance.resumed_at(progress["step"]): came_from})
+            folder = folder or folder_of(spec) / run_id
+            if first:
+                folder.mkdir(parents=True, exist_ok=True)
+            role.begun(run_id)
+            yield Run(run_id, folder, tracker)
+        if first:
+            (folder / LAST).unlink(missing_ok=True)
+    except BaseException as error:
+        if folder and isinstance(error, Ended):
+            (folder / LAST).unlink(missing_ok=True)
+        if fault := explain(error):
+            raise Outage(f"{fault}; {role.remedy(folder)}") from error
+        raise
+
+
+def origin(spec: Spec, data: Data, device: torch.device) -> dict[str, Any]:
+    """Say where a run comes from, here and now."""
+    return provenance.collect(spec, {split: digest for split, (_, digest) in datasets(spec, data).items()}, device)
+
+
+class Watcher:
+    """Passes what training tells to the tracker, to the console and to the role."""
+
+    def __init__(self, tracker: Tracker, console: Console, role: Role) -> None:
+        self._tracker, self._console, self._role = tracker, console, role
+
+    def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
+        """Write the losses down and move the bar."""
+        if losses:
+            self._tracker.metrics(losses, progress.step)
+        self._console.step(progress.step, losses)
+
+    def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
+        """Write the scores down and print them."""
+        self._tracker.metrics(scores, progress.step)
+        self._console.epoch(progress.epoch, scores, best=progress.best_epoch == progress.epoch)
+        self._role.epoch(progress, scores)
