@@ -1,6 +1,7 @@
 """Captions for a whole split, as the predictions that are scored and logged."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from idc_data.batch import Batch
@@ -10,8 +11,8 @@ from idc_data.spec import DataSpec
 from idc_data.tokenizers import Tokenizer
 from idc_eval.prediction import Prediction, Regions
 from idc_models.captioner import Captioner
+from idc_models.contract import Grid
 from idc_models.familiar import Familiarity
-from torch import Tensor
 
 from idc_run.spec import EvalSpec
 
@@ -49,12 +50,13 @@ def predict(
     familiar = familiar and familiar.to(device)
     for batch in eval_batches(reader, tokenizer, data.model_copy(update={"batch_size": spec.batch_size})):
         batch = batch.to(device)
-        before, after = batch.before, batch.after
         each(batch)
         decode = {"beam": spec.beam, "length_penalty": spec.length_penalty, "no_repeat": spec.no_repeat_ngram}
-        captions = model.generate(before, after, **decode, locate=diagnose)
-        swapped = model.generate(after, before, **decode).tokens.tolist() if diagnose else None
-        known = _familiar(model, familiar, before, after) if familiar else None
+        with torch.no_grad():
+            grids = model.encoder.pair(batch.before, batch.after)
+            captions = model.write(model.fusion(*grids), **decode, locate=diagnose)
+            swapped = _swapped(model, batch, grids, decode) if diagnose else None
+            known = familiar(*grids).amin(1).double().cpu().numpy().round(4).tolist() if familiar else None
         maps = None if captions.change_map is None else captions.change_map.cpu().double().numpy().round(3).tolist()
         for row, tokens in enumerate(captions.tokens.tolist()):
             predictions.append(
@@ -78,9 +80,10 @@ def predict(
     return predictions
 
 
-@torch.no_grad()
-def _familiar(model: Captioner, familiar: Familiarity, before: Tensor, after: Tensor) -> list[float]:
-    return familiar(*model.encoder.pair(before, after)).amin(1).double().cpu().numpy().round(4).tolist()
+def _swapped(model: Captioner, batch: Batch, grids: tuple[Grid, Grid], decode: dict[str, Any]) -> list[list[int]]:
+    """What the model says of the pairs in the other order; only an encoder of both images together sees them anew."""
+    swapped = grids[::-1] if model.encoder.siamese else model.encoder.pair(batch.after, batch.before)
+    return model.write(model.fusion(*swapped), **decode).tokens.tolist()
 
 
 def _regions(batch: Batch, row: int) -> Regions | None:

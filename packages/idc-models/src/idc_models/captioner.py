@@ -93,10 +93,15 @@ class Captioner(nn.Module):
         }
         return {"loss": torch.stack([self.weights[name] * part for name, part in parts.items()]).sum(), **parts}
 
-    def generate(
+    def generate(self, before: Side, after: Side, **how: Any) -> Generated:
+        """Write one caption per pair, in eval mode best; `how` is what `write` takes."""
+        with torch.no_grad():
+            fused = self.fuse(before, after)
+        return self.write(fused, **how)
+
+    def write(
         self,
-        before: Side,
-        after: Side,
+        fused: Fused,
         *,
         beam: int = 1,
         max_length: int | None = None,
@@ -108,13 +113,11 @@ class Captioner(nn.Module):
         no_repeat: int = 0,
         locate: bool = False,
     ) -> Generated:
-        """Writes one caption per pair, in eval mode best; the arguments are those of `decoding.generate`.
+        """Write one caption for each fused pair; the arguments are those of `decoding.generate`.
 
         With `locate` it also says where it sees the change: by the fusion's change map if there is one, else by what
         the decoder attended to.
         """
-        with torch.no_grad():
-            fused = self.fuse(before, after)
         written = generate(
             self.decoder,
             fused.memory,

@@ -203,6 +203,11 @@ class Encoder(Part):
         before_grid, after_grid = self(images).chunk(2)
         return before_grid, after_grid
 
+    @property
+    def siamese(self) -> bool:
+        """Whether each image is seen by itself, so that a swapped pair has the same grids, swapped."""
+        return type(self).pair is Encoder.pair
+
 
 class Fusion(Part):
     """Turns the two grids into the decoder's memory; publishes `memory_dim`, the width of a slot."""
