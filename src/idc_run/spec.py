@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -194,11 +196,22 @@ class Spec(Section):
     def completed(self) -> dict[str, Any]:
         """Gives the spec as plain values with every default written out: what MLflow and checkpoints store."""
         plain = self.model_dump(mode="json", by_alias=True)
-        plain["data"]["dataset"] = _completed_dataset(self.data)
-        plain["data"]["tokenizer"] = _completed_tokenizer(self.data)
-        plain["model"] = self.model.completed().model_dump(mode="json")
-        plain["train"]["objectives"] = complete_objectives(self.train.objectives)
-        return plain
+        key = json.dumps(plain)
+        if key not in self._completed:
+            plain["data"]["dataset"] = _completed_dataset(self.data)
+            plain["data"]["tokenizer"] = _completed_tokenizer(self.data)
+            plain["model"] = self.model.completed().model_dump(mode="json")
+            plain["train"]["objectives"] = complete_objectives(self.train.objectives)
+            self._completed[key] = plain
+        return deepcopy(self._completed[key])
+
+    @cached_property
+    def _completed(self) -> dict[str, dict[str, Any]]:
+        """Completed specs by their plain values: a run asks ten times, and plugins are looked up in all installations.
+
+        A copy of the spec takes this along, whatever it changes; hence the keys.
+        """
+        return {}
 
     def fingerprint(self) -> str:
         """Identity of everything that the spec says, 12 hex digits."""
