@@ -24,7 +24,8 @@ def test_sample_pairs_are_drawn_in_any_script_without_warnings(tmp_path):
     ]
     said = [Prediction(id=each.id, hypothesis=caption, references=list(each.references))
             for each, caption in zip(examples, CAPTIONS, strict=True)]  # fmt: skip
-    sample_pairs(tmp_path / "a.png", Pairs(examples), said, [1, 0, None, 1, 0, None])
+    kept = keep_images(tmp_path, Pairs(examples), said, range(len(said)))
+    sample_pairs(tmp_path / "a.png", tmp_path, kept, [1, 0, None, 1, 0, None])
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

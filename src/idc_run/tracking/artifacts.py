@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,12 +69,24 @@ def write_results(
     # The same pairs in every run, and drawn at random: people rate them, and the worst and the best, which the report
     # adds, would mislead.
     sample = sorted(random.Random(0).sample(range(len(predictions)), min(_GALLERY, len(predictions))))
-    write_predictions(folder / "predictions.jsonl", pictures.keep_images(folder, test, predictions, sample))
+    right = scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
     rows, _ = choose(predictions, scores, _GALLERY)
+    first = range(min(pictures.SAMPLES, len(predictions)))
     with tempfile.TemporaryDirectory() as name:
+        shown = pictures.keep_images(Path(name), test, predictions, sorted({*rows, *sample, *first}))
+        pictures.sample_pairs(
+            folder / "samples.png", Path(name), shown, [None if each != each else each for each in right]
+        )
+        kept = list(predictions)
+        (folder / "images").mkdir()
+        for row in sample:
+            kept[row] = shown[row]
+            for image in filter(None, (shown[row].before, shown[row].after)):
+                shutil.copyfile(Path(name, image), folder / image)
+        write_predictions(folder / "predictions.jsonl", kept)
         write_report(
             folder / "report.html",
-            pictures.keep_images(Path(name), test, predictions, sorted({*rows, *sample})),
+            shown,
             scores,
             folder=name,
             title=spec.name,
@@ -84,11 +97,6 @@ def write_results(
         )
     summary = scores.summary() | ({"ceiling": ceiling.summary()} if ceiling else {})
     (folder / "scores.json").write_text(json.dumps(summary, indent=2))
-    right = [
-        None if math.isnan(value) else value
-        for value in scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
-    ]
-    pictures.sample_pairs(folder / "samples.png", test, predictions, right)
     if curves:
         (folder / "curves.json").write_text(json.dumps(curves))
         pictures.learning_curves(folder / "learning_curves.png", curves)
