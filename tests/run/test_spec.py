@@ -138,3 +138,13 @@ def test_overrides_reach_into_shorthands(spec):
 def test_register_has_a_short_form(spec, given):
     registering = spec(f"register={given}").register_
     assert registering and registering.model == "idc"
+
+
+def test_a_spec_is_completed_once_and_a_copy_is_completed_anew(spec, monkeypatch):
+    chosen = spec("seed=4")
+    whole = chosen.completed()
+    other = chosen.model_copy(update={"seed": 5})
+    assert other.completed() == whole | {"seed": 5}
+    monkeypatch.setattr("idc_run.spec._completed_dataset", lambda data: pytest.fail("completed again"))
+    whole["data"]["dataset"]["name"] = "mine"
+    assert chosen.completed()["data"]["dataset"]["name"] == "scenes" and chosen == spec("seed=4")

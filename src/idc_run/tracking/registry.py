@@ -1,10 +1,14 @@
 """The model registry: the best checkpoint as an MLflow model from code, and the `champion` alias."""
 
+import atexit
 import base64
 import io
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,12 @@ from idc_run.tracking import note
 from idc_run.tracking.champion import Standing, crown
 from idc_run.tracking.packing import pack, requirements
 from idc_run.tracking.scoring import signature
-from idc_run.tracking.store import connect
+from idc_run.tracking.store import connect, embedded
 
 NAME = "captioner"
 """Of the model among what its run has logged."""
+
+_ALIAS = re.compile(r"models:/([^/@]+)@(.+)")
 
 
 def register(checkpoint: Path, model: str, standing: Standing, about: str = "") -> tuple[str, str]:
@@ -106,18 +112,40 @@ def checkpoint_of(model: str) -> Path:
         ValueError: The registry has no such model, or it is none of this project's.
     """
     mlflow = connect()
-    from mlflow.exceptions import MlflowException
-
     try:
-        folder = mlflow.artifacts.download_artifacts(model)
-    except MlflowException as error:
+        folder = _folder(mlflow, model)
+    except mlflow.exceptions.MlflowException as error:
         if error.get_http_status_code() not in (400, 404):
             raise
         raise ValueError(f"no registered model {model!r} ({error.message}); train one with idc-run first") from error
-    found = next(Path(folder).glob("artifacts/*.safetensors"), None)
+    found = next(folder.glob("artifacts/*.safetensors"), None)
     if found is None:
         raise ValueError(f"{model!r} holds no checkpoint; expected a model that idc-run has registered")
     return found
+
+
+def _folder(mlflow: Any, model: str) -> Path:
+    """Where the files of a registered model are; those of a server are fetched once, and removed with this process."""
+    server = mlflow.get_tracking_uri()
+    if server == embedded():
+        return Path(mlflow.artifacts.download_artifacts(model))
+    if alias := _ALIAS.fullmatch(model):  # which may move
+        version = mlflow.MlflowClient().get_model_version_by_alias(*alias.groups()).version
+        model = f"models:/{alias[1]}/{version}"
+    if model.rpartition("/")[2].isdecimal():
+        return _fetched_once(server, model)
+    return _fetched(model)
+
+
+@cache
+def _fetched_once(server: str, version: str) -> Path:
+    return _fetched(version)
+
+
+def _fetched(model: str) -> Path:
+    folder = tempfile.mkdtemp(prefix="idc-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(connect().artifacts.download_artifacts(model, dst_path=folder))
 
 
 def _example() -> tuple[Any, dict[str, int]]:
