@@ -3,7 +3,7 @@
 import pytest
 import torch
 from idc_data.readers import open_reader
-from idc_data.tokenizer import Tokenizer
+from idc_data.tokenizers.words import Words
 from idc_models.encoders.cnn import CnnEncoder
 from idc_models.spec import build_captioner
 
@@ -25,7 +25,7 @@ def test_a_swapped_pair_is_encoded_again_only_by_an_encoder_of_both_images(spec,
     chosen = spec()
     reader = open_reader({"name": "scenes", "val_pairs": 4}, "val", image_size=32)
     pairs = [reader[row] for row in range(4)]
-    tokenizer = Tokenizer.train([text for pair in pairs for text in pair.references], max_length=40)
+    tokenizer = Words.train([text for pair in pairs for text in pair.references], max_length=40)
     torch.manual_seed(0)
     model = build_captioner(chosen.model, tokenizer, chosen.train.objectives).eval()
     model.encoder.__class__ = kind
