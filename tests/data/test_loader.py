@@ -100,6 +100,15 @@ def test_evaluation_is_complete_plain_and_in_order(folder, tokenizer):
     first = batches[0]
     assert first.pair.tolist() == [0, 1, 2]
     assert [tokenizer.decode(row.tolist()) for row in first.tokens] == [folder[n].references[0] for n in range(3)]
+    assert [facts.provenance for facts in first.facts] == [folder[n].provenance for n in range(3)]
+
+
+def test_a_batch_carries_only_what_is_asked_of_it(folder, tokenizer):
+    assert train(folder, tokenizer, 1)[0].facts == [], "a worker would hand it over for nothing"
+    plain, taught = (next(eval_batches(folder, tokenizer, SPEC, captions=captions)) for captions in (False, True))
+    assert plain.tokens.numel() == plain.pair.numel() == plain.lengths.numel() == 0
+    assert torch.equal(plain.shared, torch.eye(3, dtype=torch.bool)) and torch.equal(plain.before, taught.before)
+    assert plain.references == taught.references and plain.facts == taught.facts
 
 
 def test_a_batch_says_which_caption_is_whose(folder, tokenizer):

@@ -28,7 +28,7 @@ def predict(
     *,
     diagnose: bool = False,
     familiar: Familiarity | None = None,
-    each: Callable[[Batch], None] = lambda batch: None,
+    each: Callable[[Batch], None] | None = None,
 ) -> list[Prediction]:
     """Caption every pair of a split, in order, in eval mode; the model's mode is put back afterwards.
 
@@ -42,15 +42,17 @@ def predict(
         advance: Told how many pairs were captioned, after each batch.
         diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
         familiar: What the training images are like, to say how familiar each pair is.
-        each: Called with every batch, on `device`, with the model in eval mode.
+        each: Called with every batch, on `device`, with the model in eval mode; captions come along for it.
     """
     was_training = model.training
     model.eval()
     predictions = []
     familiar = familiar and familiar.to(device)
-    for batch in eval_batches(reader, tokenizer, data.model_copy(update={"batch_size": spec.batch_size})):
+    data = data.model_copy(update={"batch_size": spec.batch_size})
+    for batch in eval_batches(reader, tokenizer, data, captions=each is not None):
         batch = batch.to(device)
-        each(batch)
+        if each:
+            each(batch)
         decode = {"beam": spec.beam, "length_penalty": spec.length_penalty, "no_repeat": spec.no_repeat_ngram}
         with torch.no_grad():
             grids = model.encoder.pair(batch.before, batch.after)
@@ -66,7 +68,7 @@ def predict(
                     references=list(batch.references[row]),
                     changed=batch.changed[row],
                     change_type=batch.change_types[row],
-                    truth=batch.truths[row],
+                    truth=batch.facts[row].truth,
                     log_prob=float(captions.log_probs[row]),
                     familiar=None if known is None else known[row],
                     change_map=maps and maps[row],
@@ -88,7 +90,7 @@ def _swapped(model: Captioner, batch: Batch, grids: tuple[Grid, Grid], decode: d
 
 def _regions(batch: Batch, row: int) -> Regions | None:
     """The boxes as parts of the image's width and height."""
-    regions, (height, width) = batch.regions[row], batch.before.shape[-2:]
+    regions, (height, width) = batch.facts[row].regions, batch.before.shape[-2:]
     if regions is None:
         return None
 
@@ -102,7 +104,8 @@ def _regions(batch: Batch, row: int) -> Regions | None:
 
 def _difficulty(batch: Batch, row: int) -> dict[str, float]:
     """What may make a pair hard: how far the viewpoints are apart, how many things there are, how small the change."""
-    provenance, truth, regions = batch.provenances[row] or {}, batch.truths[row], _regions(batch, row)
+    facts, regions = batch.facts[row], _regions(batch, row)
+    provenance, truth = facts.provenance or {}, facts.truth
     given = {name: provenance.get(name) for name in ("viewpoint_overlap", "camera_turn")}
     found = {name: float(value) for name, value in given.items() if isinstance(value, int | float)}
     if truth and "before" in truth:

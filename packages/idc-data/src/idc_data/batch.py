@@ -13,8 +13,25 @@ from idc_data.example import ChangeExample, Regions
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What is known of a pair and no training asks for.
+
+    Attributes:
+        truth: Of a procedural scene.
+        regions: Where the change is, in pixels of the images of the batch, if that is known.
+        provenance: Where the pair comes from.
+    """
+
+    truth: dict[str, Any] | None
+    regions: Regions | None
+    provenance: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Batch:
     """b pairs with n captions of them.
+
+    Where nothing is learnt, n is 0, and `shared` and `scene` know each pair alone.
 
     Attributes:
         ids: Names of the pairs.
@@ -29,9 +46,7 @@ class Batch:
         references: All captions of each pair.
         changed: False for distractors.
         change_types: As the dataset names them; `none` for distractors.
-        truths: Facts of procedural scenes.
-        regions: Where the change is, in pixels of the images of this batch, if that is known.
-        provenances: Where the pairs come from.
+        facts: What else is known of each pair; empty in training, which would carry them between processes in vain.
     """
 
     ids: list[str]
@@ -45,9 +60,7 @@ class Batch:
     references: list[tuple[str, ...]]
     changed: list[bool]
     change_types: list[str]
-    truths: list[dict[str, Any] | None]
-    regions: list[Regions | None]
-    provenances: list[dict[str, Any] | None]
+    facts: list[Facts]
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
@@ -60,7 +73,7 @@ def collate(
     before: Sequence[UInt8[Tensor, "3 h w"]],
     after: Sequence[UInt8[Tensor, "3 h w"]],
     captions: Sequence[Sequence[list[int]]],
-    regions: Sequence[Regions | None],
+    regions: Sequence[Regions | None] | None,
     *,
     pad_id: int,
 ) -> Batch:
@@ -70,30 +83,39 @@ def collate(
         examples: The pairs.
         before: Their earlier images, of one size.
         after: Their later images.
-        captions: For each pair, the token ids of the captions to learn or score.
-        regions: Where the change is on these images.
+        captions: For each pair, the token ids of the captions to learn; none for any pair if nothing is learnt.
+        regions: Where the change is on these images; None to leave out the facts.
         pad_id: Fills captions that are shorter than the longest.
     """
     rows = [torch.tensor(ids) for of_pair in captions for ids in of_pair]
-    said = [{reference.strip().lower() for reference in example.references} for example in examples]
-    scenes = [_scene(example) for example in examples]
+    if rows:
+        said = [{reference.strip().lower() for reference in example.references} for example in examples]
+        tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
+        shared, scene = _common(said), _common([_scene(example) for example in examples])
+    else:
+        tokens = torch.empty(0, 0, dtype=torch.long)
+        shared = scene = torch.zeros(len(examples), len(examples), dtype=torch.bool)
+    alone = torch.eye(len(examples), dtype=torch.bool)
+    facts = [Facts(each.truth, places, each.provenance) for each, places in zip(examples, regions or (), strict=False)]
     return Batch(
         ids=[example.id for example in examples],
         before=torch.stack(list(before)),
         after=torch.stack(list(after)),
-        tokens=torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id),
-        lengths=torch.tensor([len(row) for row in rows]),
-        pair=torch.tensor([index for index, of_pair in enumerate(captions) for _ in of_pair]),
-        shared=torch.tensor([[not mine.isdisjoint(theirs) for theirs in said] for mine in said]),
-        scene=torch.tensor([[not mine.isdisjoint(theirs) for theirs in scenes] for mine in scenes])
-        | torch.eye(len(examples), dtype=torch.bool),
+        tokens=tokens,
+        lengths=torch.tensor([len(row) for row in rows], dtype=torch.long),
+        pair=torch.tensor([index for index, of_pair in enumerate(captions) for _ in of_pair], dtype=torch.long),
+        shared=shared | alone,
+        scene=scene | alone,
         references=[example.references for example in examples],
         changed=[example.changed for example in examples],
         change_types=[example.change_type for example in examples],
-        truths=[example.truth for example in examples],
-        regions=list(regions),
-        provenances=[example.provenance for example in examples],
+        facts=facts,
     )
+
+
+def _common(sets: Sequence[set[Any]]) -> Bool[Tensor, "b b"]:
+    """Where two sets have a member in common."""
+    return torch.tensor([[not mine.isdisjoint(theirs) for theirs in sets] for mine in sets])
 
 
 def _scene(example: ChangeExample) -> set[Any]:

@@ -106,8 +106,14 @@ def check_flip(reader: Reader, spec: DataSpec) -> None:
         raise ValueError(f"flip is on, but {problem}; {REMEDY}")
 
 
-def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec) -> Iterator[Batch]:
-    """Every example of a split once, in order, with its first reference and no augmentation; the last batch is short.
+def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec, *, captions: bool = True) -> Iterator[Batch]:
+    """Every example of a split once, in order, and no augmentation; the last batch is short.
+
+    Args:
+        reader: The split.
+        tokenizer: Made from the training captions.
+        spec: Batch size and workers.
+        captions: Whether the tokens of the first references come along, for a loss.
 
     Raises:
         ValueError: While iterating: an image is damaged.
@@ -115,7 +121,7 @@ def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec) -> Iterat
     indices = range(len(reader))
     starts = indices[:: spec.batch_size]
     keys = ((0, list(indices[start : start + spec.batch_size])) for start in starts)
-    batches = _Batches(reader, tokenizer, PairedTransform(spec.image_size), captions_per_pair=None, seed=0)
+    batches = _Batches(reader, tokenizer, PairedTransform(spec.image_size), captions_per_pair=int(captions), seed=None)
     return _iterate(batches, keys, workers=min(spec.workers, len(starts)))
 
 
@@ -136,8 +142,8 @@ class _Batches(Dataset[Batch]):
         tokenizer: Tokenizer,
         transform: PairedTransform,
         *,
-        captions_per_pair: int | None,  # None: the first reference
-        seed: int,
+        captions_per_pair: int,
+        seed: int | None,  # None: nothing is drawn, the first references are taken, and the facts come along
     ) -> None:
         self.reader, self._tokenizer, self._transform = reader, tokenizer, transform
         self._captions_per_pair, self._seed = captions_per_pair, seed
@@ -160,11 +166,12 @@ class _Batches(Dataset[Batch]):
             before.append(first)
             after.append(second)
             regions.append(places)
-        return collate(examples, before, after, captions, regions, pad_id=self._tokenizer.pad_id)
+        facts = regions if self._seed is None else None
+        return collate(examples, before, after, captions, facts, pad_id=self._tokenizer.pad_id)
 
     def _choose(self, references: tuple[str, ...], rng: Random) -> list[str] | tuple[str, ...]:
-        if self._captions_per_pair is None:
-            return references[:1]
+        if self._seed is None:
+            return references[: self._captions_per_pair]
         return rng.sample(references, min(self._captions_per_pair, len(references)))
 
 
