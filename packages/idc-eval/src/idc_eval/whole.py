@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 def read_text(path: Path) -> str:
@@ -31,8 +32,11 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, with the same ending, which takes the place of `path` if nothing fails."""
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    """Give a path to write to, with the same ending, which takes the place of `path` if nothing fails.
+
+    Several may write one file at a time: the last to end wins.
+    """
+    unfinished = path.with_name(f".{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         yield unfinished
         with unfinished.open("rb") as file:
