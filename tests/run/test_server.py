@@ -10,6 +10,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from idc_run.cli import run
 from idc_run.errors import OneLineErrors
+from idc_run.spec import load_values
+from idc_run.sweeps import study
 from idc_run.tracking import server
 from idc_run.tracking.mlflow_tracker import MlflowTracker
 from idc_run.tracking.store import connect, store
@@ -187,6 +190,27 @@ def test_a_server_that_does_not_come_back_costs_no_step_that_was_kept(mlflow, mo
     mlflow.answers.clear()
     mlflow.answers["weights.json"] = (503, "")
     assert "last.safetensors is kept, and the same command with --resume goes on from it" in told()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:::optuna", "ignore:::matplotlib")
+def test_an_outage_ends_a_sweep_and_the_same_command_goes_on_with_it(mlflow):
+    words = ("-s", "sweep={space: {seed: [1, 2]}, sampler: grid, seeds: 0}", "-s", "train.epochs=1")
+    mlflow.answers["weights.json"] = (503, "")
+    line = told(*words)
+    assert f"MLflow at {mlflow.address} does not answer" in line or "too many 503 error responses" in line
+    assert line.endswith("; the same command goes on with the sweep") and mlflow.status == "FAILED"
+    values = load_values(Path("tiny.yaml"), [word for word in (*words, "tracking=mlflow") if word != "-s"])
+    (ended,) = study.open_sweep(values).study.get_trials()
+    assert ended.state.name == "FAIL" and "cause" not in ended.user_attrs, "nothing is wrong with the trial"
+    mlflow.answers.clear()
+    done = CliRunner().invoke(run, ["tiny.yaml", "-s", "tracking=mlflow", *words])
+    assert done.exit_code == 0 and "going on at step" in done.output, done.output
+    trials = study.open_sweep(values).study.get_trials()
+    assert [(each.user_attrs["item"], each.state.name) for each in trials] == [
+        *((0, state) for state in ("FAIL", "COMPLETE")),
+        (1, "COMPLETE"),
+    ]
 
 
 def mlflow_folder():
