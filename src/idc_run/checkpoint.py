@@ -78,13 +78,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         raise OSError(f"cannot write {path}: {error}") from error
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, *, weights: bool = True) -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        path: The file.
+        weights: Whether to read the tensors of the model and of its training, too.
 
     Raises:
         ValueError: The file is missing, damaged, or no checkpoint of this project.
     """
-    contents = open_checkpoint(path)
+    contents = open_checkpoint(path, lambda name: weights or not name.startswith((MODEL, _TRAINING)))
     spec = make_spec(contents.plain("spec", dict), str(path))
     try:
         tokenizer = read_tokenizer(contents.text("tokenizer"))

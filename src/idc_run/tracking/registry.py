@@ -90,7 +90,7 @@ def _ensure(mlflow: Any, client: Any, model: str) -> None:
 @contextmanager
 def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
     """Give what MLflow is told of a model, to log or to save it: from code, with all that it needs to be served."""
-    held = load_checkpoint(checkpoint)
+    held = load_checkpoint(checkpoint, weights=False)
     with tempfile.TemporaryDirectory() as name:
         code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
         pins, every_pin = requirements(pack(held.spec.model, code, tokenizer_name(held.tokenizer)), "mlflow", "pandas")

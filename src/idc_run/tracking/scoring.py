@@ -31,7 +31,7 @@ def endpoint(load: Callable[[], Answering], checkpoint: Path) -> Callable[[Any],
     Raises:
         ValueError: It is no checkpoint.
     """
-    form = signature(load_checkpoint(checkpoint))
+    form = signature(load_checkpoint(checkpoint, weights=False))
     quiet_mlflow()
     from mlflow.models import Model
     from mlflow.pyfunc import PyFuncModel, scoring_server
