@@ -1,0 +1,109 @@
+"""The Muon optimizer: matrices change by orthogonal steps, everything else as NAdamW does.
+
+Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024
+(https://kellerjordan.github.io/posts/muon/), with the coefficients of modded-nanogpt and with the scale of Liu et al.,
+Muon is Scalable for LLM Training, 2025. On a CPU it equals `timm.optim.muon.Muon(nesterov=True)` bit for bit; to import
+that takes torchvision and seconds. `torch.optim.Muon` takes no kernels of convolutions, and one triple of coefficients.
+"""
+
+from inspect import unwrap
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+
+MOMENTUM, EPS = 0.95, 1e-7
+
+QUINTIC = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+"""Coefficients of the polynomial in each Newton-Schulz step."""
+
+
+class Muon(Optimizer):
+    """Muon for matrices and flattened kernels; NAdamW for groups with `use_fallback` and for what is hardly a matrix.
+
+    Args:
+        groups: Parameters, as other optimizers take them.
+        lr: The rate of the matrices.
+        weight_decay: Shrinks all parameters by `lr * weight_decay` a step, unless a group says otherwise.
+        betas: Of NAdamW.
+        fallback_lr_scale: What multiplies the rate for NAdamW.
+    """
+
+    # torch wraps these for torch.compile: the first call would import torch._dynamo, 4 CPU seconds for nothing.
+    add_param_group = unwrap(Optimizer.add_param_group)
+    zero_grad = unwrap(Optimizer.zero_grad)
+    state_dict = unwrap(Optimizer.state_dict)
+    load_state_dict = unwrap(Optimizer.load_state_dict)
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        *,
+        lr: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+        fallback_lr_scale: float,
+    ) -> None:
+        defaults = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "fallback_lr_scale": fallback_lr_scale}
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Change every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    matrix = not group.get("use_fallback") and is_matrix(parameter)
+                    (self._muon if matrix else self._nadamw)(parameter, parameter.grad, group)
+
+    def _muon(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state, lr = self.state[parameter], group["lr"]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        parameter.mul_(1 - lr * group["weight_decay"])
+        momentum = state["momentum_buffer"].lerp_(grad, 1 - MOMENTUM)
+        update = orthogonal(grad.lerp(momentum, MOMENTUM).reshape(len(grad), -1))
+        scale = 0.2 * max(update.shape) ** 0.5  # the root mean square of a step of AdamW
+        parameter.add_(update.reshape(grad.shape), alpha=-lr * scale)
+
+    def _nadamw(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state, lr, (beta1, beta2) = self.state[parameter], group["lr"] * group["fallback_lr_scale"], group["betas"]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        step = state["step"].item()
+        parameter.mul_(1 - lr * group["weight_decay"])
+        mean = state["exp_avg"].lerp_(grad, 1 - beta1).lerp(grad, 1 - beta1)
+        square = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        root = (square.sqrt() / (1 - beta2**step) ** 0.5).add_(EPS)
+        parameter.addcdiv_(mean, root, value=-lr / (1 - beta1**step))
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Whether a parameter, its trailing axes flattened, is a matrix of at least 4 rows and columns, not too narrow."""
+    if parameter.ndim < 2 or 1 in parameter.shape[:2]:
+        return False
+    low, high = sorted((len(parameter), prod(parameter.shape[1:])))
+    return low >= 4 and high <= 128 * low
+
+
+def orthogonal(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
+    """Bring all singular values of a matrix near 1, in bfloat16, by Newton-Schulz steps."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.to(torch.bfloat16, copy=True)
+    x = x.mT if tall else x
+    x = x.div_(x.norm(2, dim=(-2, -1), keepdim=True).clamp_(min=EPS)).contiguous()
+    for a, b, c in QUINTIC:
+        gram = x @ x.mT
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
