@@ -24,6 +24,7 @@ from idc_models.serving.inference import Caption, PairCaptioner
 from safetensors.torch import save_file
 from torch import Tensor
 
+from idc_run.checkpoint import load_checkpoint, save_checkpoint
 from idc_run.console import Console
 from idc_run.errors import OneLineErrors
 from idc_run.spec import Spec, load_spec, make_spec
@@ -66,6 +67,10 @@ def ship(source: str, name: str, folder: Path, pairs: int, most_different: float
     spec = make_spec(contents.plain("spec", dict), source)
     val = open_reader(spec.data.dataset, "val", image_size=spec.data.image_size)
     with tempfile.TemporaryDirectory() as temporary:
+        if contents.frozen():  # a model that ships carries all weights
+            whole = Path(temporary) / "whole.safetensors"
+            save_checkpoint(whole, load_checkpoint(contents.path).self_contained())
+            contents = open_checkpoint(whole)
         half = Path(temporary) / f"{name}.safetensors"
         save_file(halved(contents), half, dict(contents.metadata))
         if (size := half.stat().st_size) > MOST_BYTES:

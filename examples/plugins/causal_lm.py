@@ -38,6 +38,10 @@ class CausalLm(Decoder):
             register_parametrization(block.attn.c_attn, "weight", LowRank(block.attn.c_attn.weight, rank))
         self.prefix = nn.Linear(memory_dim, dim)
 
+    def origin(self) -> str | None:
+        """Name the model: a checkpoint then holds what is trained of it."""
+        return self.model
+
     def load_pretrained(self) -> None:
         """Take the weights of `model`, whose sizes have to be those of the settings."""
         theirs = GPT2LMHeadModel.from_pretrained(self.model).state_dict() if self.model else {}
@@ -46,8 +50,7 @@ class CausalLm(Decoder):
             if name.endswith(("wte.weight", "lm_head.weight")):
                 known = known[: len(value)]  # a model may have more rows than its tokenizer has tokens
             if known.shape != value.shape:
-                shapes = f"{[*known.shape]}, the settings ask for {[*value.shape]}"
-                raise ValueError(f"{self.model!r} has {name} of {shapes}")
+                raise ValueError(f"{self.model!r}: {name} is {[*known.shape]}, the settings ask for {[*value.shape]}")
             value.copy_(known)
 
     def forward(self, memory: Tensor, tokens: Tensor) -> Decoded:

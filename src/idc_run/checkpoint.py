@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file that holds all a run needs to go on, or a model to caption. No pickle."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from idc_data.whole import whole
 from idc_models.captioner import Captioner
 from idc_models.checkpoint import FORMAT, MODEL, build_trained, open_checkpoint
 from idc_models.description import Description, read_description
+from idc_models.frozen import Frozen, to_plain
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,11 +28,12 @@ class Checkpoint:
     Attributes:
         spec: The completed spec.
         tokenizer: The tokenizer, with all that it has learnt.
-        weights: The model's `state_dict`.
+        weights: The model's `state_dict`, but for what is frozen.
         progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
         training: Tensors that only training needs: the optimizer's moments. Empty in a model for use.
         unchanged: Captions of validation pairs that did not change: the probability of a change is 1 - theirs.
         description: What the model was trained on; None until training has ended, and in files of older versions.
+        frozen: Weights that are loaded from elsewhere, by part: the file names them, with their hashes.
     """
 
     spec: Spec
@@ -41,14 +43,24 @@ class Checkpoint:
     training: dict[str, Tensor]
     unchanged: tuple[str, ...] = ()
     description: Description | None = None
+    frozen: dict[str, Frozen] = field(default_factory=dict)
 
     def build(self, device: torch.device | str = "cpu") -> Captioner:
         """Build the model and load its weights; every key has to match.
 
         Raises:
-            ValueError: They do not.
+            ValueError: They do not; or frozen weights cannot be had, or have changed.
         """
-        return build_trained(self.spec.model, self.tokenizer, self.spec.train.objectives, self.weights).to(device)
+        objectives = self.spec.train.objectives
+        return build_trained(self.spec.model, self.tokenizer, objectives, self.weights, self.frozen).to(device)
+
+    def self_contained(self) -> "Checkpoint":
+        """Give the same with all weights, to be used where the frozen ones cannot be loaded.
+
+        Raises:
+            ValueError: They cannot be loaded here, or have changed.
+        """
+        return replace(self, weights=self.build().state_dict(), frozen={}) if self.frozen else self
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -66,6 +78,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": json.dumps(checkpoint.progress),
         "unchanged": json.dumps(checkpoint.unchanged),
     }
+    if checkpoint.frozen:
+        metadata["frozen"] = json.dumps(to_plain(checkpoint.frozen))
     if checkpoint.description:
         tensors |= checkpoint.description.tensors()
         metadata |= checkpoint.description.metadata()
@@ -102,6 +116,7 @@ def load_checkpoint(path: Path, *, weights: bool = True) -> Checkpoint:
         training=contents.under(_TRAINING),
         unchanged=tuple(contents.plain("unchanged", list, "[]")),  # files of older versions have none
         description=read_description(contents),
+        frozen=contents.frozen(),
     )
 
 

@@ -17,7 +17,7 @@ from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from idc_run.cli import run
 from idc_run.console import Console
 from idc_run.serving.caption_cli import caption
-from idc_run.tracking.registry import scoring_model
+from idc_run.tracking.registry import packaged
 from idc_run.training import experiment
 from idc_run.training.ahead import look_ahead
 from idc_run.training.data import no_change_sentences, open_data, validation_sample
@@ -77,11 +77,15 @@ def test_captions_are_plain_text_in_validation_and_where_a_checkpoint_is_used(sp
 
 
 @pytest.mark.slow
-def test_captions_are_plain_text_in_a_served_model(parrot):
+def test_captions_are_plain_text_in_a_served_model(parrot, tmp_path):
+    import mlflow
     import pandas as pd
 
     before, after = (base64.b64encode(Path(side).read_bytes()).decode() for side in PAIR)
-    assert scoring_model(parrot).predict(pd.DataFrame({"before": [before], "after": [after]}))[0]["caption"] == SAID
+    with packaged(parrot) as package:
+        mlflow.pyfunc.save_model(str(tmp_path / "model"), **package)
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    assert served.predict(pd.DataFrame({"before": [before], "after": [after]}))[0]["caption"] == SAID
 
 
 def test_no_change_sentences_are_as_the_model_spells_them(spoken):

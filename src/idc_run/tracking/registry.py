@@ -16,7 +16,7 @@ from idc_data.tokenizers import tokenizer_name
 from PIL import Image
 
 import idc_run
-from idc_run.checkpoint import load_checkpoint
+from idc_run.checkpoint import load_checkpoint, save_checkpoint
 from idc_run.tracking import note
 from idc_run.tracking.champion import Standing, crown
 from idc_run.tracking.packing import pack, requirements
@@ -95,6 +95,9 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
         code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
         pins, every_pin = requirements(pack(held.spec.model, code, tokenizer_name(held.tokenizer)), "mlflow", "pandas")
         constraints.write_text("\n".join(every_pin))
+        if held.frozen:  # where the model is served there is nothing to load them from
+            checkpoint = Path(name) / checkpoint.name
+            save_checkpoint(checkpoint, held.self_contained())
         yield {
             "python_model": str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),
             "artifacts": {"checkpoint": str(checkpoint)},

@@ -13,6 +13,7 @@ from idc_data.example import Reader
 from idc_data.loader import batches_per_epoch, train_batches
 from idc_data.tokenizers import Tokenizer
 from idc_models.captioner import Captioner
+from idc_models.frozen import without_frozen
 from torch.nn.parallel import DistributedDataParallel
 
 from idc_run.checkpoint import Checkpoint, restore_training, save_checkpoint, training_state
@@ -91,15 +92,16 @@ def fit(
     if resume:
         # Files of older versions do not say when the score rose: they knew no ties, so then it was the best.
         progress = Progress(**{"risen_epoch": resume.progress["best_epoch"], **resume.progress})
-        model.load_state_dict(resume.weights)
+        model.load_weights(resume.weights, resume.frozen)
         restore_training(optimizer, resume.training)
         schedule.restore(progress.schedule)
 
     def save(name: str, training: bool) -> None:
         progress.schedule = schedule.state()
         state = training_state(optimizer) if training else {}
-        weights = model.state_dict()
-        save_checkpoint(folder / name, Checkpoint(spec, tokenizer, weights, vars(progress), state, unchanged))
+        weights, frozen = without_frozen(model.state_dict(), model.frozen)
+        kept = Checkpoint(spec, tokenizer, weights, vars(progress), state, unchanged, frozen=frozen)
+        save_checkpoint(folder / name, kept)
 
     batches = train_batches(
         reader,

@@ -7,6 +7,7 @@ from typing import Any
 from idc_data.tokenizers import Tokenizer, read_tokenizer
 from idc_models.captioner import Captioner
 from idc_models.checkpoint import MODEL, misfits, open_checkpoint
+from idc_models.frozen import Frozen, load_frozen
 from idc_models.loading import find_checkpoint
 from idc_models.spec import PartName
 from torch import Tensor
@@ -24,6 +25,7 @@ class Start:
         model: Its section of the spec, as plain values.
         tokenizer: Its words, if the decoder is taken, which speaks no others.
         weights: Of the model, by name.
+        frozen: Those that the checkpoint only names, by part.
     """
 
     path: Path
@@ -31,12 +33,13 @@ class Start:
     model: dict[str, Any]
     tokenizer: Tokenizer | None
     weights: dict[str, Tensor]
+    frozen: dict[str, Frozen]
 
     def give(self, model: Captioner) -> None:
         """Put the weights into a model that has the same parts.
 
         Raises:
-            ValueError: A part has other settings, so that the weights do not fit.
+            ValueError: A part has other settings, so that the weights do not fit; or frozen weights cannot be had.
         """
         for part in self.parts:
             module = getattr(model, part)
@@ -46,6 +49,9 @@ class Start:
                 for name, value in self.weights.items()
                 if name.startswith(f"{part}.")
             }
+            if part in self.frozen:
+                weights |= load_frozen(module, part, self.frozen[part])
+                model.frozen[part] = self.frozen[part]
             if faults := misfits(shapes, weights):
                 theirs = f"; there it is {self.model[part]}" if part in self.model else ""
                 others = [other for other in self.parts if other != part]
@@ -74,4 +80,4 @@ def open_start(spec: StartSpec, max_length: int) -> Start:
         raise ValueError(f"{path} is damaged: its spec has no model; expected a file that idc-run wrote")
     words = read_tokenizer(contents.text("tokenizer")) if "decoder" in spec.parts else None
     tokenizer = words.limited(max_length) if words else None
-    return Start(path, spec.parts, model, tokenizer, contents.under(MODEL))
+    return Start(path, spec.parts, model, tokenizer, contents.under(MODEL), contents.frozen())

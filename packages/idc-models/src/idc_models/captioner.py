@@ -20,6 +20,7 @@ from idc_models.contract import (
     TrainingBatch,
 )
 from idc_models.decoding import generate, until_end
+from idc_models.frozen import Frozen, frozen_weights, load_frozen
 from idc_models.spec import PartName
 
 PARTS: tuple[PartName, ...] = get_args(PartName)
@@ -56,6 +57,7 @@ class Captioner(nn.Module):
         # A module's name has no dot, which package.module:Class has.
         self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
         self.weights = dict(weights)
+        self.frozen: dict[str, Frozen] = {}  # by the name of the part: what checkpoints need not hold
 
     def load_pretrained(self, names: Collection[PartName] = PARTS) -> None:
         """Load the pre-trained weights that the settings of these parts ask for."""
@@ -63,6 +65,27 @@ class Captioner(nn.Module):
             part: Any = getattr(self, name)
             for each in part.values() if name == "objectives" else [part]:
                 each.load_pretrained()
+            if name != "objectives" and (frozen := frozen_weights(part)):
+                self.frozen[name] = frozen
+
+    def load_weights(self, weights: Mapping[str, Tensor], frozen: Mapping[str, Frozen]) -> None:
+        """Load the weights of a checkpoint.
+
+        Args:
+            weights: those that it holds.
+            frozen: those that it names only, by part.
+
+        Raises:
+            ValueError: what it names cannot be had, or has changed.
+            RuntimeError: the weights are not those of such a model.
+        """
+        named = {
+            f"{name}.{key}": value
+            for name, part in frozen.items()
+            for key, value in load_frozen(getattr(self, name), name, part).items()
+        }
+        self.load_state_dict({**weights, **named})
+        self.frozen = dict(frozen)
 
     def fuse(self, before: Side, after: Side) -> Fused:
         """Encode both images and fuse their grids."""

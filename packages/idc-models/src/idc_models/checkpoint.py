@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from idc_models.captioner import Captioner
 from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
+from idc_models.frozen import Frozen, from_plain
 from idc_models.spec import ModelSpec, build_captioner
 
 if TYPE_CHECKING:
@@ -75,6 +77,17 @@ class Contents:
             expected = f"{name!r} in its metadata is {text[:60]!r}, expected a JSON {kind.__name__}"
             raise ValueError(f"{self.path} is damaged: {expected}")
         return value
+
+    def frozen(self) -> dict[str, Frozen]:
+        """Give the weights that the file only names, by part.
+
+        Raises:
+            ValueError: its metadata are damaged.
+        """
+        try:
+            return from_plain(self.plain("frozen", dict, "{}"))
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
 
     def under(self, prefix: str) -> dict[str, Tensor]:
         """Give the tensors whose names begin with a prefix, by the rest of their names."""
@@ -159,7 +172,7 @@ def read_checkpoint(path: Path) -> Trained:
             raise ValueError(f"its tokenizer's max_length is {tokenizer.max_length!r}, expected at most {_LARGEST}")
         if unknown := [word for sentence in unchanged for word in tokenizer.unknown(str(sentence))]:
             raise ValueError(f"its no-change sentences have words that its tokenizer lacks: {', '.join(unknown[:5])}")
-        model = build_trained(needed.model, tokenizer, None, contents.under(MODEL))
+        model = build_trained(needed.model, tokenizer, None, contents.under(MODEL), contents.frozen())
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"{path}: its spec is of no use here: {'; '.join(faults)}") from error
@@ -173,6 +186,7 @@ def build_trained(
     vocab: "TokenSpace",
     objectives: Mapping[str, float | Mapping[str, Any]] | None,
     weights: Mapping[str, Tensor],
+    frozen: Mapping[str, Frozen] = MappingProxyType({}),
 ) -> Captioner:
     """Build a model and load its weights; every name and every shape has to match.
 
@@ -183,11 +197,15 @@ def build_trained(
         vocab: the tokens that it speaks.
         objectives: name -> weight, or name -> {weight, settings}; None for a model that is not trained.
         weights: the model's `state_dict`; half precision becomes the model's own.
+        frozen: those of its weights that a checkpoint only names, by part.
 
     Raises:
-        ValueError: the weights are not those of such a model.
+        ValueError: the weights are not those of such a model; or those that are named cannot be had, or have changed.
     """
-    shapes = _shapes(spec, vocab, objectives, most=2 * len(weights) + 100)
+    named = {f"{name}.{key}" for name, part in frozen.items() for key in part.sha256}
+    shapes = _shapes(spec, vocab, objectives, most=2 * (len(weights) + len(named)) + 100)
+    if shapes is not None:
+        shapes = {name: shape for name, shape in shapes.items() if name not in named}
     if shapes is not None and (faults := misfits(shapes, weights)):
         raise ValueError(f"the weights do not fit the spec that they came with: {'; '.join(faults)}")
     # A mask of -inf among the buffers is no fault.
@@ -198,7 +216,7 @@ def build_trained(
         )
     try:
         model = build_captioner(spec, vocab, objectives, pretrained=False)
-        model.load_state_dict(dict(weights))
+        model.load_weights(weights, frozen)
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"the weights do not fit the spec that they came with: {error}") from error
     return model

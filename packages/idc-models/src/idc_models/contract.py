@@ -173,9 +173,17 @@ class Part(nn.Module):
     def load_pretrained(self) -> None:
         """Load the pre-trained weights that the settings ask for; by default there are none.
 
-        Called once after construction, and not at all when a checkpoint is about to be loaded: constructing a part
-        touches neither disk nor network.
+        Called once after construction, and not at all when a checkpoint is about to be loaded that holds all weights:
+        constructing a part touches neither disk nor network.
         """
+
+    def origin(self) -> str | None:
+        """Name the file or the model that `load_pretrained` loads, if it gives the same weights each time.
+
+        Checkpoints then hold this name and hashes in place of the weights that are frozen (`requires_grad` is False).
+        By default None: they hold all weights.
+        """
+        return None
 
 
 class Encoder(Part):

@@ -83,6 +83,10 @@ class TimmEncoder(BackboneEncoder):
             return
         self.backbone.load_state_dict(self._cut(model).state_dict())
 
+    def origin(self) -> str | None:
+        """Name the file, or the backbone whose published weights are meant."""
+        return self.weights or (f"the published weights of {self.name} (timm)" if self.pretrained else None)
+
     def _create(self, pretrained: bool = False) -> Any:
         options = {name: value for name, value in self.options.items() if value is not None}
         try:

@@ -72,6 +72,10 @@ class TorchvisionEncoder(BackboneEncoder):
             raise ValueError(f"weights {self.weights} cannot be had ({cause}); set pretrained: false") from error
         self.backbone.load_state_dict(self._cut(model).state_dict())
 
+    def origin(self) -> str | None:
+        """Name the published weights."""
+        return f"{self.weights} (torchvision)" if self.pretrained else None
+
     def _cut(self, model: nn.Module) -> nn.Sequential:
         features = model.get_submodule("features") if hasattr(model, "features") else model
         levels: list[list[nn.Module]] = []
