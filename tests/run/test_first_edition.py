@@ -51,7 +51,8 @@ def test_its_captions_hang_on_no_rounding(kept):
     assert (best - second)[real].min() > 1
 
 
-def test_its_spec_is_read_as_it_was(kept):
+def test_its_spec_is_read_as_it_was(kept, monkeypatch):
+    monkeypatch.chdir(FOLDER)  # where its `pairs` are
     stored, read = kept.spec.completed(), load_spec(FOLDER / "spec.yaml").completed()
     assert all(stored[section] == read[section] for section in ("model", "train", "eval"))
 
