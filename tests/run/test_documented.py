@@ -61,6 +61,7 @@ TABLE = [
     Entry("uv run idc-run experiments/fine_tune.yaml -s data.dataset=path/to/folder --check"),
     Entry("uv run idc-run experiments/fine_tune.yaml", "-s train.epochs=2"),
     Entry("uv run idc-models check scorer:", folder="examples/plugins"),
+    Entry("uv run idc-models check causal_lm:", folder="examples/plugins"),
     Entry("uv run idc-models check cbr:", folder="examples/plugins"),
     Entry("uv run torchrun", f"{SHORT}{SCENES}"),
     Entry("uv run pytest", "tests/data/test_layout.py -q -p no:cacheprovider"),

@@ -17,7 +17,7 @@ from idc_models.serving.inference import PairCaptioner
 from idc_models.spec import ModelSpec
 from PIL import Image
 
-from idc_run.tracking.packing import pack, requirements
+from idc_run.tracking.packing import imported, pack, requirements
 from idc_run.tracking.registry import checkpoint_of
 from idc_run.tracking.store import connect
 
@@ -107,6 +107,16 @@ def test_a_class_of_no_distribution_comes_along(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(written))
     assert pack(spec(decoder="my_decoders:Mine"), packed) == ["idc-data", "idc-models"]
     assert (packed / "my_decoders.py").read_text() == code
+
+
+def test_what_a_class_of_no_distribution_imports_is_asked_for(tmp_path, monkeypatch):
+    code = "import json\nfrom transformers import GPT2Config\nfrom idc_models.decoders.recurrent import GruDecoder\n"
+    (tmp_path / "my_lm.py").write_text(f"{code}\n\nclass Lm(GruDecoder):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert imported(spec(decoder="my_lm:Lm")) == {"transformers"} and imported(spec()) == set()
+    assert (
+        f"transformers=={version('transformers')}" in requirements(["idc-data"], *imported(spec(decoder="my_lm:Lm")))[0]
+    )
 
 
 def test_every_version_is_pinned_and_nothing_of_this_project_is_asked_for():

@@ -5,6 +5,7 @@ model holds their files, metadata included: put on the path, as MLflow does with
 entry points as if installed.
 """
 
+import ast
 import json
 import shutil
 from collections.abc import Iterable
@@ -35,10 +36,8 @@ def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     carried = {"idc-data", "idc-models"}
-    for kind, name in [*((kind, part.name) for kind, part in spec), ("tokenizer", tokenizer)]:
-        module = name.partition(":")[0]
-        if module != name:
-            top = module.partition(".")[0]
+    for kind, name in _named(spec, tokenizer):
+        if top := _top(name):
             owners = packages_distributions().get(top, [])
             carried |= set(owners)
             if not owners:
@@ -49,6 +48,25 @@ def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
     for name in sorted(carried):
         _copy_distribution(distribution(name), folder)
     return sorted(carried)
+
+
+def imported(spec: ModelSpec, tokenizer: str = "words") -> set[str]:
+    """Find the distributions that modules of no distribution import: nothing else says that a model needs them.
+
+    Args:
+        spec: The model.
+        tokenizer: The name of its tokenizer.
+    """
+    tops = {top for _, name in _named(spec, tokenizer) if (top := _top(name))}
+    if not tops:
+        return set()
+    owners = packages_distributions()
+    files = [file for top in tops - owners.keys() for file in _files(top)]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    found = {owner for name in names for owner in owners.get(name.partition(".")[0], [])}
+    return {name for owner in found if not (name := owner.lower().replace("_", "-")).startswith("idc-")}
 
 
 def requirements(carried: Iterable[str], *others: str) -> tuple[list[str], list[str]]:
@@ -70,6 +88,24 @@ def requirements(carried: Iterable[str], *others: str) -> tuple[list[str], list[
         found.add(name)
         waiting |= _needs(name) - found - carried
     return [_pin(name) for name in sorted(direct)], [_pin(name) for name in sorted(found)]
+
+
+def _named(spec: ModelSpec, tokenizer: str) -> list[tuple[str, str]]:
+    return [*((kind, part.name) for kind, part in spec), ("tokenizer", tokenizer)]
+
+
+def _top(name: str) -> str:
+    """The package of `package.module:Class`; nothing of an installed name."""
+    return name.partition(".")[0].partition(":")[0] if ":" in name else ""
+
+
+def _files(top: str) -> list[Path]:
+    """The sources of a module or package."""
+    found = find_spec(top)
+    if found is None or not found.origin and not found.submodule_search_locations:
+        return []
+    folders = found.submodule_search_locations or ()
+    return [file for folder in folders for file in Path(folder).rglob("*.py")] or [Path(str(found.origin))]
 
 
 def _copy_distribution(found: Distribution, folder: Path) -> None:

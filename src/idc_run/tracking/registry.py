@@ -19,7 +19,7 @@ import idc_run
 from idc_run.checkpoint import load_checkpoint, save_checkpoint
 from idc_run.tracking import note
 from idc_run.tracking.champion import Standing, crown
-from idc_run.tracking.packing import pack, requirements
+from idc_run.tracking.packing import imported, pack, requirements
 from idc_run.tracking.scoring import signature
 from idc_run.tracking.store import connect, embedded
 
@@ -93,7 +93,8 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
     held = load_checkpoint(checkpoint, weights=False)
     with tempfile.TemporaryDirectory() as name:
         code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
-        pins, every_pin = requirements(pack(held.spec.model, code, tokenizer_name(held.tokenizer)), "mlflow", "pandas")
+        parts = held.spec.model, tokenizer_name(held.tokenizer)
+        pins, every_pin = requirements(pack(parts[0], code, parts[1]), "mlflow", "pandas", *imported(*parts))
         constraints.write_text("\n".join(every_pin))
         if held.frozen:  # where the model is served there is nothing to load them from
             checkpoint = Path(name) / checkpoint.name
