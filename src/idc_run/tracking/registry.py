@@ -97,8 +97,9 @@ def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
         pins, every_pin = requirements(pack(parts[0], code, parts[1]), "mlflow", "pandas", *imported(*parts))
         constraints.write_text("\n".join(every_pin))
         if held.frozen:  # where the model is served there is nothing to load them from
+            complete = load_checkpoint(checkpoint).self_contained()
             checkpoint = Path(name) / checkpoint.name
-            save_checkpoint(checkpoint, held.self_contained())
+            save_checkpoint(checkpoint, complete)
         yield {
             "python_model": str(Path(idc_run.__file__).parent / "serving" / "served_model.py"),
             "artifacts": {"checkpoint": str(checkpoint)},
