@@ -72,9 +72,9 @@ def predict(
                     log_prob=float(captions.log_probs[row]),
                     familiar=None if known is None else known[row],
                     change_map=maps and maps[row],
-                    regions=_regions(batch, row),
+                    regions=_regions(batch, row, data.image_size),
                     swapped=tokenizer.decode(swapped[row]) if swapped else None,
-                    difficulty=_difficulty(batch, row),
+                    difficulty=_difficulty(batch, row, data.image_size),
                 )
             )
         advance(len(batch.ids))
@@ -88,23 +88,23 @@ def _swapped(model: Captioner, batch: Batch, grids: tuple[Grid, Grid], decode: d
     return model.write(model.fusion(*swapped), **decode).tokens.tolist()
 
 
-def _regions(batch: Batch, row: int) -> Regions | None:
+def _regions(batch: Batch, row: int, size: int) -> Regions | None:
     """The boxes as parts of the image's width and height."""
-    regions, (height, width) = batch.facts[row].regions, batch.before.shape[-2:]
+    regions = batch.facts[row].regions
     if regions is None:
         return None
 
     def part(box: Box) -> list[float]:
-        left, right = (min(max(x / width, 0.0), 1.0) for x in (box[0], box[0] + box[2]))
-        top, bottom = (min(max(y / height, 0.0), 1.0) for y in (box[1], box[1] + box[3]))
+        left, right = (min(max(x / size, 0.0), 1.0) for x in (box[0], box[0] + box[2]))
+        top, bottom = (min(max(y / size, 0.0), 1.0) for y in (box[1], box[1] + box[3]))
         return [round(value, 4) for value in (left, top, right - left, bottom - top)]
 
     return Regions(before=[part(box) for box in regions.before], after=[part(box) for box in regions.after])
 
 
-def _difficulty(batch: Batch, row: int) -> dict[str, float]:
+def _difficulty(batch: Batch, row: int, size: int) -> dict[str, float]:
     """What may make a pair hard: how far the viewpoints are apart, how many things there are, how small the change."""
-    facts, regions = batch.facts[row], _regions(batch, row)
+    facts, regions = batch.facts[row], _regions(batch, row, size)
     provenance, truth = facts.provenance or {}, facts.truth
     given = {name: provenance.get(name) for name in ("viewpoint_overlap", "camera_turn")}
     found = {name: float(value) for name, value in given.items() if isinstance(value, int | float)}

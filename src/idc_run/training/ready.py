@@ -52,6 +52,11 @@ def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) 
     epoch_steps, validation = steps_per_epoch(spec, data), validation_sample(data)
     warnings = look_ahead(spec, data, validation, epoch_steps)
     model = build(spec, data.tokenizer, device, start, pretrained=last is None)
+    if spec.register_ and not model.encoder.takes_images:
+        raise ValueError(
+            f"register is {spec.register_.model!r}, but a model whose encoder {type(model.encoder).__name__} takes "
+            "features that were computed before captions no images; leave register out"
+        )
     unchanged = last.unchanged if last else no_change_sentences(validation, data.tokenizer)
     return Ready(data, model, epoch_steps, unchanged, warnings)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from idc_data.example import ChangeExample, Regions
@@ -35,8 +35,8 @@ class Batch:
 
     Attributes:
         ids: Names of the pairs.
-        before: Earlier images.
-        after: Later images.
+        before: Earlier images, or features of them that were computed before.
+        after: Later images, likewise.
         tokens: Captions as token ids, int64, padded on the right.
         lengths: Tokens of each caption, without the padding.
         pair: Which pair each caption describes, as a row of `before` and `after`.
@@ -50,8 +50,8 @@ class Batch:
     """
 
     ids: list[str]
-    before: UInt8[Tensor, "b 3 h w"]
-    after: UInt8[Tensor, "b 3 h w"]
+    before: UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b ..."]
+    after: UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b ..."]
     tokens: Int[Tensor, "n l"]
     lengths: Int[Tensor, " n"]
     pair: Int[Tensor, " n"]
@@ -70,8 +70,8 @@ class Batch:
 
 def collate(
     examples: Sequence[ChangeExample],
-    before: Sequence[UInt8[Tensor, "3 h w"]],
-    after: Sequence[UInt8[Tensor, "3 h w"]],
+    before: Sequence[UInt8[Tensor, "3 h w"] | Float[Tensor, "..."]],
+    after: Sequence[UInt8[Tensor, "3 h w"] | Float[Tensor, "..."]],
     captions: Sequence[Sequence[list[int]]],
     regions: Sequence[Regions | None] | None,
     *,
@@ -81,8 +81,8 @@ def collate(
 
     Args:
         examples: The pairs.
-        before: Their earlier images, of one size.
-        after: Their later images.
+        before: Their earlier images, of one size, or features in their place.
+        after: Their later images, likewise.
         captions: For each pair, the token ids of the captions to learn; none for any pair if nothing is learnt.
         regions: Where the change is on these images; None to leave out the facts.
         pad_id: Fills captions that are shorter than the longest.

@@ -36,6 +36,8 @@ class ChangeExample:
         regions: Boxes of the change on either image, where known.
         provenance: Where the pair comes from (generator and seed, source file, ...).
         truth: Facts of a procedural scene that a statement about it can be judged by.
+        inputs: What the model sees instead of the images: features of before and of after that were computed before,
+            each as a `.npy` file or as an array of floats. Pictures and reports still show the images.
     """
 
     id: str
@@ -48,6 +50,7 @@ class ChangeExample:
     regions: Regions | None = None
     provenance: dict[str, Any] | None = None
     truth: dict[str, Any] | None = None
+    inputs: tuple[Path | np.ndarray, Path | np.ndarray] | None = None
 
 
 @runtime_checkable

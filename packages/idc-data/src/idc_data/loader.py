@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 from multiprocessing.context import BaseContext
 from random import Random
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from idc_data.batch import Batch, collate
 from idc_data.example import ChangeExample, Reader
+from idc_data.features import check_shapes
 from idc_data.sides import REMEDY, unsafe
 from idc_data.spec import DataSpec, Flip
 from idc_data.tokenizers import Tokenizer
@@ -162,10 +163,14 @@ class _Batches(Dataset[Batch]):
         for index, example in zip(indices, examples, strict=True):
             rng = Random(f"example/{self._seed}/{epoch}/{index}")
             captions.append([self._tokenizer.encode(reference) for reference in self._choose(example.references, rng)])
+            if example.inputs is not None and self._seed is not None:
+                example = replace(example, regions=None)  # to place them takes the images, which nothing else opens
             first, second, places = self._transform(example, rng)
             before.append(first)
             after.append(second)
             regions.append(places)
+        if any(example.inputs is not None for example in examples):
+            check_shapes([example.id for example in examples], before)
         facts = regions if self._seed is None else None
         return collate(examples, before, after, captions, facts, pad_id=self._tokenizer.pad_id)
 

@@ -2,18 +2,23 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from idc_data.example import Box, ChangeExample, Regions
+from idc_data.features import load_features
 from idc_data.images import load_pair
 from idc_data.sides import REMEDY, unsafe
 from idc_data.spec import Flip
+
+Side = UInt8[Tensor, "3 h w"] | Float[Tensor, "..."]
+"""One side of a pair as a model sees it: an image, or features that were computed before."""
 
 _Window = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the image
 
@@ -45,18 +50,19 @@ class PairedTransform:
             )
         self.image_size, self.flip, self.crop, self.color_jitter = image_size, flip, crop, color_jitter
 
-    def __call__(
-        self, example: ChangeExample, rng: Random
-    ) -> tuple[UInt8[Tensor, "3 size size"], UInt8[Tensor, "3 size size"], Regions | None]:
+    def __call__(self, example: ChangeExample, rng: Random) -> tuple[Side, Side, Regions | None]:
         """Transform one pair; the same `rng` state gives the same result.
 
         Returns:
-            Before, after, and the regions in pixels of what comes out.
+            Before, after, and the regions in pixels of the images that come out. Of a pair with features, these come
+            out as they are, and the regions are in pixels of an image of this size.
 
         Raises:
             ValueError: An image is damaged, or `flip` is on and a reference speaks of a side, or is in a language that
-                is not read.
+                is not read; or features are damaged, or would have to be augmented.
         """
+        if example.inputs is not None:
+            return self._features(example, rng)
         before, after = load_pair(example.before, example.after)
         if self.flip is True and (problem := unsafe(example.references)):
             raise ValueError(f"flip is on, but of the references of {example.id!r}, {problem}; {REMEDY}")
@@ -76,6 +82,18 @@ class PairedTransform:
                 after=self._boxes(regions.after, after, window, mirrored),
             ),
         )
+
+    def _features(self, example: ChangeExample, rng: Random) -> tuple[Side, Side, Regions | None]:
+        """Features, which no augmentation can change, and the regions as they are without any."""
+        for name in ("flip", "crop", "color_jitter"):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"data.{name} is {value!r}, but the model sees features of pair {example.id!r} that were computed "
+                    f"before, which nothing augments: remove data.{name}, or read the images"
+                )
+        before, after = load_features(example)
+        regions = self(replace(example, inputs=None), rng)[2] if example.regions else None
+        return before, after, regions
 
     def _draw_window(self, boxes: list[_Window], rng: Random) -> _Window:
         """A random part of the image, of the image's own proportions unless the boxes need more on one axis."""

@@ -89,6 +89,7 @@ class Captioner(nn.Module):
 
     def fuse(self, before: Side, after: Side) -> Fused:
         """Encode both images and fuse their grids."""
+        self.encoder.check(before)
         return self.fusion(*self.encoder.pair(before, after))
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:

@@ -190,6 +190,9 @@ class Encoder(Part):
     """Turns images into grids of features; publishes `dim`, the width of a cell."""
 
     dim: int
+    features: tuple[int, ...] | None = None
+    """Shape of the features of one image that `pair` takes in place of the image; None if it takes images. An encoder
+    of features takes images, too, if it has a `forward`."""
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Grid:
         """Encode images with values in [0, 1]; the encoder normalises them as it likes."""
@@ -210,6 +213,28 @@ class Encoder(Part):
             images = images.float() / 255
         before_grid, after_grid = self(images).chunk(2)
         return before_grid, after_grid
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether `pair` takes images, as somebody has them who wants a caption."""
+        return self.features is None or type(self).forward is not Encoder.forward
+
+    def check(self, side: Side) -> None:
+        """Check that `pair` takes what a dataset gives.
+
+        Raises:
+            ValueError: it gives features to an encoder of images, images to an encoder of features, or other features.
+        """
+        shape, name = tuple(side.shape[1:]), type(self).__name__
+        image = side.dtype == torch.uint8 or (len(shape) == 3 and shape[0] == 3)
+        if shape == self.features and side.dtype != torch.uint8 or image and self.takes_images:
+            return
+        given = "images" if image else f"features of shape {list(shape)}"
+        wanted = "images" if self.features is None else f"features of shape {list(self.features)}"
+        raise ValueError(
+            f"the dataset gives {given}, but the encoder {name} takes {wanted}; choose an encoder, its settings or "
+            "a dataset that fits"
+        )
 
     @property
     def siamese(self) -> bool:

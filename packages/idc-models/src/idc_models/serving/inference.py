@@ -127,6 +127,11 @@ class PairCaptioner:
         self._device = torch.device(device)
         trained = read_checkpoint(checkpoint)
         self._model, self._tokenizer = trained.model.to(self._device), trained.tokenizer
+        if not self._model.encoder.takes_images:
+            raise ValueError(
+                f"{str(checkpoint)!r} captions no images: its encoder {type(self._model.encoder).__name__} takes "
+                "features that were computed before; `idc-run` tests it on a dataset that has them"
+            )
         self._image_size: int = trained.spec["data"]["image_size"]
         self._beam: int = trained.spec["eval"]["beam"]
         self._length_penalty: float = trained.spec["eval"]["length_penalty"]

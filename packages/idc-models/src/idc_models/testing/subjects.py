@@ -89,11 +89,19 @@ class Subject:
 
 
 class EncoderSubject(Subject):
-    """An encoder, on pairs of images of 64 px."""
+    """An encoder, on pairs of images of 64 px, or on features of the shape that it says."""
+
+    shape: tuple[int, ...] = (3, SIDE, SIDE)
+
+    def build(self) -> Any:
+        """Construct the encoder, and note what it takes."""
+        encoder = super().build()
+        self.shape = encoder.features or self.shape
+        return encoder
 
     def inputs(self) -> tuple[Any, ...]:
-        """Give before and after images."""
-        return torch.rand(BATCH, 3, SIDE, SIDE), torch.rand(BATCH, 3, SIDE, SIDE)
+        """Give before and after."""
+        return torch.rand(BATCH, *self.shape), torch.rand(BATCH, *self.shape)
 
     def run(self, module: Any, inputs: tuple[Any, ...]) -> Any:
         """Encode both sides."""
