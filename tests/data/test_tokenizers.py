@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 from idc_data.spec import DataSpec
@@ -200,6 +201,17 @@ def test_specs_of_older_versions_had_a_least_frequency():
 
 def test_names_are_those_of_the_entry_points(any_tokenizer):
     assert tokenizer_name(any_tokenizer) in ("words", "bpe", "hf", f"{Letters.__module__}:Letters")
+
+
+def test_a_name_of_another_package_is_found_and_two_owners_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "letters", sys.modules[__name__])
+    found = [EntryPoint("letters", "letters:Letters", "idc.tokenizers")]
+    monkeypatch.setattr("idc_data.tokenizers.entry_points", lambda group: found)
+    made = make_tokenizer({"name": "letters", "shift": 5}, [], 9)
+    assert made.encode("ab") == [0, 6, 7, 1] and resolve_tokenizer("letters")[1] == {"shift": 3}
+    found.append(EntryPoint("letters", "other:Letters", "idc.tokenizers"))
+    with pytest.raises(ValueError, match="letters:Letters and other:Letters"):
+        resolve_tokenizer("letters")
 
 
 def test_words_need_no_library():

@@ -16,6 +16,7 @@ pytestmark = [
 #: What is installed, the package that has to import whole, and the parts of it that stand behind an extra.
 INSTALLS = [
     ("idc-data", "idc_data", ("generate", "scenes")),
+    ("idc-data[hf]", "idc_data", ("generate", "scenes")),
     ("idc-data[scenes]", "idc_data", ("generate",)),
     ("idc-data[generate]", "idc_data", ("scenes",)),
     ("idc-data[ray,scenes]", "idc_data", ()),

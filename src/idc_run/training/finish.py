@@ -32,7 +32,7 @@ def finish(
         console: Where progress and results are shown.
     """
     best, path = load_checkpoint(fitted.checkpoint), fitted.checkpoint
-    run.tracker.json({"weights": provenance.digest(best.weights)})
+    run.tracker.json({"weights": provenance.digest(best.self_contained().weights)})
     if not role.tests:
         return {}
     model = best.build(device)

@@ -50,7 +50,10 @@ def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bo
     result = experiment.run(spec, console, Alone(run_name(spec.name, overrides, before), {TAG: run_id}))
     if result is None:
         return
-    old, new = document(run_id, "weights"), provenance.digest(load_checkpoint(result.checkpoint).weights)
+    old, new = (
+        document(run_id, "weights"),
+        provenance.digest(load_checkpoint(result.checkpoint).self_contained().weights),
+    )
     if old is None:
         console.say(f"weights: run {run_id} has not come so far as to have some")
     else:
