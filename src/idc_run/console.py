@@ -36,6 +36,7 @@ class Console:
         width = None if sys.stdout.isatty() else _FILE_WIDTH
         self._out = RichConsole(quiet=quiet, highlight=False, markup=False, soft_wrap=True, width=width)
         self._select = ""
+        self._takes_images = True
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(20),
@@ -76,6 +77,7 @@ class Console:
         if resumed:
             self._out.print(f"going on at step {done}")
         self._select = spec.eval.select
+        self._takes_images = model.encoder.takes_images
         width = max(len(self._select) + 2, _VALUE)
         self._out.print(f"{'':9}{'loss':>8}{'val/loss':>10}{'lr':>9}{'pairs/s':>9}{self._select:>{width}}")
         self._task = self._bar.add_task("train", total=epoch_steps * spec.train.epochs, completed=done, note="")
@@ -169,13 +171,16 @@ class Console:
 
     def _next(self, address: str, *, served: bool, tracked: bool) -> None:
         """Say what to do with a model: each command on a line of its own, which can be copied."""
-        self._out.print("\nNext:")
-        commands = [(f"idc-app {address}", "a page: drop two images")]
-        commands += [(f"idc-caption {address} before.png after.png", "one pair, folders, lines of JSON")]
+        commands: list[tuple[str, str]] = []
+        if self._takes_images:
+            commands += [(f"idc-app {address}", "a page: drop two images")]
+            commands += [(f"idc-caption {address} before.png after.png", "one pair, folders, lines of JSON")]
         if served:
             commands += [(f"mlflow models serve -m {address} --env-manager local -p 5001", "REST: docs/serving.md")]
         if tracked:
             commands += [("mlflow ui --workers 1", "runs, curves, pictures at http://127.0.0.1:5000: docs/sweeps.md")]
+        if commands:
+            self._out.print("\nNext:")
         for command, about in commands:
             self._out.print(f"  # {about}\n  uv run {command}")
 
