@@ -3,19 +3,22 @@
     uv run benchmarks/phases.py d77c5fa HEAD
 
 Each commit is checked out beside the other and runs one spec a few times, one after the other, with this environment's
-libraries. Times are wall clock: from the start of the process to its first optimizer step; to the first line of an
-epoch, which has been validated then; and from there to its end: describe, test, report. The ratio of two commits is
-that of their medians, and says something only where both had the machine to themselves, or shared it alike.
+libraries. Phases: from the start of the process to its first optimizer step; to the first line of an epoch, which has
+been validated then; and from there to its end: describe, test, report. The ratio of two commits is that of their
+medians. On a machine that others use, CPU seconds say more; they count a process once it has ended, so those of the
+loader's workers fall into the phase in which they end.
 """
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -29,14 +32,21 @@ PHASES = ("first step", "training", "test")
 SHORT = ("train.epochs=1", "data.dataset={name: scenes, train_pairs: 640, val_pairs: 64, test_pairs: 1000}")
 ALWAYS = ("train.device=cpu", "register=null")
 CHILD = """
-import sys, time
+import json, os, resource, sys, time
 from pathlib import Path
+marks, first = Path(sys.argv.pop(1)), []
+def mark():
+    use = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    with marks.open("a") as file:
+        file.write(json.dumps([time.monotonic(), sum(each.ru_utime + each.ru_stime for each in use)]) + "\\n")
 from torch.optim.optimizer import register_optimizer_step_post_hook
-mark = Path(sys.argv.pop(1))
-def stepped(*_):
-    if not mark.exists():
-        mark.write_text(str(time.monotonic()))
-register_optimizer_step_post_hook(stepped)
+register_optimizer_step_post_hook(lambda *_: first or first.append(mark()))
+from idc_run.console import Console
+told = Console.epoch
+def epoch(*words, **more):
+    mark()
+    told(*words, **more)
+Console.epoch = epoch
 from idc_run.cli import run
 sys.argv[0] = "idc-run"
 run()
@@ -60,12 +70,15 @@ def main(first: str, second: str, spec: str, overrides: tuple[str, ...], trackin
             for commit in commits if turn % 2 == 0 else commits[::-1]:
                 words = [*(overrides or SHORT), *ALWAYS, f"tracking={tracking}"]
                 took[commit].append(phases(trees[commit], paths[commit], spec, words))
-                click.echo(f"{commit}: " + ", ".join(f"{n} {t:.2f} s" for n, t in took[commit][-1].items()))
+                click.echo(
+                    f"{commit}: " + ", ".join(f"{n} {t:.1f} s (CPU {c:.1f})" for n, (t, c) in took[commit][-1].items())
+                )
     for commit in commits:
         click.echo(described(commit))
     for phase in PHASES:
-        one, other = (median(each[phase] for each in took[commit]) for commit in commits)
-        click.echo(f"{phase:10s}  {one:6.2f} s -> {other:6.2f} s, {one / other:.2f} x")
+        for what, name in enumerate(("wall clock", "CPU")):
+            one, other = (median(each[phase][what] for each in took[commit]) for commit in commits)
+            click.echo(f"{phase:10s}  {name:10s}  {one:6.2f} s -> {other:6.2f} s, {one / other:.2f} x")
     click.echo(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg()}))
 
 
@@ -74,30 +87,28 @@ def source_path(tree: Path) -> str:
     return os.pathsep.join(map(str, [entry_points(tree), tree / "src", *tree.glob("packages/*/src")]))
 
 
-def phases(tree: Path, path: str, spec: str, overrides: Sequence[str]) -> dict[str, float]:
-    """Run a spec with the sources of a checkout and time what it does, in seconds."""
+def phases(tree: Path, path: str, spec: str, overrides: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Run a spec with the sources of a checkout; gives wall clock and CPU seconds of what it does."""
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "mlruns").mkdir()
-        mark = Path(name) / "step"
+        file = Path(name) / "marks"
         words = [str(tree / spec), *(word for each in overrides for word in ("-s", each))]
-        began = time.monotonic()
-        with subprocess.Popen(
-            [sys.executable, "-u", "-c", CHILD, str(mark), *words],
-            cwd=name,
-            env=os.environ | {"PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout
-            trained, said = 0.0, []
-            for line in process.stdout:
-                said.append(line)
-                if line.startswith("epoch") and not trained:
-                    trained = time.monotonic()
-        if process.returncode:
-            raise click.ClickException("".join(said))
-        stepped = float(mark.read_text())
-        return dict(zip(PHASES, (stepped - began, trained - stepped, time.monotonic() - trained), strict=True))
+        command = [sys.executable, "-c", CHILD, str(file), *words]
+        began = (time.monotonic(), used())
+        done = subprocess.run(command, cwd=name, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+        if done.returncode:
+            raise click.ClickException(f"{done.stdout}{done.stderr}")
+        stepped, trained = (json.loads(line) for line in file.read_text().splitlines()[:2])
+        ended = (time.monotonic(), used() - began[1])
+        marks = [(began[0], 0.0), stepped, trained, ended]
+        spans = [(later[0] - one[0], later[1] - one[1]) for one, later in pairwise(marks)]
+        return dict(zip(PHASES, spans, strict=True))
+
+
+def used() -> float:
+    """CPU seconds of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idc_data.example import Reader
+from idc_eval.meteor import Meteor
 from idc_eval.prediction import Prediction, write_predictions
 from idc_eval.protocols import find_protocol
 from idc_eval.report import write_report
@@ -23,13 +24,13 @@ _GALLERY = 200
 """How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
 
 
-def ceiling_of(spec: Spec, predictions: Sequence[Prediction]) -> Scores | None:
+def ceiling_of(spec: Spec, predictions: Sequence[Prediction], meteor: Meteor) -> Scores | None:
     """What people's own references score against each other; None where a pair has one, or a protocol joins them."""
     joined = find_protocol(spec.eval.protocol).references == "joined"
     if joined or not any(len(prediction.references) > 1 for prediction in predictions):
         return None
     wording = [name for name in spec.eval.metrics if name.startswith(("bleu", "meteor", "rouge", "cider"))]
-    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol) if wording else None
+    return reference_ceiling(predictions, wording, protocol=spec.eval.protocol, meteor=meteor) if wording else None
 
 
 def log_results(

@@ -5,6 +5,7 @@ from statistics import fmean
 
 import torch
 from idc_data.batch import Batch
+from idc_eval.meteor import Meteor
 from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
@@ -56,7 +57,7 @@ def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> 
 
 def examine(spec: Spec, predictions: list[Prediction]) -> Tested:
     """Score a test by everything that its predictions can tell."""
-    scores = score(
-        predictions, [*spec.eval.metrics, *DIAGNOSTICS], protocol=spec.eval.protocol, no_change=no_change(spec)
-    )
-    return Tested(predictions, scores, artifacts.ceiling_of(spec, predictions))
+    metrics, rules = [*spec.eval.metrics, *DIAGNOSTICS], {"protocol": spec.eval.protocol, "no_change": no_change(spec)}
+    with Meteor() as meteor:  # it starts once, and only if it is asked
+        scores = score(predictions, metrics, meteor=meteor, **rules)
+        return Tested(predictions, scores, artifacts.ceiling_of(spec, predictions, meteor))
