@@ -15,7 +15,7 @@ from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
 
 from idc_run.spec import EvalSpec, Spec
-from idc_run.training.data import Data, no_change, training_captions
+from idc_run.training.data import Data, no_change
 from idc_run.training.processes import world
 
 _SLOW = {"meteor", "spice", "bertscore"}
@@ -141,7 +141,7 @@ def _unknown(spec: Spec, data: Data) -> list[str]:
             f"the model of train.start speaks by the tokenizer {speaks!r}, so data.tokenizer ({asked}) is not used; "
             f"with a new decoder it would be: -s 'train.start.parts=[{', '.join(others)}]'"
         )
-    counts = Counter(word for caption in training_captions(data.train) for word in data.tokenizer.unknown(caption))
+    counts = Counter(word for caption in data.captions for word in data.tokenizer.unknown(caption))
     if not counts:
         return notes
     words = ", ".join(repr(word) for word, _ in counts.most_common(5))

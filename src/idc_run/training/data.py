@@ -23,11 +23,12 @@ _UNCHANGED, _SAMPLE = 32, 500
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits and the tokenizer made from the first."""
+    """The three splits, the captions of the first, and the tokenizer made from these."""
 
     train: Reader
     val: Reader
     test: Reader
+    captions: list[str]
     tokenizer: Tokenizer
 
 
@@ -37,9 +38,10 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
         open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
     )
     check_flip(train, spec.data)
+    captions = list(_captions(train))
     if tokenizer is None:
-        tokenizer = make_tokenizer(spec.data.tokenizer, training_captions(train), spec.data.max_length)
-    return Data(train, val, test, tokenizer)
+        tokenizer = make_tokenizer(spec.data.tokenizer, captions, spec.data.max_length)
+    return Data(train, val, test, captions, tokenizer)
 
 
 def validation_sample(data: Data) -> list[ChangeExample]:
@@ -50,7 +52,7 @@ def validation_sample(data: Data) -> list[ChangeExample]:
     return render(pairs) if render else [data.val[index] for index in pairs]
 
 
-def training_captions(train: Reader) -> Iterable[str]:
+def _captions(train: Reader) -> Iterable[str]:
     """The references of the training split; of an endless one those of the first pairs, which are not rendered."""
     captions = getattr(train, "captions", None)
     if captions:

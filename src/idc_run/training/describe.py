@@ -1,6 +1,7 @@
 """What a trained model's checkpoint tells of its training data: what it showed, how familiar others are, examples."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from idc_run.spec import Spec, make_spec
-from idc_run.training.data import Data, open_data, training_captions
+from idc_run.training.data import Data, open_data
 
 _PAIRS = 512
 """How many training pairs, and how many validation pairs, are looked at."""
@@ -151,9 +152,10 @@ def _webp(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
 
 def _no_repeat(data: Data) -> int:
     """The smallest n for which references hardly ever say n words twice; 0 if there is none."""
-    captions = [data.tokenizer.encode(caption)[1:] for caption in training_captions(data.train)]
+    counts = Counter(data.captions)
+    tokens = {caption: data.tokenizer.encode(caption)[1:] for caption in counts}
     for num in range(2, _LONGEST_REPEAT + 1):
-        if sum(map(lambda ids, num=num: _repeats(ids, num), captions)) <= _REPEATS * len(captions):
+        if sum(counts[caption] for caption, ids in tokens.items() if _repeats(ids, num)) <= _REPEATS * counts.total():
             return num
     return 0
 
