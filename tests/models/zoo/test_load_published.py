@@ -63,7 +63,7 @@ def test_every_method_says_what_it_is(name):
     assert method.objectives["caption"] == 1.0
     for theirs, ours in method.names.items():
         assert "/" in theirs and (ours is None or ours.partition("/")[0] in ("fusion", "decoder", "objectives"))
-        assert ours is None or theirs.count("*") == ours.count("*")
+        assert ours is None or theirs.count("*") >= ours.count("*")
 
 
 def test_gradients_are_renamed_like_weights():

@@ -344,6 +344,9 @@ class Outputs:
 class Objective(Part):
     """Something to minimise; its own parameters are trained and saved with the model."""
 
+    fusion: ClassVar[str | None] = None
+    """Name of a fusion that gives the extras which this objective asks for; the contract suite runs it with that."""
+
     def __init__(self, widths: Widths, vocab: TokenSpace) -> None:
         super().__init__()
 

@@ -66,7 +66,8 @@ def check(kind: str, name: str, *, fusion: str | None = None, **settings: Any) -
     Args:
         kind: "encoder", "fusion", "decoder" or "objective".
         name: as `registry.find` takes it.
-        fusion: for an objective that asks for extras, the fusion that gives them, likewise.
+        fusion: for an objective that asks for extras, the fusion that gives them, likewise; by default the one that
+            the objective itself names.
         **settings: of the plugin.
 
     Raises:
@@ -74,7 +75,10 @@ def check(kind: str, name: str, *, fusion: str | None = None, **settings: Any) -
     """
     if fusion and kind != "objective":
         raise ValueError(f"fusion is {fusion!r}, but {name!r} is of the kind {kind}; only an objective is told one")
-    return list(_results(kind, find(kind, name), settings, find("fusion", fusion) if fusion else None))
+    plugin = find(kind, name)
+    if kind == "objective":
+        fusion = fusion or getattr(plugin, "fusion", None)
+    return list(_results(kind, plugin, settings, find("fusion", fusion) if fusion else None))
 
 
 def check_encoder(plugin: type[nn.Module], **settings: Any) -> None:

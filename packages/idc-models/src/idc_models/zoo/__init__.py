@@ -30,7 +30,7 @@ class Method:
     names: Mapping[str, str | None]
     """How published names begin -> how ours begin; None for weights that no output depends on. A name is that of the
     module, a slash, and that of the parameter; ours begin with fusion/, decoder/ or objectives/NAME/. A star stands for
-    the number of a layer."""
+    the number of a layer; where only theirs has one, the last layer's weights are ours."""
     found: Callable[[State], Mapping[str, Any]]
     """Settings that the shapes of a state say: `visual_dim`, and those of `fusion`, `decoder`, `objectives`."""
     pad: int = 0
@@ -148,7 +148,7 @@ def rename(method: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for theirs, ours in method_of(method).names.items()
     ]
     renamed = {}
-    for name, value in state.items():
+    for name, value in sorted(state.items(), key=lambda each: (len(each[0]), each[0])):  # layer 10 comes after layer 9
         matches = [(rule.match(name), ours) for rule, ours in rules]
         fitting = [(match, ours) for match, ours in matches if match]
         if not fitting:

@@ -1,0 +1,175 @@
+"""The Transformer decoder of SCORER, NCT and CARD: attention without output projection, words narrower than layers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import dropout, gelu
+
+from idc_models.attention import Cache, extend
+from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
+from idc_models.positions import interleaved
+
+_MASKED = -10_000.0
+"""Added to the score of a position that is not to be seen."""
+
+
+class LeanTransformerDecoder(Decoder):
+    """Decodes with a Transformer whose attention has no output projection and whose words are narrower than its layers.
+
+    Positions are added to the words before they are projected; the residual of the feed-forward network goes around its
+    second half only. The attention given back is the softmax of the last layer's scores averaged over the heads, in
+    eval mode only; the scores themselves are the extra `attention_scores`.
+
+    Source: the decoder of Tu et al., Self-supervised Cross-view Representation Reconstruction for Change Captioning,
+    ICCV 2023 (SCORER), and of their NCT and CARD. Differs from the paper: it describes a plain Transformer decoder;
+    this is what its authors' code computes. Padding is not trained, as there.
+
+    Args:
+        memory_dim: width of a memory slot; projected if it is not `dim`.
+        vocab: the tokens that it speaks.
+        dim: width of the layers; None is that of the memory; published: 512.
+        word_dim: width of a word's embedding; published: 300.
+        layers: number of layers.
+        heads: attention heads, a divisor of the width; published: 8.
+        dropout: on attention weights and after the projection and the feed-forward network; published: 0.1.
+        unspoken: ids of tokens that are never written, such as that of unknown words.
+
+    Raises:
+        ValueError: `heads` does not divide the width.
+    """
+
+    layers: Any  # a ModuleList, which type checkers cannot look into
+
+    def __init__(
+        self,
+        memory_dim: int,
+        vocab: TokenSpace,
+        *,
+        dim: PositiveInt | None = None,
+        word_dim: PositiveInt = 300,
+        layers: PositiveInt = 2,
+        heads: PositiveInt = 8,
+        dropout: Rate = 0.1,
+        unspoken: Sequence[NonNegativeInt] = (),
+    ) -> None:
+        super().__init__(memory_dim, vocab)
+        self.state_dim = width = dim or memory_dim
+        if width % heads:
+            raise ValueError(
+                f"decoder 'lean-transformer': its width is {width!r} and heads is {heads!r}; heads must divide it"
+            )
+        self.unspoken = list(unspoken)
+        self.source = nn.Identity() if width == memory_dim else nn.Linear(memory_dim, width)
+        self.embedding = nn.Embedding(vocab.size, word_dim, padding_idx=vocab.pad_id)
+        self.project, self.norm = nn.Linear(word_dim, width), nn.LayerNorm(width, eps=1e-6)
+        self.layers = nn.ModuleList(LeanLayer(width, heads, dropout) for _ in range(layers))
+        self.output = nn.Linear(width, vocab.size)
+        self.dropout = nn.Dropout(dropout)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+        """Predict the token after each position."""
+        hidden, memory, scores = self._embed(tokens), self.source(memory), None
+        length = tokens.shape[1]
+        later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
+        mask = (later | self._padding(tokens)[:, None]).to(hidden.dtype)[:, None] * _MASKED
+        for layer in self.layers:
+            hidden, scores, _ = layer(hidden, layer.cross_attention.cache(memory), mask)
+        attention, extras = None, {}
+        if not self.training and scores is not None:
+            extras = {"attention_scores": scores.mean(1)}
+            attention = extras["attention_scores"].softmax(2)
+        return Decoded(self.output(hidden), hidden, attention, extras)
+
+    def start(self, memory: Float[Tensor, "n m e"]) -> State:
+        """Compute keys and values of the memory once for the whole caption."""
+        state, memory = {}, self.source(memory)
+        for index, layer in enumerate(self.layers):
+            state[f"seen_keys{index}"], state[f"seen_values{index}"] = layer.cross_attention.cache(memory)
+        return state
+
+    def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
+        """Read one token; the state grows by its keys and values."""
+        length = state["keys0"].shape[2] if "keys0" in state else 0
+        hidden, state = self._embed(token[:, None], past=length), dict(state)
+        padding = self._padding(token[:, None])
+        state["padding"] = torch.cat([state["padding"], padding], dim=1) if length else padding
+        mask = state["padding"].to(hidden.dtype)[:, None, None] * _MASKED
+        for index, layer in enumerate(self.layers):
+            past = (state[f"keys{index}"], state[f"values{index}"]) if length else None
+            seen = state[f"seen_keys{index}"], state[f"seen_values{index}"]
+            hidden, _, (state[f"keys{index}"], state[f"values{index}"]) = layer(hidden, seen, mask, past)
+        logits = self.output(hidden[:, 0])
+        if self.unspoken:
+            logits[:, self.unspoken] = -torch.inf
+        return logits, state
+
+    def _padding(self, tokens: Tensor) -> Tensor:
+        """Tell what is padding and nothing else."""
+        pad = self.vocab.pad_id
+        alone = pad not in (self.vocab.bos_id, self.vocab.eos_id)
+        return tokens == pad if alone else torch.zeros_like(tokens, dtype=torch.bool)
+
+    def _embed(self, tokens: Tensor, past: int = 0) -> Tensor:
+        embedded = self.embedding(tokens)
+        places = interleaved(past + tokens.shape[1], embedded.shape[-1], like=embedded)[past:]
+        return self.norm(self.dropout(self.project(embedded + places)))
+
+
+class LeanLayer(nn.Module):
+    """Self-attention, cross-attention and a feed-forward network no wider than the layer, each with its norm."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attention, self.cross_attention = (
+            LeanAttention(dim, heads, dropout),
+            LeanAttention(dim, heads, dropout),
+        )
+        self.linear1, self.linear2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim, eps=1e-6) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "n l d"], seen: Cache, mask: Tensor | None, past: Cache | None = None
+    ) -> tuple[Tensor, Tensor, Cache]:
+        """Give the layer's output, the scores of the memory, and keys and values of all tokens so far."""
+        said = extend(past, self.self_attention.cache(hidden))
+        hidden = self.norm1(hidden + self.self_attention(hidden, said, mask)[0])
+        read, scores = self.cross_attention(hidden, seen)
+        inner = gelu(self.linear1(self.norm2(hidden + read)))
+        return self.norm3(self.dropout(self.linear2(inner)) + inner), scores, said
+
+
+class LeanAttention(nn.Module):
+    """Multi-head attention without an output projection."""
+
+    def __init__(self, dim: int, heads: int, rate: float) -> None:
+        super().__init__()
+        self.heads, self.rate = heads, rate
+        self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def cache(self, source: Float[Tensor, "n m d"]) -> Cache:
+        """Compute keys and values of what is attended to."""
+        return self._split(self.key(source)), self._split(self.value(source))
+
+    def forward(
+        self, hidden: Float[Tensor, "n l d"], cache: Cache, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Give what is read, and the scores `n heads l m` before the softmax."""
+        queries, (keys, values) = self._split(self.query(hidden)), cache
+        scores = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores + mask
+        read = dropout(scores.softmax(3), self.rate, self.training) @ values
+        return read.transpose(1, 2).flatten(2), scores
+
+    def _split(self, wide: Tensor) -> Tensor:
+        return wide.unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -1,0 +1,100 @@
+"""SCORER: cross-view matching by attention of each image to the other, without feed-forward networks."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from idc_models.contract import Fused, Fusion, Grid, Rate
+from idc_models.positions import GridTable, with_coordinates
+
+
+class Scorer(Fusion):
+    """Fuses by cross-attention, each image to the other with the same weights; a memory slot is a cell of both.
+
+    Extras: `before` and `after`, the tokens that the first layer gets (for `cbr`), and the last layer's
+    `before_queries`, `before_keys`, `after_queries` and `after_keys` (for `cross-view`), all of them `b m d`.
+
+    Source: Tu et al., Self-supervised Cross-view Representation Reconstruction for Change Captioning, ICCV 2023,
+    section 3.2. Differs from the paper: as in the authors' code, attention has no output projection and layers have no
+    feed-forward network. Match scores are computed by the objective, for the last layer and in training only; the
+    authors' code computes them in every layer and for every caption that it writes.
+
+    Args:
+        visual_dim: width of a grid cell.
+        dim: width of the layers and of a memory slot; published: 512.
+        layers: number of layers.
+        heads: attention heads, a divisor of `dim`; published: 8.
+        dropout: on attention weights and on the memory.
+        grid_side: largest height and width of a grid, in cells.
+        coordinates: append where each cell is to the features, as two channels.
+
+    Raises:
+        ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.
+    """
+
+    layers: Any  # a ModuleList, which type checkers cannot look into
+
+    def __init__(
+        self,
+        visual_dim: int,
+        *,
+        dim: PositiveInt = 256,
+        layers: PositiveInt = 2,
+        heads: PositiveInt = 8,
+        dropout: Rate = 0.1,
+        grid_side: PositiveInt = 16,
+        coordinates: bool = False,
+    ) -> None:
+        super().__init__(visual_dim)
+        if dim % heads:
+            raise ValueError(f"fusion 'scorer': dim is {dim!r} and heads is {heads!r}; heads must divide dim")
+        self.coordinates = coordinates
+        self.memory_dim = dim
+        self.project = nn.Conv2d(visual_dim + 2 * coordinates, dim, 1)
+        self.positions = GridTable(dim, grid_side)
+        self.layers = nn.ModuleList(MatchLayer(dim, heads, dropout) for _ in range(layers))
+        self.output = nn.Linear(2 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, before: Grid, after: Grid) -> Fused:
+        """Fuse two grids."""
+        own, other = self.tokens(before), self.tokens(after)
+        extras = {"before": own, "after": other}
+        for layer in self.layers:
+            queries, keys = layer.query(torch.cat([own, other])), layer.key(torch.cat([own, other]))
+            if layer is self.layers[-1]:
+                extras["before_queries"], extras["after_queries"] = queries.chunk(2)
+                extras["before_keys"], extras["after_keys"] = keys.chunk(2)
+            own, other = layer(torch.cat([own, other]), queries, keys.roll(len(own), 0), torch.cat([other, own])).chunk(
+                2
+            )
+        memory = self.dropout(self.output(torch.cat([own, other], dim=2))).relu()
+        return Fused(memory, grid=(before.shape[1], before.shape[2]), extras=extras)
+
+    def tokens(self, grid: Grid) -> Float[Tensor, "b m e"]:
+        """Give the cells of one side, row by row."""
+        if self.coordinates:
+            grid = with_coordinates(grid)
+        projected = self.project(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return (projected + self.positions(*grid.shape[1:3])).flatten(1, 2)
+
+
+class MatchLayer(nn.Module):
+    """Attention to the other side without output projection, the residual, and a norm."""
+
+    def __init__(self, dim: int, heads: int, rate: float) -> None:
+        super().__init__()
+        self.heads, self.rate = heads, rate
+        self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.layer_norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, own: Tensor, queries: Tensor, keys: Tensor, other: Tensor) -> Float[Tensor, "n m d"]:
+        """Renew one side by what it attends to of the other."""
+        parts = (each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in (queries, keys, self.value(other)))
+        rate = self.rate if self.training else 0.0
+        read = scaled_dot_product_attention(*parts, dropout_p=rate)
+        return self.layer_norm(own + read.transpose(1, 2).flatten(2))
