@@ -43,7 +43,8 @@ class GridFusion(Fusion):
         project: list[nn.Module] = []
         if dim:
             convolution = nn.Conv2d(combined, dim, kernel, padding=kernel // 2, bias=False)
-            self.initialize(convolution.weight.data[:, : self.grids * visual_dim])
+            if not convolution.weight.is_meta:  # arithmetic without memory takes seconds to import
+                self.initialize(convolution.weight.data[:, : self.grids * visual_dim])
             project = [convolution, nn.BatchNorm2d(dim), nn.ReLU()]
         self.layers = nn.Sequential(*project, *(ResidualBlock(self.memory_dim, self.memory_dim) for _ in range(layers)))
         self.position_scale = nn.Parameter(torch.tensor(0.1))
