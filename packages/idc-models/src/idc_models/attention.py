@@ -33,11 +33,11 @@ class StackedAttention(nn.MultiheadAttention):
         return self._split(keys), self._split(values)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, hidden: Float[Tensor, "n l d"], cache: Cache, *, causal: bool = False
+        self, hidden: Float[Tensor, "n l d"], cache: Cache, *, causal: bool = False, mask: Tensor | None = None
     ) -> Float[Tensor, "n l d"]:
-        """Read the values, each position those that it attends to."""
+        """Read the values, each position those that it attends to; a mask is added to the scores."""
         dropout = self.dropout if self.training else 0.0
-        read = scaled_dot_product_attention(self._queries(hidden), *cache, dropout_p=dropout, is_causal=causal)
+        read = scaled_dot_product_attention(self._queries(hidden), *cache, mask, dropout, causal)
         return self.out_proj(read.transpose(1, 2).flatten(2))
 
     def weights(self, hidden: Float[Tensor, "n l d"], cache: Cache) -> Float[Tensor, "n heads l m"]:

@@ -346,6 +346,8 @@ class Objective(Part):
 
     fusion: ClassVar[str | None] = None
     """Name of a fusion that gives the extras which this objective asks for; the contract suite runs it with that."""
+    decoder: ClassVar[str | None] = None
+    """Likewise a decoder whose extras it asks for."""
 
     def __init__(self, widths: Widths, vocab: TokenSpace) -> None:
         super().__init__()

@@ -78,9 +78,7 @@ class LeanTransformerDecoder(Decoder):
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
         """Predict the token after each position."""
         hidden, memory, scores = self._embed(tokens), self.source(memory), None
-        length = tokens.shape[1]
-        later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
-        mask = (later | self._padding(tokens)[:, None]).to(hidden.dtype)[:, None] * _MASKED
+        mask = self._mask(tokens, hidden)
         for layer in self.layers:
             hidden, scores, _ = layer(hidden, layer.cross_attention.cache(memory), mask)
         attention, extras = None, {}
@@ -111,6 +109,12 @@ class LeanTransformerDecoder(Decoder):
         if self.unspoken:
             logits[:, self.unspoken] = -torch.inf
         return logits, state
+
+    def _mask(self, tokens: Tensor, like: Tensor) -> Tensor:
+        """Give what is added to the scores of later tokens and of padding: n 1 l l."""
+        length = tokens.shape[1]
+        later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
+        return (later | self._padding(tokens)[:, None]).to(like.dtype)[:, None] * _MASKED
 
     def _padding(self, tokens: Tensor) -> Tensor:
         """Tell what is padding and nothing else."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from idc_models.contract import Decoded, Decoder, Fused, Fusion, Outputs, Widths
+from idc_models.registry import find
 
 BATCH, SLOTS, GRID, SIDE = 4, 6, (4, 5), 64
 
@@ -172,8 +173,9 @@ class ObjectiveSubject(Subject):
         super().__init__(plugin, settings)
         self.fusion = fusion(WIDTHS.visual) if fusion else None
         memory = self.fusion.memory_dim if self.fusion else WIDTHS.memory
-        self.wired = (Widths(WIDTHS.visual, memory, WIDTHS.state), VOCAB)
-        self.decoder = Speaker(memory, VOCAB)
+        speaker = getattr(plugin, "decoder", None)
+        self.decoder: Any = find("decoder", speaker)(memory, VOCAB) if speaker else Speaker(memory, VOCAB)
+        self.wired = (Widths(WIDTHS.visual, memory, self.decoder.state_dim), VOCAB)
 
     def inputs(self) -> tuple[Any, ...]:
         """Give what the outputs for four captions of three pairs are made of."""

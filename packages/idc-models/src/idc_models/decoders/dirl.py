@@ -1,0 +1,110 @@
+"""DIRL's Transformer decoder: words narrower than its layers, norms after the residuals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float, Int
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from idc_models.attention import Cache, StackedAttention, extend
+from idc_models.contract import Decoded, Rate, TokenSpace
+from idc_models.decoders.lean_transformer import LeanTransformerDecoder
+
+
+class DirlDecoder(LeanTransformerDecoder):
+    """Decodes with a Transformer over words that are narrower than its layers; norms come after the residuals.
+
+    Extras: `words`, what the last layer makes of each place by self-attention, and `read`, what its cross-attention
+    reads for it, both `n l d`. The attention given back is the mean over the heads, in eval mode only.
+
+    Source: Tu et al., Distractors-Immune Representation Learning with Cross-modal Contrastive Regularization for Change
+    Captioning, ECCV 2024. Differs from the paper: nothing that its text says.
+
+    Args:
+        memory_dim: width of a memory slot; projected if it is not `dim`.
+        vocab: the tokens that it speaks.
+        dim: width of the layers; None is that of the memory; published: 512.
+        word_dim: width of a word's embedding; published: 300.
+        layers: number of layers.
+        heads: attention heads, a divisor of the width; published: 8.
+        dropout: on attention weights and after every sub-layer; published: 0.1.
+        norm: the form for CLEVR-DC, with a layer norm after the projection of words and Xavier's initialisation;
+            without it the form for CLEVR-Change.
+        unspoken: ids of tokens that are never written, such as that of unknown words.
+
+    Raises:
+        ValueError: `heads` does not divide the width.
+    """
+
+    layers: Any  # a ModuleList, which type checkers cannot look into
+
+    def __init__(
+        self,
+        memory_dim: int,
+        vocab: TokenSpace,
+        *,
+        dim: PositiveInt | None = None,
+        word_dim: PositiveInt = 300,
+        layers: PositiveInt = 2,
+        heads: PositiveInt = 8,
+        dropout: Rate = 0.1,
+        norm: bool = False,
+        unspoken: Sequence[NonNegativeInt] = (),
+    ) -> None:
+        super().__init__(
+            memory_dim, vocab, dim=dim, word_dim=word_dim, layers=1, heads=heads, dropout=dropout, unspoken=unspoken
+        )
+        width = self.state_dim
+        self.layers = nn.ModuleList(DirlLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
+        for part in (self.source, self.project, self.embedding, self.output):
+            if not isinstance(part, nn.Identity):
+                part.reset_parameters()
+        if norm:
+            for weights in self.parameters():
+                if weights.ndim > 1:
+                    nn.init.xavier_uniform_(weights)
+
+    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+        """Predict the token after each position."""
+        hidden, memory, words, read, attention = self._embed(tokens), self.source(memory), None, None, None
+        mask = self._mask(tokens, hidden)
+        for layer in self.layers:
+            seen = layer.cross_attention.cache(memory)
+            words, _ = layer.listen(hidden, mask)
+            read = layer.cross_attention(words, seen)
+            if layer is self.layers[-1] and not self.training:
+                attention = layer.cross_attention.weights(words, seen).mean(1)
+            hidden = layer.conclude(words, read)
+        assert words is not None and read is not None
+        return Decoded(self.output(hidden), hidden, attention, {"words": words, "read": read})
+
+
+class DirlLayer(nn.Module):
+    """Self-attention, cross-attention and a feed-forward network four times as wide, each with residual and norm."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attention, self.cross_attention = (StackedAttention(dim, heads, dropout) for _ in range(2))
+        self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Float[Tensor, "n l d"], seen: Cache, mask: Tensor, past: Cache | None = None
+    ) -> tuple[Tensor, None, Cache]:
+        """Give the layer's output, and keys and values of all tokens so far."""
+        words, said = self.listen(hidden, mask, past)
+        return self.conclude(words, self.cross_attention(words, seen)), None, said
+
+    def listen(self, hidden: Tensor, mask: Tensor, past: Cache | None = None) -> tuple[Tensor, Cache]:
+        """Renew each place by the words so far."""
+        said = extend(past, self.self_attention.cache(hidden))
+        return self.norm1(hidden + self.dropout(self.self_attention(hidden, said, mask=mask))), said
+
+    def conclude(self, words: Tensor, read: Tensor) -> Tensor:
+        """Take in what was read, and feed forward."""
+        hidden = self.norm2(words + self.dropout(read))
+        fed = self.linear2(self.dropout(self.linear1(hidden).relu()))
+        return self.norm3(hidden + self.dropout(fed))

@@ -1,0 +1,58 @@
+"""DIRL's decorrelation: the same feature of both images is alike, different features are not."""
+
+import torch
+from jaxtyping import Float
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from idc_models.contract import Objective, Outputs, TokenSpace, Widths
+
+
+class Decorrelation(Objective):
+    """Distance of the correlation between the features of both images from the identity, summed over its entries.
+
+    The tokens of both images (the fusion's extras `before` and `after`) go through a small network and are standardised
+    over all tokens of the batch. The published weight is 0.5 (CLEVR-Change) or 0.03 (CLEVR-DC).
+
+    Source: Tu et al., ECCV 2024 (DIRL), after Zbontar et al., Barlow Twins, ICML 2021. Differs from the paper: computed
+    in training and for losses only, which the authors' code does at every word that it writes. A feature that is the
+    same everywhere counts as zero instead of dividing by zero.
+
+    Args:
+        widths: of the fusion's extras, as wide as its memory.
+        vocab: unused; every objective is told it.
+        hidden: width of the network between; None is four times that of the memory; published: 2048.
+        off_diagonal: weight of the correlation of different features.
+    """
+
+    fusion = "dirl"
+
+    def __init__(
+        self,
+        widths: Widths,
+        vocab: TokenSpace,
+        *,
+        hidden: PositiveInt | None = None,
+        off_diagonal: NonNegativeFloat = 0.003,
+    ) -> None:
+        super().__init__(widths, vocab)
+        dim, self.off_diagonal = widths.memory, off_diagonal
+        width = hidden or 4 * dim
+        self.network = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, dim))
+
+    def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
+        """Compute the weighted sum of squares.
+
+        Raises:
+            ValueError: the fusion does not give the extras.
+        """
+        before, after = (self._standard(outputs.extra(side)) for side in ("before", "after"))
+        correlation = before.T @ after / len(before)
+        diagonal = correlation.diagonal()
+        off = correlation.square().sum() - diagonal.square().sum()
+        return (diagonal - 1).square().sum() + self.off_diagonal * off
+
+    def _standard(self, tokens: Float[Tensor, "b m d"]) -> Float[Tensor, "n d"]:
+        flat = self.network(tokens).flatten(0, 1).float()
+        spread = flat.std(0)  # unbiased, as published
+        return (flat - flat.mean(0)) / torch.where(spread > 0, spread, 1)
