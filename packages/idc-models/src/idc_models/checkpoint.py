@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from idc_models.captioner import Captioner
 from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
@@ -227,11 +228,21 @@ def _shapes(
 ) -> dict[str, torch.Size] | None:
     """The shapes of the weights that a spec asks for; None of a plugin that cannot be built without memory."""
     try:
-        with torch.device("meta"), _at_most(most):
+        with torch.device("meta"), _Unfilled(), _at_most(most):
             model = build_captioner(spec, vocab, objectives, pretrained=False)
     except (RuntimeError, NotImplementedError):
         return None
     return {name: value.shape for name, value in model.state_dict().items()}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws no normal numbers: for tensors without memory that imports torch._dynamo, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":  # of nn.init, or of the tensor
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 @contextmanager
