@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from idc_data.strict_yaml import set_value
+from idc_data.wording import first_fault
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 _MOST_CELLS = 100_000
@@ -253,8 +254,7 @@ def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
             try:
                 yield key, f"{name}.{key}", found.model_validate(value)
             except ValidationError as error:
-                told = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
-                raise ValueError(f"{name}.{key}: {told}") from error
+                raise ValueError(f"{name}.{key}: {first_fault(error)}") from error
 
 
 def _options(node: Any) -> dict[Any, Any]:

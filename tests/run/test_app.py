@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from idc_run.checkpoint import load_checkpoint
-from idc_run.serving.app import PARAMS, model_elsewhere, page_app
+from idc_run.serving.app import model_elsewhere, page_app
 from idc_run.serving.caption_cli import app
 from idc_run.tracking.store import connect
 
@@ -675,12 +675,6 @@ def test_the_server_answers_as_a_served_model_does(app_address, passed_on, pairs
     with connection.getresponse() as reply:
         assert reply.status == 413 and "longer than 64 MiB" in json.load(reply)["message"]
     connection.close()
-
-
-def test_a_request_may_set_the_same_here_and_there():
-    from idc_run.serving.served_model import PARAMS as SERVED
-
-    assert PARAMS == SERVED
 
 
 def test_a_model_that_is_not_there_is_told(pairs):

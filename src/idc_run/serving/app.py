@@ -13,6 +13,7 @@ from socket import socket
 from idc_models.checkpoint import open_checkpoint
 from idc_models.description import EXAMPLES, FAMILIAR, Description, read_description
 from idc_models.serving.guard import Guard, Handler, Limits
+from idc_models.serving.settings import KINDS
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -23,13 +24,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idc_run.address import is_here, read_address
-
-PARAMS = {
-    **dict.fromkeys(("beam", "max_length", "num_captions", "seed", "no_repeat"), int),
-    **dict.fromkeys(("sample", "change_map", "align"), bool),
-    "temperature": float,
-}
-"""What a request may set; the same as of `served_model`, which cannot be imported without MLflow."""
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -157,7 +151,7 @@ def model_in_process(checkpoint: Path) -> Handler:
         model.load(checkpoint)
         return model
 
-    return Guard(Limits(reading=27, seconds=54), PARAMS)(endpoint(load, checkpoint))  # as where it is served
+    return Guard(Limits(reading=27, seconds=54), KINDS)(endpoint(load, checkpoint))  # as where it is served
 
 
 def model_elsewhere(address: str) -> Handler:
@@ -191,7 +185,7 @@ def model_elsewhere(address: str) -> Handler:
             return JSONResponse({"error_code": "BAD_GATEWAY", "message": message}, 502)
         return Response(reply.content, reply.status_code, media_type="application/json")
 
-    return Guard(Limits(), PARAMS)(forward)
+    return Guard(Limits(), KINDS)(forward)
 
 
 def serve(app: Starlette, listening: socket) -> None:

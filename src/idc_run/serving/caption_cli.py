@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from idc_run.errors import OneLineErrors
+from idc_run.serving.options import decoding_options
 
 if TYPE_CHECKING:
     from idc_models.serving.inference import Caption
@@ -29,16 +30,7 @@ _ADDRESS = ("http://", "https://")
 @click.argument("model")
 @click.argument("before", type=_Path, required=False)
 @click.argument("after", type=_Path, required=False)
-@click.option("--beam", type=click.IntRange(1, 10), help="Hypotheses kept; by default what the model was tested with.")
-@click.option("--max-length", type=click.IntRange(1, 200), help="Most tokens of a caption.")
-@click.option("--num-captions", type=click.IntRange(1, 10), default=1, show_default=True, help="How many in "
-              "all, with their probabilities.")  # fmt: skip
-@click.option("--sample", is_flag=True, help="Draw captions instead of searching for the likeliest.")
-@click.option("--temperature", type=click.FloatRange(0.05, 10), default=1.0, show_default=True, help="Of the draw.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
-@click.option("--no-repeat", type=click.IntRange(0, 20), help="No caption says the same so many words twice; by "
-              "default the fewest that references hardly ever repeat; 0 lets it.")  # fmt: skip
-@click.option("--align", is_flag=True, help="Lay AFTER over BEFORE first: photos that were not taken from one place.")
+@decoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON, one line a pair.")
 @click.option("--csv", "as_csv", is_flag=True, help="Of folders: print a CSV.")
 @click.option("--overlay", type=_Path, help="Draw before, after, the change map and the caption into this image; "

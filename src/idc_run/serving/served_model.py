@@ -27,6 +27,7 @@ from idc_models.memory import return_large_blocks
 from idc_models.serving.batching import Batcher, Busy
 from idc_models.serving.guard import Guard, Limits, deadline
 from idc_models.serving.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
+from idc_models.serving.settings import KINDS, SETTINGS
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_EXHAUSTED
@@ -43,18 +44,6 @@ LARGE_AT_A_TIME = 4
 MAX_PAIRS = 64
 MAX_BASE64 = 40_000_000
 FORMATS = ("PNG", "JPEG", "WEBP")
-RANGES = {
-    "beam": (1, 10),
-    "max_length": (1, 200),
-    "num_captions": (1, 10),
-    "temperature": (0.05, 10.0),
-    "seed": (0, 2**63 - 1),
-    "no_repeat": (0, 20),
-}
-PARAMS = {name: type(most) for name, (_, most) in RANGES.items()} | dict.fromkeys(
-    ("sample", "change_map", "align"), bool
-)
-"""What a request may set; the model's signature has the defaults."""
 
 _large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 _log = logging.getLogger(__name__)
@@ -143,9 +132,9 @@ class CaptionerModel(PythonModel):
 
     def _predict(self, model_input: pd.DataFrame, params: dict[str, Any]) -> list[dict[str, Any]]:
         params = {name: value for name, value in params.items() if value is not None}
-        for name, (low, high) in RANGES.items():
-            if name in params and not low <= params[name] <= high:
-                raise _refused(f"{name} is {params[name]}; expected {low} to {high}")
+        for name, value in params.items():
+            if (setting := SETTINGS.get(name)) and not setting.allows(value):
+                raise _refused(f"{name} is {value}; expected {setting.least} to {setting.most}")
         if not 1 <= len(model_input) <= MAX_PAIRS:
             raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}, split it up")
         align = params.pop("align", False)
@@ -224,7 +213,7 @@ def _guard_server() -> None:
     # Before MLflow's own limit, which is told in no JSON and leaves the work to go on.
     seconds = 0.9 * float(os.environ.get("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "60"))
     guard, catch = (
-        Guard(Limits(reading=seconds / 2, seconds=seconds), PARAMS),
+        Guard(Limits(reading=seconds / 2, seconds=seconds), KINDS),
         scoring_server._async_catch_mlflow_exception,
     )
     scoring_server._async_catch_mlflow_exception = lambda handler: guard(catch(handler))

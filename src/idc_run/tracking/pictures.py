@@ -5,7 +5,7 @@ from pathlib import Path
 
 from idc_data.example import ChangeExample, Reader
 from idc_data.fonts import installed
-from idc_data.images import load_pair
+from idc_data.images import load_image, load_pair
 from idc_data.words import wrap
 from idc_eval.prediction import Prediction
 from matplotlib.figure import Figure
@@ -39,8 +39,7 @@ def sample_pairs(path: Path, folder: Path, predictions: Sequence[Prediction], ri
         prediction = predictions[index]
         for side, name in enumerate((prediction.before, prediction.after)):
             inset = axes.inset_axes((0.51 * side, 0.34, 0.49, 0.66))
-            with Image.open(folder / str(name)) as image:
-                inset.imshow(image)
+            inset.imshow(load_image(folder / str(name)))
             inset.set_xticks([])
             inset.set_yticks([])
         color = {1: "#1a7f37", 0: "#b3261e"}.get(right[index], "black")  # pyright: ignore[reportArgumentType, reportCallIssue]

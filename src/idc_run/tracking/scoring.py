@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from idc_models.description import usual_no_repeat
+from idc_models.serving.settings import SETTINGS
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint
 from idc_run.tracking.store import quiet_mlflow
@@ -57,19 +58,15 @@ def signature(held: Checkpoint) -> Any:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
 
-    text, whole, number, switch = DataType.string, DataType.long, DataType.double, DataType.boolean
+    text, number = DataType.string, DataType.double
     other = Object([Property("caption", text), Property("log_prob", number)])
-    settings = {
-        "beam": (whole, held.spec.eval.beam),
-        "max_length": (whole, held.tokenizer.max_length - 1),
-        "num_captions": (whole, 1),
-        "sample": (switch, False),
-        "temperature": (number, 1.0),
-        "seed": (whole, 0),
-        "change_map": (switch, False),
-        "align": (switch, False),
-        "no_repeat": (whole, usual_no_repeat(held.spec.eval.no_repeat_ngram, held.description)),
+    kinds = {int: DataType.long, float: number, bool: DataType.boolean}
+    known = {
+        "beam": held.spec.eval.beam,
+        "max_length": held.tokenizer.max_length - 1,
+        "no_repeat": usual_no_repeat(held.spec.eval.no_repeat_ngram, held.description),
     }
+    params = [ParamSpec(name, kinds[each.kind], known.get(name, each.default)) for name, each in SETTINGS.items()]
     return ModelSignature(
         inputs=Schema([ColSpec(text, "before"), ColSpec(text, "after")]),
         outputs=Schema(
@@ -83,5 +80,5 @@ def signature(held: Checkpoint) -> Any:
                 ColSpec(number, "familiar", required=False),
             ]
         ),
-        params=ParamSchema([ParamSpec(name, kind, default) for name, (kind, default) in settings.items()]),
+        params=ParamSchema(params),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from idc_data.wording import first_fault
 from pydantic import TypeAdapter, ValidationError
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, restore_training
@@ -78,10 +79,7 @@ def open_unfinished(path: Path, spec: Spec) -> Unfinished:
             model = checkpoint.build()
         restore_training(build_optimizer(model, spec.train.optimizer), checkpoint.training)
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise ValueError(
-            f"{path} is damaged: its progress has no valid {fault['loc'][0]!r} ({fault['msg']})"
-        ) from error
+        raise ValueError(f"{path} is damaged: its progress has no valid {first_fault(error)}") from error
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return Unfinished(path.parent, checkpoint)

@@ -1,0 +1,54 @@
+"""The settings of decoding that a request, a command and the page may give: their one table."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of decoding.
+
+    Attributes:
+        name: As REST, `PairCaptioner.caption` and MLflow's params have it; a command writes `-` for `_`.
+        kind: The type of its value.
+        default: What holds where it is not given; None where the model knows (how it was tested, or what it learnt).
+        help: What it does, in a sentence.
+        least: The smallest value, None for a switch.
+        most: The largest.
+    """
+
+    name: str
+    kind: type[int] | type[float] | type[bool]
+    default: int | float | bool | None
+    help: str
+    least: int | float | None = None
+    most: int | float | None = None
+
+    def allows(self, value: float) -> bool:
+        """Whether a value is within the range, as every value of a switch is."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+
+_TABLE = (
+    Setting("beam", int, None, "Hypotheses kept; by default what the model was tested with.", 1, 10),
+    Setting("max_length", int, None, "Most tokens of a caption.", 1, 200),
+    Setting("num_captions", int, 1, "How many captions in all, with their probabilities.", 1, 10),
+    Setting("sample", bool, False, "Draw captions instead of searching for the likeliest."),
+    Setting("temperature", float, 1.0, "Temperature of the draw.", 0.05, 10.0),
+    Setting("seed", int, 0, "Seed of the draw.", 0, 2**63 - 1),
+    Setting(
+        "no_repeat",
+        int,
+        None,
+        "No caption says the same so many words twice; by default the fewest that references hardly ever repeat; "
+        "0 allows repeats.",
+        0,
+        20,
+    ),
+    Setting("align", bool, False, "Lay AFTER over BEFORE first: photos that were not taken from one place."),
+    Setting("change_map", bool, False, "Give an image of where the model looks."),
+)
+
+SETTINGS = {setting.name: setting for setting in _TABLE}
+
+KINDS = {setting.name: setting.kind for setting in _TABLE}
+"""The type of each, as a guard checks it."""
