@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from idc_eval import Prediction, score, write_predictions
 from idc_eval.cli import main
-from idc_eval.compare import _difference, _mean, _means, compare, interval
+from idc_eval.compare import compare, difference, interval
 
 THINGS = ["cube", "ball", "cylinder", "dog"]
 
@@ -55,9 +55,9 @@ def test_the_intervals_cover_the_truth():
     rng, covered, num = np.random.default_rng(0), 0, 150
     for trial in range(400):
         common = rng.normal(size=num)
-        one = _means(common + rng.normal(size=num))
-        other = _means(common + rng.normal(size=num) + 0.3)
-        found = _difference("m", one, other, _mean, 400, trial)
+        one = common + rng.normal(size=num)
+        other = common + rng.normal(size=num) + 0.3
+        found = difference("m", one, other, draws=400, seed=trial)
         covered += found.low <= 0.3 <= found.high
     assert 0.92 <= covered / 400 <= 0.975
 
@@ -65,8 +65,8 @@ def test_the_intervals_cover_the_truth():
 def test_the_p_value_is_uniform_where_nothing_differs():
     rng, values = np.random.default_rng(0), []
     for trial in range(300):
-        one, other = (_means(rng.normal(size=80)) for _ in range(2))
-        values.append(_difference("m", one, other, _mean, 300, trial).p)
+        one, other = (rng.normal(size=80) for _ in range(2))
+        values.append(difference("m", one, other, draws=300, seed=trial).p)
     for bound in (0.05, 0.2, 0.5):
         share = np.mean(np.array(values) <= bound)
         assert abs(share - bound) < 3 * math.sqrt(bound * (1 - bound) / 300) + 0.01
@@ -75,7 +75,7 @@ def test_the_p_value_is_uniform_where_nothing_differs():
 def test_the_number_of_pairs_that_are_needed_is_that_of_a_z_test():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=4000)
-    found = _difference("m", _means(np.zeros(4000)), _means(noise - noise.mean() + 0.1), _mean, 4000, 0)
+    found = difference("m", np.zeros(4000), noise - noise.mean() + 0.1, draws=4000)
     z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
     assert found.needed == pytest.approx((z / 0.1) ** 2, rel=0.1)
 

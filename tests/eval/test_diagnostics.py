@@ -6,12 +6,12 @@ from idc_data.scenes import Scenes
 from idc_eval import DIAGNOSTICS, Prediction, Regions, judge, score
 from idc_eval.calibration import calibration_error, confidence, confidence_auroc, rank_correlation
 from idc_eval.diagnostics import (
-    _kind_by_words,
     change_kind,
     commonest_share,
     distinct,
     hallucinates,
     inverse_truth,
+    kind_by_words,
     unsupported_attribute,
 )
 from idc_eval.localisation import coverage, pointing_game
@@ -64,7 +64,7 @@ def test_the_kind_of_change_is_read_from_words():
     for example in Scenes("test", image_size=16, test_pairs=240).examples(range(240)):
         for caption in example.references:
             kind = example.change_type if example.change_type in ("none", "add", "drop") else "other"
-            found = _kind_by_words(caption)
+            found = kind_by_words(caption)
             wrong += found != kind and found != "other"
             unread += found != kind and found == "other"
             total += 1

@@ -121,7 +121,7 @@ def test_one_that_hangs_with_its_pipe_full_is_ended():
     with Meteor(timeout=60) as meteor:
         hypotheses, references = many(5_000)
         meteor.score(hypotheses, references)  # it knows all words now, and is kept
-        meteor._timeout = 0.5
+        meteor.timeout = 0.5
         for java in java_children() - before:
             os.kill(int(java), signal.SIGSTOP)
         with pytest.raises(TimeoutError, match="no answer within 0.5 s"):

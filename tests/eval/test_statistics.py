@@ -6,15 +6,15 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from idc_eval.calibration import confidence_auroc, rank_correlation
-from idc_eval.report_data import _wilson
+from idc_eval.report_data import wilson
 
 
 @pytest.mark.parametrize(("won", "total"), [(0, 7), (7, 7), (3, 10), (480, 500), (1, 1)])
-def test_a_share_has_wilsons_interval(won, total):
+def test_a_share_haswilsons_interval(won, total):
     share, z = won / total, NormalDist().inv_cdf(0.975)
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt((share * (1 - share) + z * z / (4 * total)) / total) / (1 + z * z / total)
-    found = _wilson(np.array([1.0] * won + [0.0] * (total - won)))
+    found = wilson(np.array([1.0] * won + [0.0] * (total - won)))
     assert found == pytest.approx((max(middle - half, 0.0), min(middle + half, 1.0)), abs=1e-12)
 
 

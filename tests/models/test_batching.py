@@ -48,7 +48,7 @@ def wait_until(condition):
 
 
 def gathered(batcher, num):
-    return lambda: sum(len(request.items) for request in batcher._waiting) == num
+    return lambda: batcher.waiting == num
 
 
 def test_what_waits_is_computed_together_and_everyone_gets_their_own(work, pool):
@@ -66,10 +66,11 @@ def test_what_waits_is_computed_together_and_everyone_gets_their_own(work, pool)
 def test_a_batch_has_one_kind_of_settings_and_the_oldest_goes_first(work, pool):
     batcher = Batcher(work, max_items=3)
     begin(batcher, work, pool)
-    requests = []
-    for number, (items, settings) in enumerate([([1], "b"), ([2], "a"), ([3, 4], "b"), ([5], "b"), ([6] * 9, "a")]):
+    requests, asked = [], 0
+    for items, settings in [([1], "b"), ([2], "a"), ([3, 4], "b"), ([5], "b"), ([6] * 9, "a")]:
         requests.append(pool.submit(batcher, items, settings))
-        wait_until(lambda number=number: len(batcher._waiting) == number + 1)
+        asked += len(items)
+        wait_until(gathered(batcher, asked))
     work.may_go.set()
     assert [request.result(30)[0][1] for request in requests] == ["b", "a", "b", "b", "a"]
     # A request with more items than a batch has is one by itself.

@@ -76,8 +76,8 @@ def test_either_image_of_a_pair_may_be_foreign(model, known):
 
 def test_the_median_validation_pair_is_familiar_to_99_percent_and_the_limit_is_a_half(known):
     distances = known.limits.exp()
-    torch.testing.assert_close(known._familiar(distances), torch.tensor([0.99, FOREIGN]), atol=1e-4, rtol=0)
-    assert known._familiar(torch.tensor([0.0, 1e30])).tolist() == pytest.approx([1, 0])
+    torch.testing.assert_close(known.familiar(distances), torch.tensor([0.99, FOREIGN]), atol=1e-4, rtol=0)
+    assert known.familiar(torch.tensor([0.0, 1e30])).tolist() == pytest.approx([1, 0])
 
 
 @pytest.mark.parametrize("num", [1, 2])

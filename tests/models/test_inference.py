@@ -133,7 +133,7 @@ def test_large_photos_are_made_smaller_before_they_are_aligned(captioner, monkey
         return align(*sides)
 
     monkeypatch.setattr("idc_models.serving.align.align", register)
-    monkeypatch.setattr("idc_models.serving.align._ALIGNED", 240)
+    monkeypatch.setattr("idc_models.serving.align.ALIGNED", 240)
     pair = captioner.prepare(before, after, align=True)
     assert shapes == [(180, 240), (200, 240)] and pair.shape == (300, 400)
     moved, straight = (
@@ -155,7 +155,7 @@ def test_what_is_out_of_range_is_refused(captioner, pairs, wrong):
 
 def test_many_hypotheses_are_decoded_in_parts(captioner, pairs, monkeypatch):
     wide = captioner.caption(pairs, beam=4, num_captions=4, change_map=True)
-    monkeypatch.setattr("idc_models.serving.inference._ROWS", 9)
+    monkeypatch.setattr("idc_models.serving.inference.MAX_ROWS", 9)
     parts = captioner.caption(pairs, beam=4, num_captions=4, change_map=True)
     assert texts(parts) == texts(wide)
     assert all((one.change_map == other.change_map).all() for one, other in zip(parts, wide, strict=True))

@@ -105,6 +105,12 @@ class Registered:
     result: experiment.Result
 
 
+@pytest.fixture(scope="session")
+def tiny_text():
+    """The tiny spec, for fixtures of several tests."""
+    return TINY
+
+
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """The spec file `tiny.yaml`, in an otherwise empty working folder."""

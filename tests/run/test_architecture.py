@@ -150,6 +150,36 @@ def test_no_source_names_torch_load():
             assert "torch.load(" not in path.read_text(), path
 
 
+def private_names(tree):
+    """Names with a leading underscore that a test file takes from elsewhere, with their lines."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    own |= {each.attr for each in attributes if isinstance(each.ctx, ast.Store) and ast.unparse(each.value) == "self"}
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part for alias in node.names for part in alias.name.split(".")]
+        elif isinstance(node, ast.Attribute) and node.attr not in own:
+            names = [node.attr]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")).endswith("attr"):
+            said = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            names = [part for text in said for part in re.split("[.:]", text)]  # monkeypatch.setattr("a.b._c", ...)
+        yield from ((name, node.lineno) for name in names if re.match("_(?!_|$)", name))
+
+
+def test_tests_know_no_private_names():
+    """What a name with a leading underscore does can change on any day; tests say what a user or a caller sees."""
+    files = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("examples/**/tests/**/*.py")]
+    found = {
+        f"{path.relative_to(ROOT)}:{line}": name
+        for path in files
+        for name, line in private_names(ast.parse(path.read_text()))
+    }
+    assert len(files) > 100 and not found
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_nothing_heavy(command):
     script = Path(sys.executable).with_name(command)

@@ -1,18 +1,24 @@
 """What a person reads of a run: on a narrow terminal and in a file."""
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from idc_models.spec import build_captioner
 
 from idc_run.cli import run
 from idc_run.console import Console
+from idc_run.training.data import open_data
 
 
-@pytest.fixture
-def printed(tiny):
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory, tiny_text):
     """What a run of the tiny spec prints into a file."""
-    ended = CliRunner().invoke(run, [tiny.name, "-s", "eval.select=rouge-l"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("printed"))
+        Path("tiny.yaml").write_text(tiny_text)
+        ended = CliRunner().invoke(run, ["tiny.yaml", "-s", "eval.select=rouge-l"])
     assert ended.exit_code == 0, ended.output
     return ended.stdout
 
@@ -42,9 +48,12 @@ def test_the_end_names_checkpoint_page_and_command(printed):
     assert "mlflow" not in printed, "it was not tracked"
 
 
-def test_the_widest_metric_fits_80_columns(capsys):
-    console = Console()
-    console._select = "statement_accuracy"
+def test_the_widest_metric_fits_80_columns(capsys, spec):
+    chosen, console = spec("eval.metrics=[statement_accuracy]", "eval.select=statement_accuracy"), Console()
+    data = open_data(chosen)
+    console.begin(chosen, data, build_captioner(chosen.model, data.tokenizer, chosen.train.objectives), 4, None, [])
+    console.close()
+    capsys.readouterr()
     measured = {"train/epoch_loss": 1.234, "train/lr": 5e-3, "train/pairs_per_second": 1234.0, "val/seconds": 12.3}
     console.epoch(100, {**measured, "val/loss": 1.23, "val/statement_accuracy": 0.953}, best=True)
     assert capsys.readouterr().out.rstrip() == (

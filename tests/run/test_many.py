@@ -79,8 +79,8 @@ def test_lines_may_begin_with_a_byte_order_mark(tmp_path, monkeypatch):
         def caption(self, pairs, **settings):
             return [Caption("a door opened", -1.0) for _ in pairs]
 
-    monkeypatch.setattr(caption_cli, "_captioner", lambda model: (Fake(), "fake"))
+    monkeypatch.setattr("idc_run.serving.remote.RemoteCaptioner", lambda address: Fake())
     monkeypatch.chdir(tmp_path)
     Path("pairs.jsonl").write_text('{"before": "a.png", "after": "b.png"}\n', encoding="utf-8-sig")
-    ended = CliRunner().invoke(caption_cli.caption, ["fake", "--jsonl", "pairs.jsonl"])
+    ended = CliRunner().invoke(caption_cli.caption, ["http://fake", "--jsonl", "pairs.jsonl"])
     assert ended.exit_code == 0 and json.loads(ended.stdout)["caption"] == "a door opened"

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from idc_run.checkpoint import load_checkpoint
+from idc_run.serving import served_model
 from idc_run.serving.served_model import CaptionerModel
 from idc_run.training.predict import predict
 
@@ -64,6 +66,21 @@ def model(registered):
     return loaded
 
 
+@pytest.fixture
+def decoded(monkeypatch):
+    """The widths of the images that are decoded, as it begins; each takes a while."""
+    widths, read = [], served_model.read_pixels
+
+    def slowly(content, **limits):
+        with Image.open(io.BytesIO(content)) as image:
+            widths.append(image.width)
+        time.sleep(0.02)
+        return read(content, **limits)
+
+    monkeypatch.setattr(served_model, "read_pixels", slowly)
+    return widths
+
+
 def asking(model, pair, num=1, seconds=None, **params):
     """Asks as a server's thread does, with so many seconds left."""
 
@@ -76,7 +93,7 @@ def asking(model, pair, num=1, seconds=None, **params):
 
 
 def test_a_request_has_only_so_many_pixels(model, pairs, monkeypatch):
-    monkeypatch.setitem(model._predict.__globals__, "MAX_REQUEST_PIXELS", 6 * 48 * 48)
+    monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 6 * 48 * 48)
     assert len(asking(model, pairs[0], 3)) == 3
     with pytest.raises(MlflowException, match="more than 13,824 pixels together; send fewer pairs at a time") as error:
         asking(model, pairs[0], 4)
@@ -84,12 +101,13 @@ def test_a_request_has_only_so_many_pixels(model, pairs, monkeypatch):
 
 
 @pytest.mark.parametrize("seconds", [-1, 0.2])
-def test_a_request_without_time_left_costs_no_more_work(model, pairs, seconds):
+def test_a_request_without_time_left_costs_no_more_work(model, pairs, seconds, decoded):
     large = Image.new("RGB", (5000, 5000))
     with pytest.raises(MlflowException, match="took too long; try again in a moment, or send fewer pairs") as error:
         asking(model, (large, large), 8, seconds)
     assert error.value.get_http_status_code() == 429
-    assert model._pool._work_queue.empty() and len(asking(model, pairs[0], seconds=300, change_map=True)) == 1
+    assert len(asking(model, pairs[0], seconds=300, change_map=True)) == 1
+    assert decoded.count(5000) < 16
 
 
 @pytest.mark.parametrize(
@@ -120,25 +138,26 @@ def test_an_image_that_is_missing_is_called_missing(model, pairs, nothing):
         model.predict(None, asked)
 
 
-def test_a_request_of_many_pairs_lets_others_in_between(model):
-    done = []
-
-    def slow(number):
-        time.sleep(0.02)
-        done.append(number)
-        return -number
-
+def test_a_request_of_many_pairs_lets_others_in_between(model, pairs, decoded):
+    small = Image.fromarray(pairs[0][0]).resize((20, 20))
     with ThreadPoolExecutor(1) as pool:
-        large = pool.submit(model._share, slow, range(60))
-        while not done:
+        large = pool.submit(asking, model, pairs[0], 60)
+        while not (decoded or large.done()):
             time.sleep(0.001)
-        assert model._share(str, [5]) == ["5"] and len(done) < 30
-        assert large.result() == [-number for number in range(60)]
+        asking(model, (small, small))
+        assert len(large.result()) == 60
+    assert decoded.count(20) == 2 and max(at for at, width in enumerate(decoded) if width == 20) < 60
 
 
-def test_as_many_images_are_decoded_at_a_time_as_there_are_cores_to_use(model, monkeypatch):
+def test_as_many_images_are_decoded_at_a_time_as_there_are_cores_to_use(registered, pairs, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
-    assert model._predict.__globals__["_cores"]() == 1
+    alone, threads, read = CaptionerModel(), [], served_model.read_pixels
+    alone.load(registered.result.checkpoint)
+    monkeypatch.setattr(
+        served_model, "read_pixels", lambda *given, **limits: threads.append(get_ident()) or read(*given, **limits)
+    )
+    asking(alone, pairs[0], 6)
+    assert len(threads) == 12 and len(set(threads)) == 1
 
 
 @pytest.fixture(scope="module")

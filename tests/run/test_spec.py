@@ -145,6 +145,6 @@ def test_a_spec_is_completed_once_and_a_copy_is_completed_anew(spec, monkeypatch
     whole = chosen.completed()
     other = chosen.model_copy(update={"seed": 5})
     assert other.completed() == whole | {"seed": 5}
-    monkeypatch.setattr("idc_run.spec._completed_dataset", lambda data: pytest.fail("completed again"))
+    monkeypatch.setattr("idc_run.spec.resolve_reader", lambda dataset: pytest.fail("completed again"))
     whole["data"]["dataset"]["name"] = "mine"
     assert chosen.completed()["data"]["dataset"]["name"] == "scenes" and chosen == spec("seed=4")

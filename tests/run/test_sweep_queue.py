@@ -22,8 +22,8 @@ SPACE = "{seed: [1, 2, 3, 4, 5, 6, 7, 8]}"
 def machine(tiny, tmp_path, monkeypatch):
     """Opens one study from the folder of a machine, which shares the storage and nothing else."""
     (tmp_path / "shared").mkdir()
-    journal = study._storage
-    monkeypatch.setattr(study, "_storage", lambda search, folder: journal(search, tmp_path / "shared"))
+    journal = study.open_storage
+    monkeypatch.setattr(study, "open_storage", lambda search, folder: journal(search, tmp_path / "shared"))
 
     def opened(name="here", section="sampler: random, trials: 6, seeds: 2", **more):
         (tmp_path / name / "mlruns").mkdir(parents=True, exist_ok=True)

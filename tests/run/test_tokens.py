@@ -157,5 +157,5 @@ def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch, proxy, words):
             make("http://models.example.org:5001")
         assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(ConnectionError, match="no answer"):  # this machine is asked without it
-        monkeypatch.setattr("idc_run.serving.remote._PATIENCE", 0)
+        monkeypatch.setattr("idc_run.serving.remote.PATIENCE", 0)
         RemoteCaptioner("http://127.0.0.1:9").caption([(np.zeros((4, 4, 3), np.uint8),) * 2])

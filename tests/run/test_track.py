@@ -120,7 +120,7 @@ def test_run_model_and_version_describe_themselves_to_people(registered, mlflow)
 
 def test_a_description_tells_the_command_without_its_passwords(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/bin/idc-run", "a.yaml", "-s", "data.dataset=http://me:secret@host/a b"])
-    (command,) = note._command()
+    (command,) = note.command()
     assert command.startswith("uv run idc-run a.yaml -s 'data.dataset=") and "secret" not in command
 
 
@@ -209,7 +209,7 @@ def test_that_a_run_went_on_with_other_code_is_told(registered, mlflow, monkeypa
     with pytest.raises(KeyboardInterrupt):
         experiment.run(spec, Impatient(quiet=True))
     with monkeypatch.context() as patch:
-        patch.setattr(provenance, "_git", lambda: {"commit": "other", "dirty": "false"})
+        patch.setattr(provenance, "code_state", lambda: {"commit": "other", "dirty": "false"})
         result = experiment.run(spec, Console(quiet=True), Alone(resume=True))
     done = CliRunner().invoke(run, ["--from-run", result.run_id, "--check"])
     assert done.exit_code == 0 and "code: the same\n" in done.output

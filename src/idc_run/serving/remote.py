@@ -18,7 +18,7 @@ from PIL import Image as Picture
 from idc_run.address import TOKEN, read_address
 
 _AGAIN = (429, 502, 503, 504)  # busy, or being started again
-_PATIENCE = 60  # seconds in which it is asked anew: a server takes up to 20 to start
+PATIENCE = 60  # seconds in which it is asked anew: a server takes up to 20 to start
 _MOST_PAIRS = 16
 _MOST_BYTES = 16_000_000  # of the images of a request
 _KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # how files begin that every server takes
@@ -71,7 +71,7 @@ class RemoteCaptioner:
             return []
         rows = [[base64.b64encode(side).decode() for side in pair] for pair in pairs]
         body = {"dataframe_split": {"columns": ["before", "after"], "data": rows}, "params": params}
-        server, wait, give_up = self._address.shown, 0.25, time.monotonic() + _PATIENCE
+        server, wait, give_up = self._address.shown, 0.25, time.monotonic() + PATIENCE
         while True:
             try:
                 reply = client.post(self._address.requests, json=body)
@@ -94,7 +94,7 @@ class RemoteCaptioner:
             if time.monotonic() + wait > give_up:
                 raise ConnectionError(trouble)
             if wait == 2:  # a moment is nothing to speak of
-                _log.warning("%s Asking again for %d s", trouble, _PATIENCE)
+                _log.warning("%s Asking again for %d s", trouble, PATIENCE)
             time.sleep(wait * random.uniform(0.5, 1))  # not all clients at once
             wait = min(2 * wait, 5)
 

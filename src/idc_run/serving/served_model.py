@@ -117,7 +117,7 @@ class CaptionerModel(PythonModel):
                 torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # one core has the requests to read
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+        self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
         """Caption every row of `before` and `after`; gives a record for each."""
         try:

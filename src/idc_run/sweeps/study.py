@@ -156,7 +156,7 @@ def open_sweep(values: dict[str, Any], *, again: bool = False) -> Sweep:
         with FileLock(folder / "lock"):
             study = optuna.create_study(
                 study_name=name,
-                storage=_storage(spec.sweep, folder),
+                storage=open_storage(spec.sweep, folder),
                 pruner=_pruner(spec.sweep, directions),
                 directions=directions,
                 load_if_exists=True,
@@ -214,7 +214,8 @@ def _beside_sqlite(storage: str | None) -> Path | None:
     return Path(f"{Path(database).resolve()}.locks") if database else None
 
 
-def _storage(search: SweepSpec, folder: Path) -> Any:
+def open_storage(search: SweepSpec, folder: Path) -> Any:
+    """What Optuna keeps the study in: as the spec says, else a journal in the folder."""
     if search.storage:
         return search.storage
     backend = journal.JournalFileBackend(

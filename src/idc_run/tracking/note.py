@@ -49,7 +49,7 @@ def of_run(
         "\n".join(f"| {' | '.join(row)} |" for row in table),
         f"Note: {scores.details['note']}" if scores.details.get("note") else "",
         "Examples: `samples.png` and `report.html` under Artifacts.",
-        _code(*_command(), f"uv run idc-run --from-run {run_id}  # repeats it, and says what differs"),
+        _code(*command(), f"uv run idc-run --from-run {run_id}  # repeats it, and says what differs"),
     ]
     return "\n\n".join(filter(None, told))
 
@@ -90,7 +90,7 @@ def _code(*lines: str) -> str:
     return "\n".join(["```sh", *lines, "```"])
 
 
-def _command() -> list[str]:
+def command() -> list[str]:
     """The command of this process, if it is one that people type and a description has room for it."""
     command = mask(shlex.join(["idc-run", *sys.argv[1:]]))
     return [f"uv run {command}"] if Path(sys.argv[0]).stem == "idc-run" and len(command) < _LONGEST else []

@@ -41,7 +41,7 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
     weights = {str(file): _file_digest(file) for file in files if file.is_file()} | _start(spec)
     processor = torch.backends.cpu.get_cpu_capability()
     return {
-        "code": _git() | {f"sources of {name}": _sources(name) for name in sorted(packages)},
+        "code": code_state() | {f"sources of {name}": _sources(name) for name in sorted(packages)},
         "data": dict(datasets) | weights,
         "plugins": {
             **{kind: _owner(kind, part.name) for kind, part in spec.model},
@@ -120,7 +120,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
     return found
 
 
-def _git() -> dict[str, str]:
+def code_state() -> dict[str, str]:
     """Commit, and whether tracked files were changed; of code that lies in a repository."""
     here = Path(__file__)
 

@@ -47,7 +47,7 @@ def reach(given: str) -> str:
         given = parts._replace(netloc=host).geturl()
     if is_here(parts.hostname or ""):
         _spare_proxy(parts.hostname or "")
-    _probe(given)
+    probe(given)
     return given
 
 
@@ -114,7 +114,8 @@ def quiet_retries() -> None:
 
 
 @cache
-def _probe(server: str) -> None:
+def probe(server: str) -> None:
+    """Ask a server once whether it is there; a line on what to do if not."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request

@@ -87,7 +87,7 @@ def server():
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """Retries come soon."""
-    monkeypatch.setattr("idc_data.generate.endpoint._LATER", lambda state: 0.01)
+    monkeypatch.setattr("idc_data.generate.endpoint.RETRY_WAIT", lambda state: 0.01)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from idc_data.generate.collect import ImageFolder, collect
 from idc_data.generate.difference import Captioned
 from idc_data.generate.embed import Clip, embed
 from idc_data.generate.filters import Filters
-from idc_data.generate.models import ChatModel, _Drawn
+from idc_data.generate.models import ChatModel, Drawn
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_sampled_captions_are_the_same_in_any_batch_and_differ_from_each_other(b
 
 def test_draws_are_from_the_softmax():
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
-    drawn = _Drawn(0.5, range(4000))(torch.zeros(4000, 0), logits.expand(4000, 4)).argmax(1)
+    drawn = Drawn(0.5, range(4000))(torch.zeros(4000, 0), logits.expand(4000, 4)).argmax(1)
     seen = torch.bincount(drawn, minlength=4) / 4000
     assert torch.allclose(seen, (logits / 0.5).softmax(0), atol=0.03)
 

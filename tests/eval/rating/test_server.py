@@ -4,8 +4,9 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-from idc_eval.rating.server import _is_ours
+from idc_eval.rating.server import rating_app
 from idc_eval.rating.store import Ratings
+from starlette.testclient import TestClient
 
 
 def ask(address, method, path, body=None, **headers):
@@ -77,11 +78,15 @@ def test_nothing_but_the_page_is_served(study, serve, name):
         assert ask(address, "GET", name)[0].status == 404
 
 
-def test_hosts():
-    for header in ("127.0.0.1:8766", "localhost", "[::1]:8766", "192.168.0.7:80", "rating.lab:1"):
-        assert _is_ours(header, "rating.lab")
-    for header in ("evil.example", "127.0.0.1.evil.example:8766", "", "127.0.0.1@evil.example"):
-        assert not _is_ours(header, "127.0.0.1")
+def test_hosts(study):
+    with Ratings(study()) as ratings:
+        for host, headers, status in (
+            ("rating.lab", ("127.0.0.1:8766", "localhost", "[::1]:8766", "192.168.0.7:80", "rating.lab:1"), 200),
+            ("127.0.0.1", ("evil.example", "127.0.0.1.evil.example:8766", "", "127.0.0.1@evil.example"), 421),
+        ):
+            client = TestClient(rating_app(ratings, host))
+            for header in headers:
+                assert client.get("/", headers={"Host": header}).status_code == status, header
 
 
 @pytest.mark.parametrize("mode", ["scale", "prefer"])

@@ -79,7 +79,7 @@ def test_ccr_is_the_contrast_of_words_and_what_is_read(found, as_published):
 def test_the_decoder_is_torchs_own_with_norms_after_the_residuals(found, agree):
     decoder, memory = found[1].decoder, found[1].fused.memory
     tokens = torch.tensor(WORDS)
-    hidden = decoder._embed(tokens)
+    hidden = decoder.embed(tokens)
     for layer in decoder.layers:
         theirs = nn.TransformerDecoderLayer(8, 2, 32, batch_first=True).double().eval()
         names = {"self_attention": "self_attn", "cross_attention": "multihead_attn"}

@@ -115,9 +115,15 @@ def compare(
             else:
                 one, other = (_means(each.per_example[name]) for each in scores)
                 combine = _mean
-            kept = ~np.isnan(one[:, 0]) & ~np.isnan(other[:, 0])
-            found.append(_difference(name, one[kept], other[kept], combine, draws, seed))
+            found.append(_difference(name, one, other, combine, draws, seed))
     return found
+
+
+def difference(
+    metric: str, first: Sequence[float], second: Sequence[float], *, draws: int = 10_000, seed: int = 0
+) -> Difference:
+    """Compare two systems by a metric that is a mean over pairs; NaN is a pair that was not judged."""
+    return _difference(metric, _means(first), _means(second), _mean, draws, seed)
 
 
 def interval(per_example: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
@@ -152,6 +158,8 @@ def _means(per_example: Sequence[float] | NDArray[np.float64]) -> Sums:
 
 
 def _difference(name: str, one: Sums, other: Sums, combine: Combine, draws: int, seed: int) -> Difference:
+    kept = ~np.isnan(one[:, 0]) & ~np.isnan(other[:, 0])
+    one, other = one[kept], other[kept]
     rng = np.random.default_rng(seed)
     first, second = (float(combine(each.sum(0))) for each in (one, other))
     observed = second - first

@@ -44,7 +44,7 @@ def change_kind(caption: str, claims: Callable[[str], bool] = claims_change) -> 
     see `tests/eval/test_diagnostics.py`.
     """
     statement = read_statement(caption)
-    return statement.change_type if statement else _kind_by_words(caption, claims)
+    return statement.change_type if statement else kind_by_words(caption, claims)
 
 
 def inverse_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +103,8 @@ def commonest_share(hypotheses: Sequence[str]) -> Measured:
     return Measured.of_corpus(times / len(hypotheses), len(hypotheses))
 
 
-def _kind_by_words(caption: str, claims: Callable[[str], bool] = claims_change) -> str:
+def kind_by_words(caption: str, claims: Callable[[str], bool] = claims_change) -> str:
+    """The kind of change that the words alone tell: `none`, `add`, `drop` or `other`."""
     if not claims(caption):
         return "none"
     came, went = _CAME.search(caption), _WENT.search(caption)

@@ -60,7 +60,7 @@ class Meteor:
     def __init__(self, timeout: float = 180.0, processes: int | None = None) -> None:
         if processes is not None and processes < 1:
             raise ValueError(f"processes is {processes}, expected 1 or more, or None")
-        self._timeout = timeout
+        self.timeout = timeout
         self._limit = processes or _affordable()
         self._lock = Lock()
         self._paraphrases: Paraphrases | None = None
@@ -153,7 +153,7 @@ class Meteor:
                 java.send([part[question] for question in share])
                 asked.append((java, share))
         for java, share in asked:
-            for question, answer in zip(share, java.receive(len(share), self._timeout), strict=True):
+            for question, answer in zip(share, java.receive(len(share), self.timeout), strict=True):
                 if len(answer.split()) != _COLUMNS:
                     raise ChildProcessError(f"METEOR answers {answer!r} to {question[:200]!r}")
                 self._known[question] = answer

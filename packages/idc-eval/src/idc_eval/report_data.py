@@ -78,7 +78,7 @@ def metric_rows(scores: Scores, ceiling: Scores | None) -> list[dict[str, Any]]:
         judged = each[~np.isnan(each)]
         low = high = None
         if len(judged) > 1 and not name.startswith(_OVER_CORPUS):
-            low, high = _wilson(judged) if _is_share(judged) else interval(judged.tolist(), draws=_DRAWS)
+            low, high = wilson(judged) if _is_share(judged) else interval(judged.tolist(), draws=_DRAWS)
         best = ceiling.values.get(name) if ceiling else None
         rows.append(
             {
@@ -218,7 +218,7 @@ def _spread(values: Sequence[float], rows: Sequence[int]) -> list[float | None] 
         return None
     mean, low, high = float(judged.mean()), None, None
     if _is_share(judged):
-        low, high = _wilson(judged)
+        low, high = wilson(judged)
     elif len(judged) > 1:
         half = NormalDist().inv_cdf(0.975) * float(judged.std(ddof=1)) / math.sqrt(len(judged))
         low, high = max(mean - half, 0.0), mean + half
@@ -229,7 +229,7 @@ def _is_share(judged: NDArray[np.float64]) -> bool:
     return bool(np.isin(judged, (0.0, 1.0)).all())
 
 
-def _wilson(judged: NDArray[np.float64]) -> tuple[float, float]:
+def wilson(judged: NDArray[np.float64]) -> tuple[float, float]:
     """Wilson's interval of a share; a bootstrap would be sure of 0 % and of 100 %."""
     from scipy.stats import binomtest
 

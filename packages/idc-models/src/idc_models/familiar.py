@@ -60,7 +60,7 @@ class Familiarity:
             before: the encoder's grids of the earlier images.
             after: of the later ones.
         """
-        return torch.stack([self._familiar(self.distance(grid)) for grid in (before, after)], dim=1)
+        return torch.stack([self.familiar(self.distance(grid)) for grid in (before, after)], dim=1)
 
     def distance(self, grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, " b"]:
         """Measure how far images are from the training images, in standard deviations of those."""
@@ -69,7 +69,8 @@ class Familiarity:
         rest = (centred.square().sum(1) - along.square().sum(1)).clamp(min=0)
         return ((along.square() / self.variances[:-1]).sum(1) + rest / self.variances[-1]).sqrt()
 
-    def _familiar(self, distance: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    def familiar(self, distance: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Turn distances into how familiar such images are, 0..1."""
         typical, limit = self.limits
         beyond = (distance.clamp(min=1e-12).log() - limit) / (limit - typical)  # -1 at the median, 0 at the limit
         return torch.sigmoid(-beyond * torch.logit(torch.tensor(_ORDINARY)).to(beyond))

@@ -186,13 +186,13 @@ class _Pace:
         time.sleep(turn - now)
 
 
-_LATER = wait_exponential_jitter(initial=1, max=_LONGEST_WAIT)
+RETRY_WAIT = wait_exponential_jitter(initial=1, max=_LONGEST_WAIT)
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     after = error.after if isinstance(error, _AskAgain) else None
-    return _LATER(state) if after is None else min(after, _LONGEST_WAIT)
+    return RETRY_WAIT(state) if after is None else min(after, _LONGEST_WAIT)
 
 
 def _seconds(retry_after: str | None) -> float | None:

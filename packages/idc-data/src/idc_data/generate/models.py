@@ -69,7 +69,7 @@ class _Model:
         tokenizer = getattr(processor, "tokenizer", processor)
         if temperature := self.identity.get("temperature"):
             seeds = [int(identity([question.content, self.identity["seed"]]), 16) >> 1 for question in questions]
-            options["logits_processor"] = [_Drawn(temperature, seeds)]
+            options["logits_processor"] = [Drawn(temperature, seeds)]
         with torch.inference_mode():
             tokens = model.generate(**inputs, **options)
         read = inputs.get("input_ids")
@@ -129,7 +129,7 @@ class VisionModel(_Model):
         return processor(images=[image for some in images for image in some], **words, return_tensors="pt")
 
 
-class _Drawn(LogitsProcessor):
+class Drawn(LogitsProcessor):
     """Makes greedy decoding draw from the model: the largest of logits plus Gumbel noise is a sample of their softmax.
 
     Every row has noise of its own, so that it draws the same in any batch.
@@ -140,6 +140,7 @@ class _Drawn(LogitsProcessor):
         self._noise = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Add each row's noise to its logits, `rows words`."""
         noise = [-torch.empty(scores.shape[1]).exponential_(generator=generator).log() for generator in self._noise]
         return scores.float() / self._temperature + torch.stack(noise).to(scores.device)
 

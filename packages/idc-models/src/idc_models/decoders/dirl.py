@@ -68,7 +68,7 @@ class DirlDecoder(LeanTransformerDecoder):
 
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
         """Predict the token after each position."""
-        hidden, memory, words, read, attention = self._embed(tokens), self.source(memory), None, None, None
+        hidden, memory, words, read, attention = self.embed(tokens), self.source(memory), None, None, None
         mask = self._mask(tokens, hidden)
         for layer in self.layers:
             seen = layer.cross_attention.cache(memory)

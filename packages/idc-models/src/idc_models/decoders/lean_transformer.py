@@ -77,7 +77,7 @@ class LeanTransformerDecoder(Decoder):
 
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
         """Predict the token after each position."""
-        hidden, memory, scores = self._embed(tokens), self.source(memory), None
+        hidden, memory, scores = self.embed(tokens), self.source(memory), None
         mask = self._mask(tokens, hidden)
         for layer in self.layers:
             hidden, scores, _ = layer(hidden, layer.cross_attention.cache(memory), mask)
@@ -97,7 +97,7 @@ class LeanTransformerDecoder(Decoder):
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
         """Read one token; the state grows by its keys and values."""
         length = state["keys0"].shape[2] if "keys0" in state else 0
-        hidden, state = self._embed(token[:, None], past=length), dict(state)
+        hidden, state = self.embed(token[:, None], past=length), dict(state)
         padding = self._padding(token[:, None])
         state["padding"] = torch.cat([state["padding"], padding], dim=1) if length else padding
         mask = state["padding"].to(hidden.dtype)[:, None, None] * _MASKED
@@ -122,7 +122,8 @@ class LeanTransformerDecoder(Decoder):
         alone = pad not in (self.vocab.bos_id, self.vocab.eos_id)
         return tokens == pad if alone else torch.zeros_like(tokens, dtype=torch.bool)
 
-    def _embed(self, tokens: Tensor, past: int = 0) -> Tensor:
+    def embed(self, tokens: Tensor, past: int = 0) -> Tensor:
+        """Embed tokens that stand behind `past` others, with their places."""
         embedded = self.embedding(tokens)
         places = interleaved(past + tokens.shape[1], embedded.shape[-1], like=embedded)[past:]
         return self.norm(self.dropout(self.project(embedded + places)))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
-_ALIGNED = 2048  # pixels of the longer side at which photos are aligned
+ALIGNED = 2048  # pixels of the longer side at which photos are aligned
 _LONGEST = 1024  # pixels at which photos are matched: more takes longer and finds no better transformation
 _FEATURES = 2000
 _RATIO = 0.8  # of the distances to the best and the second best match (Lowe)
@@ -100,7 +100,7 @@ def as_seen(
 
 
 def _shrunk(image: UInt8[np.ndarray, "h w 3"]) -> NDArray[np.uint8]:
-    scale = _ALIGNED / max(image.shape[:2])
+    scale = ALIGNED / max(image.shape[:2])
     sides = (max(1, round(scale * side)) for side in image.shape[1::-1])
     return image if scale >= 1 else _resize(_opencv(), image, *sides)
 

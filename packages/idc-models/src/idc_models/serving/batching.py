@@ -61,9 +61,8 @@ class Batcher(Generic[Item, Settings, Result]):
         """
         request: _Request[Item, Settings, Result] = _Request(items, settings)
         with self._changed:
-            waiting = sum(len(other.items) for other in self._waiting)
-            if waiting + len(items) > self._capacity:
-                raise Busy(f"{waiting} pairs wait already; try again in a moment")
+            if self.waiting + len(items) > self._capacity:
+                raise Busy(f"{self.waiting} pairs wait already; try again in a moment")
             self._waiting.append(request)
             self._changed.notify()
         try:
@@ -72,6 +71,11 @@ class Batcher(Generic[Item, Settings, Result]):
             if not request.results.cancel():  # it is being computed, or failed with a timeout of its own
                 return request.results.result()
             raise Busy(f"the request waited for {patience:.0f} seconds; try again in a moment") from None
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their batch to begin."""
+        return sum(len(request.items) for request in tuple(self._waiting))
 
     def _run(self) -> None:
         while True:

@@ -26,7 +26,7 @@ from idc_models.images import squeeze
 from idc_models.serving.align import as_seen
 from idc_models.serving.probability import total_probability
 
-_ROWS = 256
+MAX_ROWS = 256
 """How many hypotheses are decoded at a time, whatever is asked for."""
 
 Image = Path | bytes | NDArray[np.uint8] | NDArray[np.uint16]
@@ -204,7 +204,7 @@ class PairCaptioner:
         Raises:
             ValueError: a setting is out of range.
         """
-        size = max(1, _ROWS // self._width(decoding))
+        size = max(1, MAX_ROWS // self._width(decoding))
         batches = (pairs[start : start + size] for start in range(0, len(pairs), size))
         return [caption for batch in batches for caption in self._write(batch, decoding)]
 
