@@ -47,7 +47,7 @@ def test_a_class_in_the_current_folder_is_found_by_its_path_and_hides_nothing(tm
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("decoder", "transfomer", "unknown decoder 'transfomer'; did you mean 'transformer'\\? Known: .*gru, lstm"),
+        ("decoder", "transfomer", "unknown decoder 'transfomer'; did you mean 'transformer'\\? Known: .*gru, .*lstm"),
         ("decoders", "lstm", "unknown kind 'decoders'; did you mean 'decoder'"),
         ("decoder", "no.such:Class", "decoder 'no.such:Class' .* cannot be imported: ModuleNotFoundError"),
         ("decoder", "idc_models.registry:Nothing", "cannot be imported: AttributeError"),
