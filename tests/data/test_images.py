@@ -78,9 +78,9 @@ def tiff(values, **options):
 def test_float_pixels_are_parts_of_one_or_refused():
     assert load_image(tiff(np.array([[0, 0.5, 1]], np.float32)))[0, :, 1].tolist() == [0, 128, 255]
     for values in ([0, 1.1], [-0.1, 0], [0, np.nan]):
-        with pytest.raises(ValueError, match=r"the image has float pixels from .* expected 0 to 1"):
+        with pytest.raises(ValueError, match=r"float pixels.*expected 0 to 1"):
             load_image(tiff(np.array([values], np.float32)))
-    with pytest.raises(ValueError, match=r"integer pixels from 0 to 70000, expected 0 to 65,535"):
+    with pytest.raises(ValueError, match=r"70000.*expected 0 to 65,535"):
         load_image(tiff(np.array([[0, 70_000]], np.int32)))
 
 
@@ -189,7 +189,7 @@ def test_any_truncation_names_the_file(tmp_path, noise, format):
 
 
 def test_a_bomb_is_refused_before_decoding():
-    with pytest.raises(ValueError, match="9000 x 9000 pixels, more than the limit of 50,000,000"):
+    with pytest.raises(ValueError, match="9000 x 9000.*50,000,000"):
         load_image(png_header(9_000, 9_000))
     with pytest.raises(ValueError, match="too large"):
         load_image(png_header(60_000, 60_000))
@@ -231,7 +231,7 @@ def test_only_the_formats_asked_for_are_read():
     Image.new("RGB", (2, 2)).save(file, "GIF")
     with pytest.raises(ValueError, match="the image is damaged or no image"):
         load_image(file.getvalue(), formats=("PNG", "JPEG"))
-    with pytest.raises(ValueError, match="the image has 2 x 2 pixels, more than the limit of 3; scale it down"):
+    with pytest.raises(ValueError, match="2 x 2 pixels.*limit of 3.*scale it down"):
         load_image(file.getvalue(), max_pixels=3)
 
 

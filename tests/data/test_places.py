@@ -58,7 +58,7 @@ def test_blobs_that_are_a_link_themselves_lead_nowhere(root, tmp_path):
 
 def test_a_link_that_leaves_is_called_a_link_and_says_how_to_copy(root, tmp_path):
     link(root / "val/val-0_before.png", tmp_path / "blobs/0.png")
-    with pytest.raises(ValueError, match=r"is a link to '.*0\.png', which lies outside of .*cp -rL "):
+    with pytest.raises(ValueError, match=r"link to '.*0\.png'.*cp -rL "):
         Folder("val", root=root)
     assert "is a link to" in check_dataset(root)[0].message
 

@@ -69,7 +69,7 @@ def test_clevr_change_names_the_missing_file(clevr, name):
 
 def test_clevr_change_names_the_bad_file(clevr):
     (clevr / "change_captions.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"change_captions\.json' has no captions for 'CLEVR_default_000007\.png'"):
+    with pytest.raises(ValueError, match=r"change_captions\.json'.*'CLEVR_default_000007\.png'"):
         ClevrChange("test", root=clevr)
     (clevr / "change_captions.json").write_text("<html>quota exceeded</html>")
     with pytest.raises(ValueError, match=r"change_captions\.json' is no JSON"):
@@ -123,12 +123,12 @@ def test_a_file_or_a_misspelt_folder_is_told_as_such(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs.csv").write_text("before,after")
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match="dataset 'pairs.csv': it is a file, expected the folder of a dataset"):
+    with pytest.raises(ValueError, match="'pairs.csv'.*file.*folder"):
         resolve_reader("pairs.csv")
     with pytest.raises(ValueError, match="there is no such folder; did you mean 'photos'"):
         resolve_reader("photo")
 
 
 def test_limits_of_settings_are_checked():
-    with pytest.raises(ValueError, match="'scenes': val_pairs: Input should be greater than or equal to 1"):
+    with pytest.raises(ValueError, match="'scenes': val_pairs: .*1"):
         resolve_reader({"name": "scenes", "val_pairs": 0})

@@ -85,9 +85,7 @@ def test_light_differs_from_side_to_side_but_not_hue(pair):
 @pytest.mark.parametrize("words", ["the ball Left of the cube moved", "the rightmost one", "on the right-hand side"])
 def test_flip_is_refused_where_captions_speak_of_sides(pair, words):
     pair = replace(pair, references=("something moved", words))
-    with pytest.raises(
-        ValueError, match="flip is on, but of the references of '0', a caption speaks of a side .*data.flip=safe"
-    ):
+    with pytest.raises(ValueError, match="flip.*'0'.*data.flip=safe"):
         PairedTransform(32, flip=True)(pair, Random(0))
     PairedTransform(32)(pair, Random(0))
     PairedTransform(32, flip="safe")(pair, Random(0))

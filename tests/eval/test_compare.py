@@ -87,7 +87,7 @@ def test_an_interval_leaves_out_what_was_not_judged():
 
 def test_systems_on_other_pairs_or_references_are_refused():
     system = predictions(0.5)
-    with pytest.raises(ValueError, match="1 ids are only in the first, 0 only in the second, such as '199'"):
+    with pytest.raises(ValueError, match="1 .*first, 0 .*second.*'199'"):
         compare(system, system[:-1])
     other = [system[0].model_copy(update={"references": ["else"]}), *system[1:]]
     with pytest.raises(ValueError, match="pair '0' has other references"):

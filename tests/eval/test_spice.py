@@ -13,7 +13,7 @@ def test_without_its_jars_spice_is_skipped_and_says_what_it_needs(predictions, m
 
 def test_a_folder_without_the_jars_is_refused(predictions, monkeypatch, tmp_path):
     monkeypatch.setenv(JARS, str(tmp_path))
-    with pytest.raises(ValueError, match="holds no stanford-corenlp-3.6.0.jar and no stanford"):
+    with pytest.raises(ValueError, match="stanford-corenlp-3.6.0.jar"):
         score(predictions, ["spice"])
 
 
@@ -22,5 +22,5 @@ def test_what_java_says_reaches_the_user(predictions, monkeypatch, tmp_path):
     for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         (tmp_path / name).touch()
     monkeypatch.setenv(JARS, str(tmp_path))
-    with pytest.raises(ChildProcessError, match="SPICE's Java process ended with code 1; it said: .*edu/stanford/nlp"):
+    with pytest.raises(ChildProcessError, match="SPICE.*code 1.*edu/stanford/nlp"):
         score(predictions[:2], ["spice"])

@@ -145,7 +145,7 @@ class Forgetful(Fusion):
 
 
 def test_a_fusion_sees_order_and_bears_identical_images():
-    with pytest.raises(AssertionError, match="order: before and after swapped.*unchanged: identical images give"):
+    with pytest.raises(AssertionError, match="order: .*unchanged: "):
         check_fusion(Forgetful)
 
 
@@ -180,5 +180,5 @@ class Contrast(Objective):
 
 
 def test_a_batch_of_one_is_a_batch():
-    with pytest.raises(AssertionError, match="single: a batch of one gives values that are not finite"):
+    with pytest.raises(AssertionError, match="single: .*not finite"):
         check_objective(Contrast)

@@ -162,7 +162,7 @@ def test_registered_models_are_found_by_whoever_knows_the_registry(monkeypatch):
     with pytest.raises(ValueError, match="no such model"):
         find_checkpoint("models:/gone/1")
     registries()
-    with pytest.raises(ValueError, match="idc-run, which knows the registry, is not installed"):
+    with pytest.raises(ValueError, match="idc-run.*not installed"):
         find_checkpoint("models:/idc@champion")
 
 

@@ -62,7 +62,7 @@ def test_errors_say_what_to_type(kind, name, message):
 
 def test_two_owners_of_one_name(site):
     install(site, "first-plugin", "lstm = first:Lstm")
-    with pytest.raises(ValueError, match="'lstm' is registered by first-plugin .* and idc-models"):
+    with pytest.raises(ValueError, match="'lstm'.*first-plugin.*idc-models"):
         find("decoder", "lstm")
     assert find("decoder", "gru")  # nobody else is disturbed
     assert [plugin.owner for plugin in describe("decoder") if plugin.name == "lstm"] == ["first-plugin", "idc-models"]
@@ -72,7 +72,7 @@ def test_a_broken_plugin_breaks_only_itself(site):
     install(site, "broken-plugin", "broken = broken_module:X", "broken_module", "raise RuntimeError('no such luck')")
     assert "broken" in names("decoder")
     assert find("decoder", "gru")
-    with pytest.raises(ValueError, match="decoder 'broken' .* cannot be imported: RuntimeError: no such luck"):
+    with pytest.raises(ValueError, match="'broken'.*RuntimeError: no such luck"):
         find("decoder", "broken")
     (described,) = [plugin for plugin in describe("decoder") if plugin.name == "broken"]
     assert described.owner == "broken-plugin"

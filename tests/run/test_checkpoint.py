@@ -127,14 +127,14 @@ def test_a_truncated_file_is_refused(tmp_path, made, part):
     save_checkpoint(path, made())
     written = path.read_bytes()
     path.write_bytes(written[: int(part * len(written)) if isinstance(part, float) else part])
-    with pytest.raises(ValueError, match=r"a\.safetensors is no readable safetensors file .*complete\?"):
+    with pytest.raises(ValueError, match=r"a\.safetensors.*complete\?"):
         load_checkpoint(path)
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     foreign = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(3)}, foreign)
-    with pytest.raises(ValueError, match=r"foreign\.safetensors has format None, expected 'idc-checkpoint/1'"):
+    with pytest.raises(ValueError, match=r"foreign\.safetensors.*None.*'idc-checkpoint/1'"):
         PairCaptioner(foreign)
     with pytest.raises(ValueError, match="no checkpoint at .*gone"):
         load_checkpoint(tmp_path / "gone.safetensors")

@@ -272,7 +272,7 @@ def test_a_schedule_goes_on_where_it_stopped():
 
 
 def test_a_loss_that_is_no_number_says_what_to_do(trained):
-    with pytest.raises(ValueError, match=r"training loss became (nan|inf): lower train\.optimizer\.lr \(now 1e\+30\)"):
+    with pytest.raises(ValueError, match=r"(nan|inf).*train\.optimizer\.lr.*1e\+30"):
         trained("train.optimizer.lr=1e30", "train.schedule.warmup_steps=0", "train.epochs=20")
 
 

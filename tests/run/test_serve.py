@@ -95,7 +95,7 @@ def asking(model, pair, num=1, seconds=None, **params):
 def test_a_request_has_only_so_many_pixels(model, pairs, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 6 * 48 * 48)
     assert len(asking(model, pairs[0], 3)) == 3
-    with pytest.raises(MlflowException, match="more than 13,824 pixels together; send fewer pairs at a time") as error:
+    with pytest.raises(MlflowException, match="13,824 pixels.*send fewer pairs") as error:
         asking(model, pairs[0], 4)
     assert error.value.get_http_status_code() == 400
 
@@ -103,7 +103,7 @@ def test_a_request_has_only_so_many_pixels(model, pairs, monkeypatch):
 @pytest.mark.parametrize("seconds", [-1, 0.2])
 def test_a_request_without_time_left_costs_no_more_work(model, pairs, seconds, decoded):
     large = Image.new("RGB", (5000, 5000))
-    with pytest.raises(MlflowException, match="took too long; try again in a moment, or send fewer pairs") as error:
+    with pytest.raises(MlflowException, match="too long.*try again.*send fewer pairs") as error:
         asking(model, (large, large), 8, seconds)
     assert error.value.get_http_status_code() == 429
     assert len(asking(model, pairs[0], seconds=300, change_map=True)) == 1
@@ -134,7 +134,7 @@ def test_base64_may_have_line_ends_and_be_spelled_for_addresses(model, spelled):
 @pytest.mark.parametrize("nothing", [None, "", "None", float("nan")])
 def test_an_image_that_is_missing_is_called_missing(model, pairs, nothing):
     asked = pd.DataFrame([[nothing, coded(pairs[0][1])]], columns=["before", "after"])
-    with pytest.raises(MlflowException, match="row 0, 'before': the image is missing; expected the image file's bytes"):
+    with pytest.raises(MlflowException, match="row 0, 'before'.*missing.*expected the image file's bytes"):
         model.predict(None, asked)
 
 

@@ -171,7 +171,7 @@ def test_a_trial_that_fails_is_recorded_with_its_cause_and_the_others_go_on(sear
     (failed,) = opened.study.get_trials(states=[TrialState.FAIL])
     assert "make batch_size smaller" in failed.user_attrs["cause"]
     opened = search("{space: {data.batch_size: [17]}, sampler: grid}", "train.epochs=1")
-    with pytest.raises(ValueError, match="no trial of the sweep came to its end.*make batch_size smaller.*--resume"):
+    with pytest.raises(ValueError, match="no trial.*batch_size.*--resume"):
         done(opened)
 
 

@@ -121,7 +121,7 @@ def test_columns_are_those_asked_for_or_the_common_ones():
     assert columns(table, "cider, bleu") == ["cider", "bleu-1", "bleu-2", "bleu-3", "bleu-4"]
     with pytest.raises(ValueError, match="unknown metric 'cidre'; did you mean 'cider'"):
         columns(table, "cidre")
-    with pytest.raises(ValueError, match="not every trial of s has test/meteor; there are: bleu-1, .*cider"):
+    with pytest.raises(ValueError, match="test/meteor.*bleu-1, .*cider"):
         columns(table, "meteor")
 
 
@@ -156,7 +156,7 @@ def test_a_smoke_run_does_not_replace_the_page_of_a_whole_study(tmp_path):
     page = (tmp_path / "grid.md").read_text()
     assert f"Study {whole}: 6 runs (6 were planned)" in page
     few = Table(smoke, table.cells[:1], "m", "plain", 3)
-    with pytest.raises(ValueError, match=rf"grid.md shows 6 runs, and {smoke}, the newest study, has 3; .*--out"):
+    with pytest.raises(ValueError, match=rf"grid.md .*6 runs.*{smoke}.*3; .*--out"):
         write_table(few, tmp_path, ["m"])
     assert (tmp_path / "grid.md").read_text() == page
     write_table(few, tmp_path / "elsewhere", ["m"])

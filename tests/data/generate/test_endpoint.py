@@ -133,7 +133,7 @@ def test_every_fault_is_survived_and_nothing_is_asked_again_after_success(server
 def test_what_was_said_before_the_endpoint_broke_down_is_kept(server, asking):
     server.faults = {"number 20.": ["500"] * 9}
     broken = OpenAi(model="m", url=server.url, retries=2, concurrency=4)
-    with pytest.raises(ValueError, match=r"no answer in 3 attempts, the last: HTTP 500; .* start again to go on"):
+    with pytest.raises(ValueError, match=r"3 attempts.*HTTP 500.*start again"):
         broken(pairs(30), asking)
     before = dict(server.answered)
     assert before and set(before.values()) == {1}
