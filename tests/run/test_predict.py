@@ -39,3 +39,20 @@ def test_a_swapped_pair_is_encoded_again_only_by_an_encoder_of_both_images(spec,
     ]
     said = model.generate(sides[1], sides[0]).tokens.tolist()
     assert [each.swapped for each in predictions] == [tokenizer.decode(tokens) for tokens in said]
+
+
+def test_a_loss_is_computed_of_the_pairs_that_are_captioned(spec, monkeypatch):
+    chosen = spec()
+    pairs = open_reader({"name": "scenes", "val_pairs": 4}, "val", image_size=32)
+    tokenizer = Words.train([text for pair in pairs for text in pair.references], max_length=40)
+    model = build_captioner(chosen.model, tokenizer, chosen.train.objectives).eval()
+    losses, seen = [], []
+
+    def teach(batch, fused):
+        losses.append((model.loss(batch, fused)["loss"], model.loss(batch)["loss"]))
+
+    real = CnnEncoder.forward
+    monkeypatch.setattr(CnnEncoder, "forward", lambda self, image: seen.append(1) or real(self, image))
+    predict(model, pairs, tokenizer, chosen.data, chosen.eval, CPU, each=teach)
+    assert len(losses) == 1 and len(seen) == 2  # the second is of the loss that fuses the pairs itself
+    assert torch.equal(*losses[0])

@@ -11,7 +11,7 @@ from idc_data.spec import DataSpec
 from idc_data.tokenizers import Tokenizer
 from idc_eval.prediction import Prediction, Regions
 from idc_models.captioner import Captioner
-from idc_models.contract import Grid
+from idc_models.contract import Fused, Grid
 from idc_models.familiar import Familiarity
 
 from idc_run.spec import EvalSpec
@@ -28,7 +28,7 @@ def predict(
     *,
     diagnose: bool = False,
     familiar: Familiarity | None = None,
-    each: Callable[[Batch], None] | None = None,
+    each: Callable[[Batch, Fused], None] | None = None,
 ) -> list[Prediction]:
     """Caption every pair of a split, in order, in eval mode; the model's mode is put back afterwards.
 
@@ -42,7 +42,7 @@ def predict(
         advance: Told how many pairs were captioned, after each batch.
         diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
         familiar: What the training images are like, to say how familiar each pair is.
-        each: Called with every batch, on `device`, with the model in eval mode; captions come along for it.
+        each: Called with every batch, on `device`, and its fused pairs, the model in eval mode; captions come along for it.
     """
     was_training = model.training
     model.eval()
@@ -51,12 +51,13 @@ def predict(
     data = data.model_copy(update={"batch_size": spec.batch_size})
     for batch in eval_batches(reader, tokenizer, data, captions=each is not None):
         batch = batch.to(device)
-        if each:
-            each(batch)
         decode = {"beam": spec.beam, "length_penalty": spec.length_penalty, "no_repeat": spec.no_repeat_ngram}
         with torch.no_grad():
-            grids = model.encoder.pair(batch.before, batch.after)
-            captions = model.write(model.fusion(*grids), **decode, locate=diagnose)
+            grids = model.encode(batch.before, batch.after)
+            fused = model.fusion(*grids)
+            if each:
+                each(batch, fused)
+            captions = model.write(fused, **decode, locate=diagnose)
             swapped = _swapped(model, batch, grids, decode) if diagnose else None
             known = familiar(*grids).amin(1).double().cpu().numpy().round(4).tolist() if familiar else None
         maps = None if captions.change_map is None else captions.change_map.cpu().double().numpy().round(3).tolist()

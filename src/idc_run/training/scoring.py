@@ -10,6 +10,7 @@ from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
 from idc_models.captioner import Captioner
+from idc_models.contract import Fused
 
 from idc_run.spec import Spec
 from idc_run.tracking import artifacts
@@ -43,8 +44,8 @@ def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> 
     metrics = {metric for metric in spec.eval.metrics if metric != "meteor"} | {spec.eval.select}
     losses: list[float] = []
 
-    def teach(batch: Batch) -> None:
-        losses.extend([model.loss(batch)["loss"].item()] * len(batch.ids))
+    def teach(batch: Batch, fused: Fused) -> None:
+        losses.extend([model.loss(batch, fused)["loss"].item()] * len(batch.ids))
 
     # An objective may draw numbers, which training shall not miss.
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):

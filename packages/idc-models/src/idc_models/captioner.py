@@ -14,6 +14,7 @@ from idc_models.contract import (
     Fused,
     Fusion,
     Generated,
+    Grid,
     Objective,
     Outputs,
     Side,
@@ -87,23 +88,35 @@ class Captioner(nn.Module):
         self.load_state_dict({**weights, **named})
         self.frozen = dict(frozen)
 
+    def encode(self, before: Side, after: Side) -> tuple[Grid, Grid]:
+        """Encode both images.
+
+        Raises:
+            ValueError: the encoder takes something else.
+        """
+        self.encoder.check(before)
+        return self.encoder.pair(before, after)
+
     def fuse(self, before: Side, after: Side) -> Fused:
         """Encode both images and fuse their grids."""
-        self.encoder.check(before)
-        return self.fusion(*self.encoder.pair(before, after))
+        return self.fusion(*self.encode(before, after))
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Computes the loss; here because wrappers such as DistributedDataParallel hook into `forward`."""
         return self.loss(batch)
 
-    def loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+    def loss(self, batch: TrainingBatch, fused: Fused | None = None) -> dict[str, Tensor]:
         """Compute every objective and their weighted total.
+
+        Args:
+            batch: pairs with captions.
+            fused: these pairs, if they have been fused already.
 
         Returns:
             The total as "loss", and each objective under its own name, before its weight.
         """
         outputs = Outputs(
-            self.fuse(batch.before, batch.after),
+            fused or self.fuse(batch.before, batch.after),
             self.decoder,
             batch.tokens,
             batch.lengths,
