@@ -1,4 +1,4 @@
-"""Muon of our own file against timm's, and what it spares."""
+"""Muon of our own file against timm's, Adam against PyTorch's, and what they spare."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from idc_run.training import eager
 from idc_run.training.muon import Muon
 
 SHAPES = [(8, 12), (48, 6), (16, 3, 3, 3), (12, 1, 5), (4, 600), (3, 5), (7,), (), (1, 9, 8), (30, 16)]
@@ -40,18 +41,37 @@ def test_muon_is_that_of_timm_bit_for_bit():
 
 
 @pytest.mark.slow  # a process of its own
-def test_training_with_muon_imports_neither_timm_nor_the_compiler():
+def test_training_imports_neither_timm_nor_the_compiler():
     script = """
 import sys, torch
+from idc_run.training.eager import Adam, AdamW
+from idc_run.training import eager
 from idc_run.training.muon import Muon
 weight = torch.nn.Parameter(torch.randn(8, 8))
-optimizer = Muon([{"params": [weight]}], lr=0.1, weight_decay=0.0, betas=(0.9, 0.99), fallback_lr_scale=0.2)
-for _ in range(2):
-    optimizer.zero_grad()
-    (weight ** 2).sum().backward()
-    optimizer.step()
-optimizer.load_state_dict(optimizer.state_dict())
+given = {"lr": 0.1, "weight_decay": 0.0, "betas": (0.9, 0.99)}
+for kind, more in ((Muon, {"fallback_lr_scale": 0.2}), (Adam, {"fused": True}), (AdamW, {"fused": True})):
+    optimizer = kind([{"params": [weight]}], **given, **more)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (weight ** 2).sum().backward()
+        optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
 print(*{"timm", "torchvision", "torch._dynamo"} & set(sys.modules))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not ended.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_adam_is_that_of_pytorch_bit_for_bit(name):
+    trained = []
+    for kind in (getattr(torch.optim, name), getattr(eager, name)):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(8, 4)
+        optimizer = kind(layer.parameters(), lr=0.1, weight_decay=0.01, fused=True)
+        for _ in range(5):
+            optimizer.zero_grad()
+            layer(torch.randn(3, 8)).square().sum().backward()
+            optimizer.step()
+        trained.append(layer.weight)
+    assert torch.equal(*trained)

@@ -6,14 +6,14 @@ Muon is Scalable for LLM Training, 2025. On a CPU it equals `timm.optim.muon.Muo
 that takes torchvision and seconds. `torch.optim.Muon` takes no kernels of convolutions, and one triple of coefficients.
 """
 
-from inspect import unwrap
 from math import prod
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim import Optimizer
+
+from idc_run.training.eager import Eager
 
 MOMENTUM, EPS = 0.95, 1e-7
 
@@ -27,7 +27,7 @@ QUINTIC = (
 """Coefficients of the polynomial in each Newton-Schulz step."""
 
 
-class Muon(Optimizer):
+class Muon(Eager):
     """Muon for matrices and flattened kernels; NAdamW for groups with `use_fallback` and for what is hardly a matrix.
 
     Args:
@@ -37,12 +37,6 @@ class Muon(Optimizer):
         betas: Of NAdamW.
         fallback_lr_scale: What multiplies the rate for NAdamW.
     """
-
-    # torch wraps these for torch.compile: the first call would import torch._dynamo, 4 CPU seconds for nothing.
-    add_param_group = unwrap(Optimizer.add_param_group)
-    zero_grad = unwrap(Optimizer.zero_grad)
-    state_dict = unwrap(Optimizer.state_dict)
-    load_state_dict = unwrap(Optimizer.load_state_dict)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from idc_models.captioner import Captioner
 from torch.nn import Parameter
 
 from idc_run.spec import OptimizerSpec, ScheduleSpec
+from idc_run.training.eager import Adam, AdamW
 from idc_run.training.muon import Muon
 
 
@@ -24,7 +25,7 @@ def build_optimizer(model: Captioner, spec: OptimizerSpec) -> torch.optim.Optimi
     groups = [group for scale in _by_scale(model, spec) for group in _groups(model, spec, *scale)]
     if spec.name == "muon":
         return Muon(groups, lr=spec.lr, weight_decay=spec.weight_decay, betas=spec.betas, fallback_lr_scale=0.2)
-    kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
+    kind = AdamW if spec.name == "adamw" else Adam
     return kind(groups, lr=spec.lr, betas=spec.betas, fused=True)
 
 
