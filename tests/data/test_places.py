@@ -125,3 +125,20 @@ def test_the_command_that_copies_links_can_be_typed_as_it_stands(root, tmp_path)
     image = spaced / "val/val-0_before.png"
     link(image, tmp_path / "elsewhere/0.png")
     assert check_dataset(spaced)[0].message.endswith(f"cp -rL '{spaced}' COPY")
+
+
+def test_names_as_windows_writes_them(root):
+    (root / "val/images").mkdir()
+    for image in (root / "val").glob("*.png"):
+        image.rename(root / "val/images" / image.name)
+    file = root / "val/metadata.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        row |= {name: f".\\images\\{row[name]}" for name in ("before_file_name", "after_file_name")}
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(Folder("val", root=root)) == 3
+    assert check_dataset(root) == []
+    rows[0]["before_file_name"] = "..\\train\\train-0_before.png"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match="lies outside of"):
+        Folder("val", root=root)

@@ -85,6 +85,12 @@ def test_a_run_that_fails_says_why(registered, monkeypatch):
     assert run.data.tags["failure"].startswith("ValueError: the training loss became")
 
 
+def test_a_run_that_fails_before_it_kept_anything_leaves_no_folders(spec, tmp_path):
+    with pytest.raises(ValueError, match="the training loss became"):
+        experiment.run(spec("train.optimizer.lr=1e30", "train.checkpoint_every=1000"), Console(quiet=True))
+    assert [each.name for each in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
 def test_versions_are_listed_and_promoted(registered, monkeypatch):
     monkeypatch.chdir(registered.folder)
     client = connect().MlflowClient()

@@ -1,5 +1,6 @@
 """Frozen weights that are loaded from elsewhere: checkpoints name them, and registered models carry them."""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from idc_data.readers import open_reader
 from idc_models.checkpoint import open_checkpoint, read_checkpoint
 from idc_models.contract import Encoder
+from idc_models.frozen import frozen_weights, without_frozen
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -102,6 +104,25 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(make, tmp_path):
     both, path = trained(second, tmp_path / "half", resume=load_checkpoint(last))
     assert all(value.equal(whole.state_dict()[name]) for name, value in both.state_dict().items())
     assert not names(path) & FROZEN
+
+
+def test_frozen_weights_are_hashed_once_and_one_that_changes_is_kept(monkeypatch):
+    part = Loaded(weights="somewhere")
+    frozen = {"encoder": frozen_weights(part)}
+    hashed = []
+    real = hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda data: hashed.append(1) or real(data))
+
+    def kept():
+        return without_frozen({f"encoder.{name}": value for name, value in part.state_dict().items()}, frozen)[0].keys()
+
+    trained = kept()
+    assert trained == {f"encoder.{name}" for name in part.state_dict()} - FROZEN and len(hashed) == len(FROZEN)
+    part.learns.weight.data += 1
+    assert kept() == trained and len(hashed) == len(FROZEN)
+    part.norm.running_mean.data[2] += 1e-6
+    part.norm.num_batches_tracked += 1
+    assert kept() == trained | {"encoder.norm.running_mean", "encoder.norm.num_batches_tracked"}
 
 
 @pytest.mark.slow

@@ -37,6 +37,15 @@ def test_hidden_files_of_systems_are_silently_left_out(tmp_path):
     assert source.total == 1 and not source.alone and not source.others
 
 
+def test_lines_may_name_files_as_windows_or_macos_do(tmp_path):
+    folders(tmp_path, ["è.png"], ["è.png"])
+    line = json.dumps({"before": "monday\\e\u0300.png", "after": "tuesday/è.png"})
+    (tmp_path / "pairs.jsonl").write_text(line)
+    with (tmp_path / "pairs.jsonl").open() as file:
+        (row,) = from_jsonl(file, tmp_path).rows
+    assert row.before.exists() and row.after.exists() and row.given["before"] == "monday\\e\u0300.png"
+
+
 def test_names_in_two_unicode_forms_meet(tmp_path):
     name = "città_è.png"
     given = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]

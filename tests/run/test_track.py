@@ -169,6 +169,13 @@ def test_what_differs_from_then_is_named():
     assert differences(then, now) == {"code": ["commit a1 -> b2"], "packages": ["old 1 -> none", "torch 2.15 -> 2.16"]}
 
 
+def test_runs_that_name_no_tokenizer_had_the_words():
+    then = {"plugins": {"decoder": "gru (idc-models 0.1.0)"}}
+    assert differences(then, {"plugins": {**then["plugins"], "tokenizer": "words (idc-data 0.1.0)"}}) == {}
+    found = differences(then, {"plugins": {**then["plugins"], "tokenizer": "bpe (idc-data 0.1.0)"}})
+    assert found == {"plugins": ["tokenizer words -> bpe (idc-data 0.1.0)"]}
+
+
 def test_a_run_by_more_processes_comes_from_elsewhere(spec, monkeypatch):
     alone = provenance.collect(spec(), {}, torch.device("cpu"))
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
 from idc_data.images import image_files, passed_over
+from idc_data.places import found
 from idc_eval.whole import write_whole
 from idc_models.serving.inference import Caption
 
@@ -140,7 +141,7 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
             continue
         sides = _side(given, "before"), _side(given, "after")
         if isinstance(sides[0], str) and isinstance(sides[1], str):
-            yield Row(name, given, folder / sides[0], folder / sides[1])
+            yield Row(name, given, found(folder, sides[0]), found(folder, sides[1]))
         else:
             yield Row(name, given, error="expected paths of images under both before and after")
 

@@ -113,6 +113,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
     found = {}
     for part in now:
         old, new = then.get(part, {}), now[part]
+        if part == "plugins" and old and "tokenizer" not in old:  # older runs do not name it: they knew one
+            words = new.get("tokenizer", "").startswith("words (")
+            old = {**old, "tokenizer": new["tokenizer"] if words else "words"}
         names = sorted({*old, *new}, key=str.lower)
         pairs = {name: (old.get(name, "none"), new.get(name, "none")) for name in names}
         if told := [f"{name} {was} -> {is_now}" for name, (was, is_now) in pairs.items() if was != is_now]:

@@ -1,7 +1,7 @@
 """A run from its first to its last word: where it came from, where it is kept, and how it ended."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
     came_from = origin(spec, data, device)
     tags = provenance.tags(spec, came_from) | source(completed["data"]["dataset"]) | dict(place.tags)
     progress, folder = (last.checkpoint.progress, last.folder) if last else ({}, None)
+    made: list[Path] = []
     begin = (place.name, completed, tags, datasets(spec, data), progress.get("run_id", ""))
     try:
         with recording(tracker, *begin) as run_id:
@@ -65,8 +66,7 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
             else:  # what came from a checkpoint of the same step before was lost, and is written over
                 tracker.json({provenance.resumed_at(progress["step"]): came_from})
             folder = folder or folder_of(spec) / run_id
-            if first:
-                folder.mkdir(parents=True, exist_ok=True)
+            made = _made(folder) if first else []
             role.begun(run_id)
             yield Run(run_id, folder, tracker)
         if first:
@@ -74,9 +74,19 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
     except BaseException as error:
         if folder and isinstance(error, Ended):
             (folder / LAST).unlink(missing_ok=True)
+        with suppress(OSError):  # one that is not empty stays, and those above it
+            for empty in made:
+                empty.rmdir()
         if fault := explain(error):
             raise Outage(f"{fault}; {role.remedy(folder)}") from error
         raise
+
+
+def _made(folder: Path) -> list[Path]:
+    """Make a folder and those above it; gives those that were not there, the lowest first."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return new
 
 
 def origin(spec: Spec, data: Data, device: torch.device) -> dict[str, Any]:

@@ -71,6 +71,18 @@ def test_letters_and_accents_apart_are_the_same_name(photos, tmp_path, form, oth
     assert [set(found) for found in dataset_pairs(photos, [Path("metadata.jsonl")])] == [set(listed.paths())]
 
 
+def test_paths_as_windows_writes_them(photos, tmp_path):
+    (photos / "monday").mkdir()
+    (photos / "0_0.png").rename(photos / "monday/a.png")
+    (photos / "list.txt").write_text("monday\\a.png\r\n.\\0_1.png\r\n")
+    images, notes = collect(photos, ImageList(file=photos / "list.txt").paths(), through)
+    assert len(images) == 2 and not notes["broken"]
+    (tmp_path / "pairs.csv").write_text("before;after\r\nmonday\\a.png;.\\0_1.png\r\n")
+    assert len(pair.Given(file=tmp_path / "pairs.csv")(images, photos, None)[0]) == 1
+    (tmp_path / "captions.json").write_text(json.dumps({"monday\\a.png": "a dog", "0_1.png": "a cat"}))
+    assert len(caption.Given(file=tmp_path / "captions.json")(images, photos, None)) == 2
+
+
 def test_links_in_a_folder_of_photos(photos, tmp_path):
     (photos / "round.png").symlink_to("round.png")
     (photos / "up").symlink_to("..")

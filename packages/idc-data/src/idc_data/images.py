@@ -165,7 +165,7 @@ def _open(source: bytes | Image.Image, data: bytes, formats: tuple[str, ...]) ->
 
 def _unknown(data: bytes) -> str:
     """What is said of a file that Pillow does not know."""
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1"):
+    if data[4:10] in (b"ftyphe", b"ftypmi", b"ftypms") and not find_spec("pillow_heif"):  # heic, heim, mif1, msf1, ...
         return f"is HEIC, which cannot be read here; {HEIC_HINT}"
     if many := bands(data):
         return f"is a TIFF with {many} bands of a kind that is not read; write three of them as an RGB image of 8 bits"

@@ -36,7 +36,8 @@ def image_path(folder: Path, name: str, *, line: str) -> Path:
 
 
 def below(folder: Path, name: str) -> str:
-    """The name relative to a folder, where it is the whole path of what lies in it; else as it is."""
+    """The name relative to a folder, where it is the whole path of what lies in it; else as it is, with slashes."""
+    name = _slashed(folder, name)
     path = Path(name)
     if not path.is_absolute():
         return name
@@ -48,8 +49,8 @@ def below(folder: Path, name: str) -> str:
 
 
 def plain_name(name: str | Path) -> str:
-    """A file name in the form in which two that mean one file are equal."""
-    return normalize("NFC", Path(os.path.normpath(name)).as_posix())
+    """A file name in the form in which two that mean one file are equal, also where Windows wrote one of them."""
+    return normalize("NFC", Path(os.path.normpath(str(name).replace("\\", "/"))).as_posix())
 
 
 def why_not_below(root: Path, path: Path) -> str:
@@ -64,12 +65,18 @@ def why_not_below(root: Path, path: Path) -> str:
 
 def found(folder: Path, name: str) -> Path:
     """The path of a file, whatever Unicode form its name has: macOS takes letters and accents apart."""
+    name = _slashed(folder, name)
     path = folder / name
     if name.isascii() or os.path.lexists(path):
         return path
     for part in Path(name).parts:
         folder = folder / _names(folder).get(normalize("NFC", part), part)
     return folder
+
+
+def _slashed(folder: Path, name: str) -> str:
+    """The name with the slashes that Windows writes the other way, unless there is a file of that very name."""
+    return name.replace("\\", "/") if "\\" in name and not os.path.lexists(folder / name) else name
 
 
 def _names(folder: Path) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 import pyarrow as pa
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -11,6 +10,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from idc_data.generate.ask import Asker, Asking, Question
 from idc_data.generate.models import VisionModel
 from idc_data.generate.stage import Rows
+from idc_data.places import plain_name
 from idc_data.text import read_text
 
 CAPTIONERS = {"blip": "idc_data.generate.caption:Blip", "given": "idc_data.generate.caption:Given"}
@@ -44,7 +44,7 @@ class Given:
             raise ValueError(f"caption 'given': {file} is no JSON: {error}") from error
         if not isinstance(captions, dict):
             raise ValueError(f"caption 'given': {file} holds no object; expected {{'path': 'caption', ...}}")
-        self._captions = {normalize("NFC", path): said for path, said in captions.items()}
+        self._captions = {plain_name(path): said for path, said in captions.items()}
 
     def to_ask(self, images: Rows, root: Path) -> ToAsk:
         """Nobody."""
@@ -58,7 +58,7 @@ class Given:
         """
         rows, without = [], []
         for row in images:
-            paths = (normalize("NFC", path) for path in (row["path"], *row["copies"]))
+            paths = (plain_name(path) for path in (row["path"], *row["copies"]))
             said = next((self._captions[path] for path in paths if path in self._captions), None)
             if not said:
                 without.append(row["path"])

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from idc_data.generate.collect import dataset_pairs
 from idc_data.generate.embed import EMBEDDERS, embed
 from idc_data.generate.stage import Rows
 from idc_data.named import resolve
+from idc_data.places import plain_name
 from idc_data.rows import METADATA
 from idc_data.text import read_text
 
@@ -276,8 +276,7 @@ def _by_path(images: Rows) -> dict[Path, str]:
 
 
 def _key(path: str) -> Path:
-    """A path in the Unicode form in which two that mean one file are equal."""
-    return Path(normalize("NFC", path))
+    return Path(plain_name(path))
 
 
 def _distinct(pairs: Iterable[tuple[str, str]]) -> tuple[Rows, dict[str, Any]]:
