@@ -251,3 +251,10 @@ def test_formats_that_other_programs_decode_are_not_read():
     assert not {".eps", ".ps", ".wmf", ".mpg"} & endings()
     with pytest.raises(ValueError, match="no known format"):
         load_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heim", b"hevc", b"mif1", b"msf1"])
+def test_photos_of_phones_say_what_reads_them(monkeypatch, brand):
+    monkeypatch.setattr("idc_data.images.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="HEIC.*uv pip install pillow-heif"):
+        load_image(b"\0\0\0\x18ftyp" + brand + bytes(64))

@@ -261,12 +261,12 @@ def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     line = io.StringIO()
     writer = csv.DictWriter(line, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for found in chain([None], records):
-        if found is not None:
-            answer: dict[str, Any] = {"error": failure(found)}
+    for row in chain([None], records):
+        if row is not None:
+            answer: dict[str, Any] = {"error": failure(row)}
             if answer["error"] is None:  # else a caption of the line's own would stand where the model's has to
-                answer |= {name: found.get(f"{MODEL}{name}", found.get(name)) for name in COLUMNS if name != "error"}
-            writer.writerow(answer | {side: _side(found, side) for side in ("before", "after")})
+                answer |= {name: row.get(f"{MODEL}{name}", row.get(name)) for name in COLUMNS if name != "error"}
+            writer.writerow(answer | {side: _side(row, side) for side in ("before", "after")})
         yield encodable(line.getvalue())
         line.seek(0)
         line.truncate()

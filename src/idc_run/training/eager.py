@@ -1,7 +1,7 @@
 """Optimizers that leave torch.compile out.
 
-PyTorch wraps the methods of its optimizers for its compiler, and the first call of one imports torch._dynamo: one to four
-CPU seconds at the start of a run that compiles nothing. Here are the same methods without what is wrapped around them.
+PyTorch wraps the methods of its optimizers for its compiler, and the first call of one imports torch._dynamo: one to
+four CPU seconds at the start of a run that compiles nothing. Here are the same methods without the wrapping.
 """
 
 from inspect import unwrap

@@ -42,7 +42,8 @@ def predict(
         advance: Told how many pairs were captioned, after each batch.
         diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
         familiar: What the training images are like, to say how familiar each pair is.
-        each: Called with every batch, on `device`, and its fused pairs, the model in eval mode; captions come along for it.
+        each: Called with every batch, on `device`, and its fused pairs, with the model in eval mode; captions come
+            along for it.
     """
     was_training = model.training
     model.eval()
