@@ -52,11 +52,11 @@ def batch_of(reader, spec=PLAIN):
     return batch
 
 
-def test_a_batch_has_the_features_of_both_sides_in_float32(reader, arrays):
+def test_a_batch_has_the_features_of_both_sides_as_precise_as_they_are_stored(reader, arrays):
     batch = batch_of(reader())
-    assert batch.before.dtype == batch.after.dtype == torch.float32
-    assert torch.equal(batch.before, torch.from_numpy(arrays[:, 0]).float())
-    assert torch.equal(batch.after, torch.from_numpy(arrays[:, 1]).float())
+    assert batch.before.dtype == batch.after.dtype == torch.float16
+    assert torch.equal(batch.before, torch.from_numpy(arrays[:, 0]))
+    assert torch.equal(batch.after, torch.from_numpy(arrays[:, 1]))
 
 
 def test_training_sees_the_same_and_opens_no_image(make_example, arrays, tmp_path):

@@ -15,7 +15,14 @@ SPEC = ModelSpec.model_validate({"encoder": "cnn", "fusion": "concat", "decoder"
 def test_completed_writes_out_every_default():
     completed = SPEC.completed()
     assert completed.model_dump() == {
-        "encoder": {"name": "cnn", "widths": [32, 64, 128], "blocks": 1, "weights": None, "coordinates": False},
+        "encoder": {
+            "name": "cnn",
+            "widths": [32, 64, 128],
+            "blocks": 1,
+            "weights": None,
+            "frozen": False,
+            "coordinates": False,
+        },
         "fusion": {"name": "concat", "dim": 256, "kernel": 1, "layers": 1, "coordinates": False},
         "decoder": {"name": "gru", "dim": 16, "dropout": 0.1},
     }

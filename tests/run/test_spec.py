@@ -117,6 +117,7 @@ def test_completed_says_everything_and_means_the_same(spec):
         "widths": [8, 8],
         "blocks": 1,
         "weights": None,
+        "frozen": False,
         "coordinates": False,
     }
     assert completed["train"]["objectives"]["caption"] == {"weight": 1.0, "label_smoothing": 0.0}

@@ -23,13 +23,17 @@ _UNCHANGED, _SAMPLE = 32, 500
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits, the captions of the first, and the tokenizer made from these."""
+    """The three splits, the captions of the first, and the tokenizer made from these.
+
+    `kept` is the shape of the features of an image that the pairs carry (see `Captioner.kept`), if they do.
+    """
 
     train: Reader
     val: Reader
     test: Reader
     captions: list[str]
     tokenizer: Tokenizer
+    kept: tuple[int, ...] | None = None
 
 
 def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:

@@ -13,6 +13,7 @@ from idc_data.loader import train_batches
 from idc_run.console import Console
 from idc_run.spec import Spec
 from idc_run.training.data import folder_read, open_data
+from idc_run.training.feature_cache import with_features
 from idc_run.training.finish import finish
 from idc_run.training.fit import fit
 from idc_run.training.processes import rank, together
@@ -54,6 +55,8 @@ def run(spec: Spec, console: Console, role: Role = Alone()) -> Result | None:  #
         ready = get_ready(spec, device, resumed)
         data, model = ready.data, ready.model
         with tracking(spec, role, data, device, unfinished) as run, closing(console):
+            if spec.data.features:
+                data = with_features(spec, data, model, device, console)
             console.begin(spec, data, model, ready.epoch_steps, resumed, ready.warnings)
             fitted = fit(
                 model,

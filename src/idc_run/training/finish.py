@@ -36,6 +36,7 @@ def finish(
     if not role.tests:
         return {}
     model = best.build(device)
+    model.kept = data.kept
     best = described(best, model, data)
     save_checkpoint(path, best)
     with console.captioning("test", len(data.test)) as advance:

@@ -86,7 +86,7 @@ def predict(
 
 def _swapped(model: Captioner, batch: Batch, grids: tuple[Grid, Grid], decode: dict[str, Any]) -> list[list[int]]:
     """What the model says of the pairs in the other order; only an encoder of both images together sees them anew."""
-    swapped = grids[::-1] if model.encoder.siamese else model.encoder.pair(batch.after, batch.before)
+    swapped = grids[::-1] if model.encoder.siamese else model.encode(batch.after, batch.before)
     return model.write(model.fusion(*swapped), **decode).tokens.tolist()
 
 

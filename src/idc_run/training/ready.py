@@ -14,6 +14,7 @@ from idc_run.checkpoint import Checkpoint
 from idc_run.spec import Spec
 from idc_run.training.ahead import look_ahead, steps_per_epoch
 from idc_run.training.data import Data, no_change_sentences, open_data, validation_sample
+from idc_run.training.feature_cache import check_features
 from idc_run.training.start import Start, open_start
 
 
@@ -57,6 +58,10 @@ def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) 
             f"register is {spec.register_.model!r}, but a model whose encoder {type(model.encoder).__name__} takes "
             "features that were computed before captions no images; leave register out"
         )
+    if spec.data.features:
+        check_features(spec, data.train, model)
+        if last:
+            model.load_weights(last.weights, last.frozen)  # the features hang on them
     unchanged = last.unchanged if last else no_change_sentences(validation, data.tokenizer)
     return Ready(data, model, epoch_steps, unchanged, warnings)
 

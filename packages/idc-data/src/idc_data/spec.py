@@ -24,6 +24,8 @@ class DataSpec(BaseModel):
         color_jitter: Largest relative change of brightness and contrast, each side on its own.
         max_length: Most tokens of a caption, beginning and end included. Words are tokens; of scripts without blanks,
             such as Chinese, characters.
+        features: `cache` computes what a frozen encoder makes of each distinct image once, and reads it in every epoch,
+            as half-precision numbers from `mlruns/features`.
         tokenizer: How captions become tokens: `words`, `bpe`, `hf` or another installed name, `package.module:Class`,
             or a mapping with the `name` of any and its settings. `idc_data.tokenizers.resolve_tokenizer` checks it.
     """
@@ -40,6 +42,17 @@ class DataSpec(BaseModel):
     color_jitter: _Part = 0.0
     max_length: int = Field(default=40, ge=3, le=4096)
     tokenizer: str | dict[str, Any] = "words"
+    features: Literal["cache"] | None = None
+
+    @model_validator(mode="after")
+    def _features_stay(self) -> "DataSpec":
+        for name in ("flip", "crop", "color_jitter"):
+            if self.features and (value := getattr(self, name)):
+                raise ValueError(
+                    f"features is {self.features!r} and {name} is {value!r}, but features that were computed once "
+                    f"cannot be augmented: leave {name} or features out"
+                )
+        return self
 
     @model_validator(mode="before")
     @classmethod

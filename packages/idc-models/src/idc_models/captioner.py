@@ -59,6 +59,8 @@ class Captioner(nn.Module):
         self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
         self.weights = dict(weights)
         self.frozen: dict[str, Frozen] = {}  # by the name of the part: what checkpoints need not hold
+        self.kept: tuple[int, ...] | None = None
+        """Shape of the encoder's grid of one image, if a dataset gives such grids in place of images."""
 
     def load_pretrained(self, names: Collection[PartName] = PARTS) -> None:
         """Load the pre-trained weights that the settings of these parts ask for."""
@@ -89,11 +91,15 @@ class Captioner(nn.Module):
         self.frozen = dict(frozen)
 
     def encode(self, before: Side, after: Side) -> tuple[Grid, Grid]:
-        """Encode both images.
+        """Encode both images, unless what a dataset gives are their grids already (see `kept`).
 
         Raises:
             ValueError: the encoder takes something else.
         """
+        if before.dtype == torch.float16:  # features as they are stored
+            before, after = before.float(), after.float()
+        if self.kept and before.dtype != torch.uint8 and tuple(before.shape[1:]) == self.kept:
+            return before, after
         self.encoder.check(before)
         return self.encoder.pair(before, after)
 

@@ -126,7 +126,7 @@ def learn(
     device, training = next(model.parameters()).device, model.training
 
     def grids(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        return (model.encoder.pair(before.to(device), after.to(device)) for before, after in batches)
+        return (model.encode(before.to(device), after.to(device)) for before, after in batches)
 
     model.eval()
     known = torch.cat([features(grid) for pair in grids(train) for grid in pair])

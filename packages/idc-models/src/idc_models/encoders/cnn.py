@@ -23,6 +23,7 @@ class CnnEncoder(Encoder):
         widths: channels of the stem and of each stage; their number sets the stride, 2 to the power of it.
         blocks: residual blocks in each stage after the stem.
         weights: start from those of a checkpoint that was trained with the same widths and blocks, on other data.
+        frozen: keep the weights as they are, batch-norm statistics included.
         coordinates: append where each cell is to the grid, as two channels.
     """
 
@@ -32,10 +33,11 @@ class CnnEncoder(Encoder):
         widths: tuple[PositiveInt, ...] = (32, 64, 128),
         blocks: PositiveInt = 1,
         weights: str | None = None,
+        frozen: bool = False,
         coordinates: bool = False,
     ) -> None:
         super().__init__()
-        self.weights, self.coordinates = weights, coordinates
+        self.weights, self.frozen, self.coordinates = weights, frozen, coordinates
         if not widths:
             raise ValueError("encoder 'cnn': widths is empty; expected one number of channels per stage")
         first, self.dim = widths[0], widths[-1] + 2 * coordinates
@@ -45,6 +47,12 @@ class CnnEncoder(Encoder):
             layers.append(ResidualBlock(narrow, wide, stride=2))
             layers += [ResidualBlock(wide, wide) for _ in range(blocks - 1)]
         self.layers = nn.Sequential(*layers)
+        if frozen:
+            self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "CnnEncoder":
+        """Sets the training mode, which a frozen encoder never enters: its batch norms keep their statistics."""
+        return super().train(mode and not self.frozen)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
         """Encodes images with values in [0, 1]."""
