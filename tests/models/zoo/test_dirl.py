@@ -41,7 +41,7 @@ def test_the_memory_is_what_torchs_own_attention_says(found, agree):
 
 def test_decorrelation_is_the_sum_over_all_features(found, agree):
     outputs = found[1]
-    objective = Decorrelation(WIDTHS, outputs.decoder.vocab, hidden=5).double()
+    objective = Decorrelation(WIDTHS, outputs.decoder.vocab, hidden=5).double().eval()
     sides = [objective.network(outputs.extra(side)).flatten(0, 1).tolist() for side in ("before", "after")]
     tables = []
     for side in sides:

@@ -15,8 +15,9 @@ from idc_models.decoders.lean_transformer import LeanTransformerDecoder
 class DirlDecoder(LeanTransformerDecoder):
     """Decodes with a Transformer over words that are narrower than its layers; norms come after the residuals.
 
-    Extras: `words`, what the last layer makes of each place by self-attention, and `read`, what its cross-attention
-    reads for it, both `n l d`. The attention given back is the mean over the heads, in eval mode only.
+    Extras: `words`, what the last layer makes of each place by self-attention, and `read`, what it makes of that by
+    cross-attention, both with residual and norm, `n l d`. The attention given back is the mean over the heads, in eval
+    mode only.
 
     Source: Tu et al., Distractors-Immune Representation Learning with Cross-modal Contrastive Regularization for Change
     Captioning, ECCV 2024. Differs from the paper: nothing that its text says.
@@ -73,10 +74,10 @@ class DirlDecoder(LeanTransformerDecoder):
         for layer in self.layers:
             seen = layer.cross_attention.cache(memory)
             words, _ = layer.listen(hidden, mask)
-            read = layer.cross_attention(words, seen)
+            read = layer.look(words, seen)
             if layer is self.layers[-1] and not self.training:
                 attention = layer.cross_attention.weights(words, seen).mean(1)
-            hidden = layer.conclude(words, read)
+            hidden = layer.feed(read)
         assert words is not None and read is not None
         return Decoded(self.output(hidden), hidden, attention, {"words": words, "read": read})
 
@@ -96,15 +97,18 @@ class DirlLayer(nn.Module):
     ) -> tuple[Tensor, None, Cache]:
         """Give the layer's output, and keys and values of all tokens so far."""
         words, said = self.listen(hidden, mask, past)
-        return self.conclude(words, self.cross_attention(words, seen)), None, said
+        return self.feed(self.look(words, seen)), None, said
 
     def listen(self, hidden: Tensor, mask: Tensor, past: Cache | None = None) -> tuple[Tensor, Cache]:
         """Renew each place by the words so far."""
         said = extend(past, self.self_attention.cache(hidden))
         return self.norm1(hidden + self.dropout(self.self_attention(hidden, said, mask=mask))), said
 
-    def conclude(self, words: Tensor, read: Tensor) -> Tensor:
-        """Take in what was read, and feed forward."""
-        hidden = self.norm2(words + self.dropout(read))
+    def look(self, words: Tensor, seen: Cache) -> Tensor:
+        """Take in what each place reads of the memory."""
+        return self.norm2(words + self.dropout(self.cross_attention(words, seen)))
+
+    def feed(self, hidden: Tensor) -> Tensor:
+        """Feed forward."""
         fed = self.linear2(self.dropout(self.linear1(hidden).relu()))
         return self.norm3(hidden + self.dropout(fed))

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from idc_models.contract import Objective, Outputs, TokenSpace, Widths
+from idc_models.contract import Objective, Outputs, Rate, TokenSpace, Widths
 
 
 class Decorrelation(Objective):
@@ -22,6 +22,7 @@ class Decorrelation(Objective):
         widths: of the fusion's extras, as wide as its memory.
         vocab: unused; every objective is told it.
         hidden: width of the network between; None is four times that of the memory; published: 2048.
+        dropout: between its two layers.
         off_diagonal: weight of the correlation of different features.
     """
 
@@ -33,12 +34,13 @@ class Decorrelation(Objective):
         vocab: TokenSpace,
         *,
         hidden: PositiveInt | None = None,
+        dropout: Rate = 0.1,
         off_diagonal: NonNegativeFloat = 0.003,
     ) -> None:
         super().__init__(widths, vocab)
         dim, self.off_diagonal = widths.memory, off_diagonal
         width = hidden or 4 * dim
-        self.network = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Linear(width, dim))
+        self.network = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, dim))
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """Compute the weighted sum of squares.

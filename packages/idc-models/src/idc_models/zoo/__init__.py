@@ -67,7 +67,7 @@ def method_of(name: str) -> Method:
     Raises:
         ValueError: there is none of this name.
     """
-    if name not in methods():
+    if name.replace("_", "-") not in methods():
         raise ValueError(f"unknown method {name!r}{suggestion(name, methods())}")
     return import_module(f"{__name__}.{name.replace('-', '_')}").METHOD
 
