@@ -14,9 +14,10 @@ from idc_models.positions import interleaved
 class PostNormDecoder(Decoder):
     """Decodes with a Transformer as first published: layer norms come after each residual, and none at the end.
 
-    Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017; used by Qiu et al. (MCCFormers, ICCV 2021) and Liu
-    et al. (RSICCformer, TGRS 2022) with the memory's width. Differs from the paper: embeddings are not scaled up, as in
-    both methods. The attention given back is the mean over the heads of the last layer, in eval mode only.
+    Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017; used by Qiu et al. (MCCFormers, ICCV 2021), Liu et
+    al. (RSICCformer, TGRS 2022) and Chang and Ghamisi (Chg2Cap, TIP 2023) with the memory's width. Differs from the
+    paper: embeddings are not scaled up, as in both methods. The attention given back is the mean over the heads of the
+    last layer, in eval mode only.
 
     Args:
         memory_dim: width of a memory slot.
@@ -25,6 +26,7 @@ class PostNormDecoder(Decoder):
         layers: number of layers.
         heads: attention heads, a divisor of the width.
         dropout: on attention weights, after every sub-layer and before the output layer; published: 0.5.
+        residual: add what a layer gets to what it gives, as Chg2Cap does.
 
     Raises:
         ValueError: `heads` does not divide the width.
@@ -41,6 +43,7 @@ class PostNormDecoder(Decoder):
         layers: PositiveInt = 2,
         heads: PositiveInt = 4,
         dropout: Rate = 0.1,
+        residual: bool = False,
     ) -> None:
         super().__init__(memory_dim, vocab)
         self.state_dim = width = dim or memory_dim
@@ -50,7 +53,7 @@ class PostNormDecoder(Decoder):
             )
         self.project = nn.Identity() if width == memory_dim else nn.Linear(memory_dim, width)
         self.embedding = nn.Embedding(vocab.size, width)
-        self.layers = nn.ModuleList(PostNormLayer(width, heads, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(PostNormLayer(width, heads, dropout, residual) for _ in range(layers))
         self.output = nn.Linear(width, vocab.size)
         self.place_dropout, self.dropout = nn.Dropout(0.1), nn.Dropout(dropout)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
@@ -94,8 +97,9 @@ class PostNormDecoder(Decoder):
 class PostNormLayer(nn.Module):
     """One layer, with the parameters of torch's `TransformerDecoderLayer`."""
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float, residual: bool) -> None:
         super().__init__()
+        self.residual = residual
         self.self_attn = StackedAttention(dim, heads, dropout)
         self.multihead_attn = StackedAttention(dim, heads, dropout)
         self.linear1, self.linear2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
@@ -108,6 +112,6 @@ class PostNormLayer(nn.Module):
         """Give the layer's output, what attended to the memory, and keys and values of all tokens so far."""
         said = extend(past, self.self_attn.cache(hidden))
         heard = self.norm1(hidden + self.dropout(self.self_attn(hidden, said, causal=past is None)))
-        hidden = self.norm2(heard + self.dropout(self.multihead_attn(heard, seen)))
-        fed = self.linear2(self.dropout(self.linear1(hidden).relu()))
-        return self.norm3(hidden + self.dropout(fed)), heard, said
+        looked = self.norm2(heard + self.dropout(self.multihead_attn(heard, seen)))
+        fed = self.norm3(looked + self.dropout(self.linear2(self.dropout(self.linear1(looked).relu()))))
+        return fed + hidden if self.residual else fed, heard, said

@@ -33,6 +33,8 @@ class Method:
     the number of a layer; where only theirs has one, the last layer's weights are ours."""
     found: Callable[[State], Mapping[str, Any]]
     """Settings that the shapes of a state say: `visual_dim`, and those of `fusion`, `decoder`, `objectives`."""
+    unused: Callable[[State], Sequence[str]] = lambda state: ()
+    """How the names of weights begin that this state does not use, though others of the method may."""
     pad: int = 0
     start: int = 2
     end: int = 3
@@ -147,8 +149,10 @@ def rename(method: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         (re.compile(re.escape(theirs).replace(r"\*", r"(\d+)")), ours)
         for theirs, ours in method_of(method).names.items()
     ]
-    renamed = {}
+    renamed, unused = {}, tuple(method_of(method).unused(state))
     for name, value in sorted(state.items(), key=lambda each: (len(each[0]), each[0])):  # layer 10 comes after layer 9
+        if name.startswith(unused):
+            continue
         matches = [(rule.match(name), ours) for rule, ours in rules]
         fitting = [(match, ours) for match, ours in matches if match]
         if not fitting:
