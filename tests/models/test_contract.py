@@ -149,6 +149,23 @@ def test_a_fusion_sees_order_and_bears_identical_images():
         check_fusion(Forgetful)
 
 
+class Swapped(Fusion):
+    """A fusion that takes height for width."""
+
+    def __init__(self, visual_dim):
+        super().__init__(visual_dim)
+        self.memory_dim = visual_dim
+        self.mix = nn.Linear(visual_dim, visual_dim)
+
+    def forward(self, before, after):
+        return Fused(self.mix(after - before).flatten(1, 2), grid=(before.shape[2], before.shape[1]))
+
+
+def test_a_fusion_does_not_take_height_for_width():
+    with pytest.raises(AssertionError, match="oblong: a grid of 2 x 7 cells gives the grid \\(7, 2\\)"):
+        check_fusion(Swapped)
+
+
 class Listening(Objective):
     """An objective over that extra."""
 

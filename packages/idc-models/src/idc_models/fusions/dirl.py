@@ -3,16 +3,14 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import nn
 
-from idc_models.attention import StackedAttention
-from idc_models.contract import Fused, Fusion, Grid, Rate
-from idc_models.positions import GridTable, with_coordinates
+from idc_models.contract import Fused, Grid, Rate
+from idc_models.fusions.tokens import AttentionLayer, TokenFusion
 
 
-class Dirl(Fusion):
+class Dirl(TokenFusion):
     """Fuses by what cross-attention leaves over of each image; a memory slot is a cell of both differences.
 
     Extras: `before` and `after`, the tokens that the first layer gets (for `decorrelation`), and `before_difference`
@@ -50,14 +48,9 @@ class Dirl(Fusion):
         coordinates: bool = False,
         norm: bool = False,
     ) -> None:
-        super().__init__(visual_dim)
-        if dim % heads:
-            raise ValueError(f"fusion 'dirl': dim is {dim!r} and heads is {heads!r}; heads must divide dim")
-        self.coordinates = coordinates
+        super().__init__(visual_dim, dim=dim, heads=heads, grid_side=grid_side, coordinates=coordinates)
         self.memory_dim = dim
-        self.project = nn.Conv2d(visual_dim + 2 * coordinates, dim, 1)
-        self.positions = GridTable(dim, grid_side)
-        self.layers = nn.ModuleList(DirlLayer(dim, heads, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(AttentionLayer(dim, heads, dropout) for _ in range(layers))
         self.output = nn.Linear(2 * dim, dim)
         self.norm = nn.LayerNorm(dim) if norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
@@ -77,23 +70,3 @@ class Dirl(Fusion):
         both = torch.cat([extras["before_difference"], extras["after_difference"]], dim=2)
         memory = self.dropout(self.norm(self.output(both))).relu()
         return Fused(memory, grid=(before.shape[1], before.shape[2]), extras=extras)
-
-    def tokens(self, grid: Grid) -> Float[Tensor, "b m e"]:
-        """Give the cells of one side, row by row."""
-        if self.coordinates:
-            grid = with_coordinates(grid)
-        projected = self.project(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (projected + self.positions(*grid.shape[1:3])).flatten(1, 2)
-
-
-class DirlLayer(nn.Module):
-    """Attention to the other side, the residual, and a norm."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.attention = StackedAttention(dim, heads, dropout)
-        self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
-
-    def forward(self, own: Float[Tensor, "n m d"], other: Float[Tensor, "n m d"]) -> Float[Tensor, "n m d"]:
-        """Renew one side by what it attends to of the other."""
-        return self.norm(own + self.dropout(self.attention(own, self.attention.cache(other))))

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from idc_models.attention import StackedAttention
 from idc_models.contract import Fused, Grid, Rate
-from idc_models.fusions.mccformers import Mccformers
+from idc_models.fusions.tokens import TokenFusion
 
 
-class MccformersD(Mccformers):
+class MccformersD(TokenFusion):
     """Fuses by cross-attention, each image to the other with the same weights; a memory slot is a cell of both.
 
     In each layer both sides are renewed at once, from what the other was before.
@@ -47,6 +47,7 @@ class MccformersD(Mccformers):
         coordinates: bool = False,
     ) -> None:
         super().__init__(visual_dim, dim=dim, heads=heads, grid_side=grid_side, coordinates=coordinates)
+        self.memory_dim = 2 * dim
         self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout) for _ in range(layers))
         for weights in self.parameters():
             if weights.ndim > 1:

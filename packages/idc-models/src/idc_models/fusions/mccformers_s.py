@@ -7,10 +7,10 @@ from pydantic import PositiveInt
 from torch import nn
 
 from idc_models.contract import Fused, Grid, Rate
-from idc_models.fusions.mccformers import Mccformers
+from idc_models.fusions.tokens import TokenFusion
 
 
-class MccformersS(Mccformers):
+class MccformersS(TokenFusion):
     """Fuses by self-attention over the cells of both images; the memory has a slot per cell: before, then after.
 
     Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.2. Differs
@@ -45,6 +45,7 @@ class MccformersS(Mccformers):
         coordinates: bool = False,
     ) -> None:
         super().__init__(visual_dim, dim=dim, heads=heads, grid_side=grid_side, coordinates=coordinates)
+        self.memory_dim = 2 * dim
         self.side = nn.Embedding(2, dim)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(dim, heads, feed_dim or 4 * dim, dropout, batch_first=True)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from idc_models.contract import Fused, Grid, Rate
 from idc_models.fusions.bottleneck import Bottleneck
-from idc_models.fusions.mccformers import Mccformers
 from idc_models.fusions.mccformers_d import CrossLayer
+from idc_models.fusions.tokens import TokenFusion
 
 
-class Rsiccformer(Mccformers):
+class Rsiccformer(TokenFusion):
     """Fuses by attention of each image to the difference, and by convolutions over what every layer gives.
 
     In each layer both sides read the difference of what they were before, after minus before, with the same weights.
@@ -52,6 +52,7 @@ class Rsiccformer(Mccformers):
         coordinates: bool = False,
     ) -> None:
         super().__init__(visual_dim, dim=dim, heads=heads, grid_side=grid_side, coordinates=coordinates)
+        self.memory_dim = 2 * dim
         self.layers = nn.ModuleList(CrossLayer(dim, heads, dropout) for _ in range(layers))
         self.refine = nn.ModuleList(Bottleneck(self.memory_dim) for _ in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(self.memory_dim) for _ in range(layers))

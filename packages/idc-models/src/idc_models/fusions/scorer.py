@@ -8,11 +8,11 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from idc_models.contract import Fused, Fusion, Grid, Rate
-from idc_models.positions import GridTable, with_coordinates
+from idc_models.contract import Fused, Grid, Rate
+from idc_models.fusions.tokens import TokenFusion
 
 
-class Scorer(Fusion):
+class Scorer(TokenFusion):
     """Fuses by cross-attention, each image to the other with the same weights; a memory slot is a cell of both.
 
     Extras: `before` and `after`, the tokens that the first layer gets (for `cbr`), and the last layer's
@@ -49,13 +49,8 @@ class Scorer(Fusion):
         grid_side: PositiveInt = 16,
         coordinates: bool = False,
     ) -> None:
-        super().__init__(visual_dim)
-        if dim % heads:
-            raise ValueError(f"fusion 'scorer': dim is {dim!r} and heads is {heads!r}; heads must divide dim")
-        self.coordinates = coordinates
+        super().__init__(visual_dim, dim=dim, heads=heads, grid_side=grid_side, coordinates=coordinates)
         self.memory_dim = dim
-        self.project = nn.Conv2d(visual_dim + 2 * coordinates, dim, 1)
-        self.positions = GridTable(dim, grid_side)
         self.layers = nn.ModuleList(MatchLayer(dim, heads, dropout) for _ in range(layers))
         self.output = nn.Linear(2 * dim, dim)
         self.dropout = nn.Dropout(dropout)
@@ -74,13 +69,6 @@ class Scorer(Fusion):
             )
         memory = self.dropout(self.output(torch.cat([own, other], dim=2))).relu()
         return Fused(memory, grid=(before.shape[1], before.shape[2]), extras=extras)
-
-    def tokens(self, grid: Grid) -> Float[Tensor, "b m e"]:
-        """Give the cells of one side, row by row."""
-        if self.coordinates:
-            grid = with_coordinates(grid)
-        projected = self.project(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (projected + self.positions(*grid.shape[1:3])).flatten(1, 2)
 
 
 class MatchLayer(nn.Module):

@@ -31,7 +31,7 @@ SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
     "encoder": (EncoderSubject, (checks.grid_shape, checks.rows, *EVERYWHERE)),
     "fusion": (
         FusionSubject,
-        (checks.memory_shape, checks.extras, checks.order, checks.unchanged, checks.rows, *EVERYWHERE),
+        (checks.memory_shape, checks.extras, checks.oblong, checks.order, checks.unchanged, checks.rows, *EVERYWHERE),
     ),
     "decoder": (
         DecoderSubject,

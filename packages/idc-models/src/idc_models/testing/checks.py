@@ -141,6 +141,18 @@ def memory_shape(subject: FusionSubject) -> None:
         assert shape[1] % cells == 0, f"the memory has {shape[1]} slots, expected a multiple of the grid {fused.grid}"
 
 
+def oblong(subject: FusionSubject) -> None:
+    """A grid that is wider than high, or higher than wide, gives finite values, and a map of its own shape."""
+    fusion, inputs = subject.build().eval(), subject.inputs()
+    for height, width in ((2, 7), (7, 2)):
+        fused = subject.run(fusion, tuple(grid.flatten(1, 2)[:, :14].unflatten(1, (height, width)) for grid in inputs))
+        for value in _all(subject, fused):
+            assert value.isfinite().all(), f"a grid of {height} x {width} cells gives values that are not finite"
+        if fused.change_map is not None:
+            _shape(f"change_map of a grid of {height} x {width} cells", fused.change_map, (BATCH, height, width))
+        assert fused.grid in (None, (height, width)), f"a grid of {height} x {width} cells gives the grid {fused.grid}"
+
+
 def order(subject: FusionSubject) -> None:
     """Swapping before and after changes the memory: else what came and what went would look the same."""
     fusion, (before, after) = subject.build().eval(), subject.inputs()
