@@ -7,13 +7,10 @@ from typing import Any
 
 import torch
 from idc_data.tokenizers import Tokenizer, read_tokenizer, write_tokenizer
-from idc_data.whole import whole
 from idc_models.captioner import Captioner
-from idc_models.checkpoint import FORMAT, MODEL, build_trained, open_checkpoint
+from idc_models.checkpoint import MODEL, build_trained, open_checkpoint, write_contents
 from idc_models.description import Description, read_description
 from idc_models.frozen import Frozen, to_plain
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from idc_run.spec import Spec, make_spec
@@ -72,7 +69,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"{MODEL}{name}": value for name, value in checkpoint.weights.items()}
     tensors |= {f"{_TRAINING}{name}": value for name, value in checkpoint.training.items()}
     metadata = {
-        "format": FORMAT,
         "spec": json.dumps(checkpoint.spec.completed()),
         "tokenizer": write_tokenizer(checkpoint.tokenizer),
         "progress": json.dumps(checkpoint.progress),
@@ -83,13 +79,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     if checkpoint.description:
         tensors |= checkpoint.description.tensors()
         metadata |= checkpoint.description.metadata()
-    # Copies, because tied weights are one storage under two names, which the format does not know.
-    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    try:
-        with whole(path) as unfinished:
-            save_file(copies, unfinished, metadata)
-    except SafetensorError as error:
-        raise OSError(f"cannot write {path}: {error}") from error
+    write_contents(path, metadata, tensors)
 
 
 def load_checkpoint(path: Path, *, weights: bool = True) -> Checkpoint:

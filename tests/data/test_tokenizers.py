@@ -232,3 +232,21 @@ def test_the_tokenizer_of_a_model_is_read_from_its_folder(gpt2, tmp_path):
         with pytest.raises(ValueError, match="expected a folder with tokenizer.json") as caught:
             make_tokenizer({"name": "hf", "model": str(model)}, [], 40)
         assert "\n" not in str(caught.value)
+
+
+def test_words_of_another_model_keep_their_ids():
+    vocabulary = ["<pad>", "The", "cube", "moved", "<unk>", "<start>", "<end>"]
+    made = Words(vocabulary, 9, special={"pad": 0, "bos": 5, "eos": 6, "unk": 4})
+    read = read_tokenizer(write_tokenizer(made))
+    for tokenizer in (made, read):
+        assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id) == (0, 5, 6, 4)
+        assert tokenizer.encode("the cube flew") == [5, 1, 2, 4, 6]
+        assert tokenizer.decode([5, 1, 2, 4, 3, 6, 2]) == "The cube moved"
+        assert tokenizer.unknown("the cube flew") == ["flew"]
+
+
+def test_padding_may_end_a_caption_and_no_word_may_stand_for_unknown_ones():
+    tokenizer = Words(["<NULL>", "<UNK>", "<START>", "a"], 9, special={"pad": 0, "bos": 2, "eos": 0})
+    assert tokenizer.encode("a b") == [2, 3, 0] and tokenizer.decode([3, 1, 3, 0, 3]) == "a a"
+    with pytest.raises(ValueError, match="id of 'eos' is 4, but there are 4 words"):
+        Words(["a", "b", "c", "d"], 9, special={"pad": 0, "bos": 2, "eos": 4})

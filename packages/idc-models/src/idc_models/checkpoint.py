@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from idc_data.tokenizers import Tokenizer, read_tokenizer
+from idc_data.whole import whole
 from pydantic import BaseModel, Field, ValidationError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
@@ -152,6 +154,21 @@ def open_checkpoint(path: Path, wanted: Callable[[str], bool] = lambda name: Tru
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}, as idc-run writes it")
     return Contents(path, metadata, tensors)
+
+
+def write_contents(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint file, whole or not at all: a crash leaves the file of before.
+
+    Raises:
+        OSError: it cannot be written; the disk may be full.
+    """
+    # Copies, because tied weights are one storage under two names, which the format does not know.
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    try:
+        with whole(path) as unfinished:
+            save_file(copies, unfinished, {"format": FORMAT, **metadata})
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
 
 
 def read_checkpoint(path: Path) -> Trained:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from idc_models.importing.command import import_command
 from idc_models.registry import KINDS, describe, names
 
 
@@ -44,6 +45,9 @@ def check(name: str, kind: str | None, fusion: str | None) -> None:
         console.print(mark.append(f"  {result.check}: {result.error or result.promise}", "default"), soft_wrap=True)
     if any(result.error for result in results):
         sys.exit(1)
+
+
+main.add_command(import_command)
 
 
 def kind_of(name: str) -> str:

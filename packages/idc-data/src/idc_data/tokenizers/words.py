@@ -14,25 +14,47 @@ _SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")  # their ids are 0 to 3; no tex
 
 
 class Words(Tokenizer):
-    """A vocabulary of whole words; the special tokens come first.
+    """A vocabulary of whole words; the special tokens come first, unless somebody else's model has them elsewhere.
 
     Args:
         vocabulary: Every token by its id.
         max_length: Most tokens of an encoded caption, beginning and end included.
         pattern: What captions are split by, see `idc_data.words`.
+        special: The ids of `pad`, `bos` and `eos`, and of `unk` if there is such a token, where they are not 0 to 3.
+            Words in angle brackets are then special, too.
 
     Attributes:
-        unk_id: Stands for a word that training did not see.
+        unk_id: Stands for a word that training did not see; None if nothing does.
+
+    Raises:
+        ValueError: The special tokens are not those.
     """
 
-    unk_id = 3
+    unk_id: int | None = 3
 
-    def __init__(self, vocabulary: Sequence[str], max_length: int, pattern: str = CURRENT) -> None:
-        if tuple(vocabulary[: len(_SPECIALS)]) != _SPECIALS:
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        max_length: int,
+        pattern: str = CURRENT,
+        special: Mapping[str, int] | None = None,
+    ) -> None:
+        if special is None and tuple(vocabulary[: len(_SPECIALS)]) != _SPECIALS:
             raise ValueError(f"the tokenizer's first words are {vocabulary[:4]}, expected {', '.join(_SPECIALS)}")
-        super().__init__(max_length, len(vocabulary), bos_id=1, eos_id=2, pad_id=0)
+        ids = {"pad": 0, "bos": 1, "eos": 2, "unk": 3} if special is None else dict(special)
+        if other := [name for name, number in ids.items() if not 0 <= number < len(vocabulary)]:
+            raise ValueError(f"the id of {other[0]!r} is {ids[other[0]]!r}, but there are {len(vocabulary)} words")
+        super().__init__(max_length, len(vocabulary), bos_id=ids["bos"], eos_id=ids["eos"], pad_id=ids["pad"])
         self._words, self._pattern = tuple(vocabulary), pattern
-        self._ids = {word: number for number, word in enumerate(vocabulary)}
+        self._given, self.unk_id = special, ids.get("unk")
+        if special is None:
+            self._silent = frozenset(range(len(_SPECIALS)))
+            self._ids = {word: number for number, word in enumerate(vocabulary)}
+        else:
+            bracketed = {number for number, word in enumerate(vocabulary) if word[:1] == "<" and word[-1:] == ">"}
+            self._silent = frozenset(bracketed | set(ids.values()))
+            spoken = [(normal(word), number) for number, word in enumerate(vocabulary) if number not in self._silent]
+            self._ids = dict(reversed(spoken))
 
     @classmethod
     def train(
@@ -58,19 +80,21 @@ class Words(Tokenizer):
 
     def tokens(self, caption: str) -> list[int]:
         """Give the ids of the words, `unk_id` for those that are not in the vocabulary."""
-        return [self._ids.get(word, self.unk_id) for word in split(normal(caption), self._pattern)]
+        ids = (self._ids.get(word, self.unk_id) for word in split(normal(caption), self._pattern))
+        return [number for number in ids if number is not None]
 
     def text(self, ids: Sequence[int]) -> str:
         """Put the words together; unknown ones are left out."""
-        return join((self._words[number] for number in ids if self.unk_id < number < self.size), self._pattern)
+        return join((self._words[number] for number in ids if self._spoken(number)), self._pattern)
 
     def unknown(self, caption: str) -> list[str]:
         """Give the words of a caption that are not in the vocabulary, in lower case."""
         return [word for word in split(normal(caption), self._pattern) if word not in self._ids]
 
     def state(self) -> dict[str, Any]:
-        """Give the words and what captions are split by."""
-        return {"pattern": self._pattern, "words": list(self._words)}
+        """Give the words, what captions are split by, and the special tokens if they are not 0 to 3."""
+        special = {} if self._given is None else {"special": dict(self._given)}
+        return {"pattern": self._pattern, "words": list(self._words), **special}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> "Words":
@@ -78,7 +102,11 @@ class Words(Tokenizer):
         words = [str(word) for word in state["words"]]
         if len(set(words)) < len(words):
             raise ValueError("the tokenizer has a word twice, expected each once")
-        return cls(words, state["max_length"], str(state["pattern"]))
+        special = {str(name): int(number) for name, number in state["special"].items()} if "special" in state else None
+        return cls(words, state["max_length"], str(state["pattern"]), special)
+
+    def _spoken(self, number: int) -> bool:
+        return 0 <= number < self.size and number not in self._silent
 
 
 def of_library(plain: Mapping[str, Any]) -> dict[str, Any]:

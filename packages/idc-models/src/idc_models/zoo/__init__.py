@@ -39,6 +39,10 @@ class Method:
     start: int = 2
     end: int = 3
     """Ids of the special tokens; a negative one counts from the end of the vocabulary."""
+    level: int = -2
+    """Which level of ResNet-101 gives the grid."""
+    image_size: int | None = None
+    """Height and width of the published images in pixels; None: 16 for each cell of the published grid."""
 
 
 @dataclass(frozen=True)
@@ -92,36 +96,31 @@ def load_published(
             published settings, and ids without words.
 
     Returns:
-        The fusion, the decoder, and the objectives by name, all in eval mode.
+        The fusion, the decoder, and the objectives by name, all in eval mode. An objective with weights is left out if
+        the state has none of them.
 
     Raises:
         ValueError: there is no such method or setting, or the state is not one of this method; the message says what
             does not fit.
     """
-    recipe, given = method_of(method), dict(settings or {})
-    if unknown := given.keys() - {"fusion", "decoder", "objectives", "vocab"}:
-        raise ValueError(f"unknown settings {sorted(unknown)}; expected fusion, decoder, objectives, vocab")
-    renamed = rename(method, state)
-    try:
-        found, embedding = recipe.found(state), renamed["decoder/embedding.weight"]
-    except KeyError as error:
-        raise ValueError(f"the state is no {method!r}: it lacks {error.args[0]!r}") from error
+    recipe, renamed = method_of(method), rename(method, state)
+    found = settings_of(method, state, settings)
+    embedding = renamed["decoder/embedding.weight"]
 
     def construct(kind: str, name: str, chosen: Mapping[str, Any], *wired: object) -> Any:
         return find(kind, name)(*wired, **dict(validate(kind, name, chosen)))
 
-    def chosen(part: str, name: str | None = None) -> dict[str, Any]:
-        both = [dict(source.get(part, {})) for source in (found, given)]
-        shapes, asked = both if name is None else [each.get(name, {}) for each in both]
-        return {**shapes, **asked}
-
-    fusion = construct("fusion", recipe.fusion, chosen("fusion"), found["visual_dim"])
-    vocab: TokenSpace = given.get("vocab") or _tokens(recipe, embedding)
-    decoder = construct("decoder", recipe.decoder, chosen("decoder"), fusion.memory_dim, vocab)
+    fusion = construct("fusion", recipe.fusion, found["fusion"], found["visual_dim"])
+    vocab: TokenSpace = found.get("vocab") or _tokens(recipe, embedding)
+    decoder = construct("decoder", recipe.decoder, found["decoder"], fusion.memory_dim, vocab)
     widths = Widths(found["visual_dim"], fusion.memory_dim, decoder.state_dim)
     objectives = {
-        name: construct("objective", name, chosen("objectives", name), widths, vocab) for name in recipe.objectives
+        name: construct("objective", name, found["objectives"].get(name, {}), widths, vocab)
+        for name in recipe.objectives
     }
+    for name in [name for name, objective in objectives.items() if objective.state_dict()]:
+        if not any(each.startswith(f"objectives/{name}/") for each in renamed):
+            del objectives[name]
     parts = nn.ModuleDict({"fusion": fusion, "decoder": decoder, "objectives": nn.ModuleDict(objectives)})
     wanted = parts.state_dict()
     values = {name.replace("/", "."): value for name, value in renamed.items()}
@@ -137,6 +136,36 @@ def load_published(
     parts.load_state_dict(values)
     parts.eval()
     return fusion, decoder, objectives
+
+
+def settings_of(method: str, state: State, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give the settings of our parts: those that the shapes of a state say, and above them those that are given.
+
+    Args:
+        method: one of `methods()`.
+        state: as `load_published` takes it.
+        settings: likewise.
+
+    Returns:
+        `visual_dim`, and the settings of `fusion`, `decoder` and `objectives`; `vocab` if it is given.
+
+    Raises:
+        ValueError: there is no such method, the state is not one of it, or settings are of other parts.
+    """
+    recipe, given = method_of(method), dict(settings or {})
+    if unknown := given.keys() - {"fusion", "decoder", "objectives", "vocab"}:
+        raise ValueError(f"unknown settings {sorted(unknown)}; expected fusion, decoder, objectives, vocab")
+    renamed = rename(method, state)
+    try:
+        found = dict(recipe.found(state))
+        renamed["decoder/embedding.weight"]
+    except KeyError as error:
+        raise ValueError(f"the state is no {method!r}: it lacks {error.args[0]!r}") from error
+    for part in ("fusion", "decoder"):
+        found[part] = {**found.get(part, {}), **given.get(part, {})}
+    shapes, asked = found.get("objectives", {}), given.get("objectives", {})
+    found["objectives"] = {name: {**shapes.get(name, {}), **asked.get(name, {})} for name in recipe.objectives}
+    return found | ({"vocab": given["vocab"]} if given.get("vocab") else {})
 
 
 def rename(method: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,4 +67,6 @@ METHOD = Method(
         "decoder/wdc.": "decoder/output.",
     },
     found=_found,
+    level=-1,
+    image_size=256,
 )

@@ -1,0 +1,1 @@
+"""Checkpoints of published methods as checkpoints of ours: what `idc-models import` does."""
