@@ -137,9 +137,11 @@ class Console:
         table = Table(title=f"{spec.name}: test, {scores.n} pairs, protocol {scores.protocol}", title_justify="left")
         table.add_column("metric")
         table.add_column("model", justify="right")
-        table.add_column("one reference against the others", justify="right")
+        if ceiling:
+            table.add_column("one reference against the others", justify="right")
         for name, value in scores.values.items():
-            table.add_row(name, shown(name, value), shown(name, ceiling[name]) if name in ceiling else "")
+            people = [shown(name, ceiling[name]) if name in ceiling else ""] if ceiling else []
+            table.add_row(name, shown(name, value), *people)
         self._out.print(table)
         for name in scores.skipped.keys() & set(metric_names(spec.eval.metrics)):
             self._out.print(f"no {name}: {scores.skipped[name]}")

@@ -236,7 +236,8 @@ def load_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         OSError: The file cannot be read.
     """
     if not path.is_file():
-        here = sorted(str(found) for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        folder = path if path.is_dir() else path.parent
+        here = sorted(str(found) for found in folder.glob("*.yaml")) if folder.is_dir() else []
         raise ValueError(f"no spec at {str(path)!r}{suggestion(str(path), here)}")
     values = load_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
@@ -251,7 +252,10 @@ def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"{source}: " + "; ".join(dict.fromkeys(_explain(e) for e in error.errors()))) from error
+        faults = error.errors()
+        # A list whose only item is at fault counts as empty, too.
+        faults = [one for one in faults if one["type"] != "too_short" or not one["input"] or one is faults[0]]
+        raise ValueError(f"{source}: " + "; ".join(dict.fromkeys(map(_explain, faults)))) from error
 
 
 def _completed_dataset(data: DataSpec) -> dict[str, Any]:
@@ -270,7 +274,7 @@ def _completed_tokenizer(data: DataSpec) -> dict[str, Any]:
 
 
 def _explain(problem: Any) -> str:
-    loc = [part for part in problem["loc"] if isinstance(part, str)]
+    loc = [part for part in problem["loc"] if isinstance(part, str) and part != "[key]"]
     where = ".".join(loc)
     if problem["type"] == "extra_forbidden":
         owner = _section_at(loc[:-1])
@@ -280,6 +284,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{where} is missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "too_short":
+        return f"{where} is {problem['input']!r}: expected at least {problem['ctx']['min_length']}"
     if problem["type"] == "value_error":
         return f"{where}: {message}" if where else message
     return f"{where} is {problem['input']!r}: {message[0].lower()}{message[1:]}"

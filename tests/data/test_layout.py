@@ -122,6 +122,12 @@ write_layout(Path(sys.argv[1]), examples())
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["train"]
 
 
+def test_a_split_in_the_place_of_the_dataset(written):
+    root, _ = written
+    with pytest.raises(FileNotFoundError, match="'.*val' is a split; expected the folder of the dataset, '.*set'"):
+        Folder("train", root=root / "val")
+
+
 def test_file_names_that_escape_are_refused(written, tmp_path):
     root, _ = written
     outside = tmp_path / "outside.png"

@@ -88,6 +88,14 @@ def test_what_does_not_fit_is_said_with_what_to_type(tiny, folder):
     assert "the learning rate" not in check(tiny, *given, *suggested(ended.stdout)).stdout
 
 
+@pytest.mark.parametrize("tokenizer", ["words", "bpe"])
+def test_captions_that_are_cut_are_told(tiny, folder, tokenizer):
+    given = [*folder(), "-s", f"data.tokenizer={tokenizer}", "-s", "data.max_length=5"]
+    said = check(tiny, *given).stdout
+    assert "100% of the training captions have more than 5 tokens" in " ".join(said.split())
+    assert "are cut" not in check(tiny, *given, *suggested(said)).stdout
+
+
 def test_fewer_pairs_than_a_batch(tiny, folder):
     given = folder()
     ended = check(tiny, *given, "-s", "data.batch_size=64")

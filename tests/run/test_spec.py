@@ -39,6 +39,18 @@ MISTAKES = {
     "out of range": (["-s", "train.optimizer.lr=-1"], "train.optimizer.lr is -1: input should be greater than 0"),
     "no such choice": (["-s", "train.schedule.name=cosin"], "input should be 'cosine', 'step', 'plateau'"),
     "selecting by a rate": (["-s", "eval.select=miss_rate"], "expected one metric that is better when higher"),
+    "no part to begin with": (
+        ["-s", "train.start={checkpoint: scenes, parts: []}"],
+        "train.start.parts is []: expected at least 1",
+    ),
+    "unknown part to begin with": (
+        ["-s", "train.start={checkpoint: scenes, parts: [encodr]}"],
+        "tiny.yaml: train.start.parts is 'encodr': input should be 'encoder', 'fusion', 'decoder' or 'objectives'",
+    ),
+    "rate of an unknown part": (
+        ["-s", "train.optimizer.rates={encodr: 0.1}"],
+        "train.optimizer.rates.encodr is 'encodr': input should be 'encoder'",
+    ),
     "more pairs than there is time for": (
         ["-s", "data.dataset.train_pairs=1000000000000000"],
         "dataset 'scenes': train_pairs: Input should be less than or equal to 1000000000",

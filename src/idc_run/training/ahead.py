@@ -28,6 +28,9 @@ _OF_THE_MODEL = {
 _SELECTS = ("cider", "rouge-l", "bleu-4", "bleu-1")
 """What may choose the checkpoint where the chosen metric cannot, the best first."""
 
+_LOOKED_AT, _HARDLY = 1_000, 0.01
+"""How many captions are counted, evenly among all; up to which share of them may be too long without a word."""
+
 _NOTHING = 1e-3
 """Below it a score is 0: BLEU of captions that are too short for it comes out a little above."""
 
@@ -78,7 +81,13 @@ def look_ahead(spec: Spec, data: Data, validation: Sequence[ChangeExample], epoc
     select = spec.eval.select
     if select in _OF_THE_MODEL or scores.values.get(select, 0.0) < _NOTHING:
         raise ValueError(_useless(select, scores, perfect))
-    return [*_schedule(spec, epoch_steps), *_few(data), *_unknown(spec, data), *_metrics(spec.eval, scores)]
+    return [
+        *_schedule(spec, epoch_steps),
+        *_few(data),
+        *_unknown(spec, data),
+        *_cut(data),
+        *_metrics(spec.eval, scores),
+    ]
 
 
 def _score(perfect: list[Prediction], spec: EvalSpec, no_change: tuple[str, ...]) -> Scores:
@@ -149,6 +158,19 @@ def _unknown(spec: Spec, data: Data) -> list[str]:
         *notes,
         f"the model of train.start lacks {len(counts)} words of the training captions, such as {words}, and cannot "
         f"learn them; a new decoder would: -s 'train.start.parts=[{', '.join(others)}]'",
+    ]
+
+
+def _cut(data: Data) -> list[str]:
+    """Captions that are longer than the model may say."""
+    most, captions = data.tokenizer.max_length, [*dict.fromkeys(data.captions)]
+    some = captions[:: max(1, len(captions) // _LOOKED_AT)]
+    lengths = [len(data.tokenizer.tokens(caption)) + 2 for caption in some]  # with begin and end
+    if (share := sum(length > most for length in lengths) / max(1, len(lengths))) < _HARDLY:
+        return []
+    return [
+        f"{share:.0%} of the training captions have more than {most} tokens, begin and end included, and are cut: "
+        f"-s data.max_length={max(lengths)}"
     ]
 
 

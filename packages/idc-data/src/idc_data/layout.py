@@ -106,6 +106,8 @@ def _no_split(root: Path, split: str) -> str:
         return f"there is no folder {str(root)!r}"
     if split in SPLITS and (other := misnamed(root, split)):
         return f"{str(root)!r} has no {split!r}, but {other.name!r}: rename the folder, {renamed(other, split)}"
+    if (root / METADATA).is_file() and root.resolve().name in SPLITS:
+        return f"{str(root)!r} is a split; expected the folder of the dataset, {str(root.parent)!r}"
     there = [name for name in SPLITS if (root / name / METADATA).is_file()]
     return f"no {str(root / split / METADATA)!r}: expected <dataset>/<split>/{METADATA}, " + (
         f"and {str(root)!r} has only {', '.join(there)}" if there else f"and {str(root)!r} has no split"
