@@ -149,7 +149,7 @@ class Console:
             self._out.print(f"note: {scores.details['note']}")
         for prediction in predictions[:3]:
             self._out.print(
-                f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis}"
+                f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis or '(empty)'}"
             )
         self._out.print(f"\nbest checkpoint  {_short(best)}")
         if where:

@@ -201,3 +201,10 @@ def test_a_table_is_read_from_mlflow(tiny):
     assert [cell.name for cell in found.cells] == ["difference", "concat"], "by CIDEr, more is better"
     assert found.cells[1].values["miss_rate"] == [0.1], "the newest of two runs of one setting and seed"
     assert [cell.name for cell in read_table(whole, "miss_rate").cells] == ["concat", "difference"]
+
+
+def test_trials_that_were_not_tested_make_no_table_and_it_is_said_why(monkeypatch):
+    run = Finished({"sweep": "mini-0123456789ab", "chosen": "{}"}, {"eval.select": "cider"}, {"val/cider": 1.0})
+    monkeypatch.setattr("idc_run.sweeps.table.trials", lambda: [run])
+    with pytest.raises(ValueError, match=r"trials of mini-\w+ were not tested.*-s sweep\.seeds=0"):
+        read_table("mini")
