@@ -148,9 +148,8 @@ class Console:
         if scores.details["note"]:
             self._out.print(f"note: {scores.details['note']}")
         for prediction in predictions[:3]:
-            self._out.print(
-                f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {prediction.hypothesis or '(empty)'}"
-            )
+            said = prediction.hypothesis or "(empty)"
+            self._out.print(f"{prediction.id}\n  reference   {prediction.references[0]}\n  hypothesis  {said}")
         self._out.print(f"\nbest checkpoint  {_short(best)}")
         if where:
             local = Path(where).is_absolute()

@@ -109,8 +109,8 @@ def read_table(name: str, metric: str = "") -> Table:
     metric = metric or newest.params["eval.select"]
     if not any(name.startswith("test/") for run in tested for name in run.metrics):
         raise ValueError(
-            f"the trials of {study} were not tested: with seeds above 0 only the best one is. For a table, in which all "
-            "are compared, run it with -s sweep.seeds=0"
+            f"the trials of {study} were not tested: with seeds above 0 only the best one is. For a table, in which "
+            "all are compared, run it with -s sweep.seeds=0"
         )
     if any(f"test/{metric}" not in run.metrics for run in tested):
         known = sorted(key.removeprefix("test/") for key in newest.metrics if key.startswith("test/"))
