@@ -51,7 +51,7 @@ def test_check_fails_on_problems(run, tmp_path, make_example):
         (["scenes", "new", "--num", 0], "--num"),
         (["scenes", "new", "--num", 2, "--split", "dev"], "--split"),
         (["import", "clevr-change", "set", "new"], "splits.json"),
-        (["import", "levir", "set", "new"], "'clevr-change'"),
+        (["import", "levir", "set", "new"], "'levir-cc'"),
         (["check", "gone"], "'gone' does not exist"),
         (["show", "set", "--split", "test"], "has only train"),
         (["show", "set", "--out", "no/where.png"], "no/where.png"),

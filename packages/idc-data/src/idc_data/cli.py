@@ -9,11 +9,30 @@ import click
 
 from idc_data.example import SPLITS, ChangeExample, Reader
 from idc_data.mistakes import OneLineGroup
+from idc_data.readers import FORMATS
 
 _Folder = click.Path(path_type=Path)
 _ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 _ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
-_FORMATS = ("clevr-change",)  # readers of what others publish
+
+
+def _named(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """Settings of a reader as they are typed."""
+    pairs = [text.partition("=") for text in given]
+    if wrong := next((name for name, equals, _ in pairs if not equals), None):
+        raise click.BadParameter(f"it is {wrong!r}, expected NAME=VALUE")
+    return {name.strip(): value for name, _, value in pairs}
+
+
+_settings = click.option(
+    "-s",
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_named,
+    help="A setting of the reader of FORMAT; repeatable.",
+)
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,22 +112,26 @@ def generate(spec: Path, overrides: tuple[str, ...], dry_run: bool) -> None:
 
 
 @main.command(name="import")
-@click.argument("format", type=click.Choice(_FORMATS))
+@click.argument("format", type=click.Choice(FORMATS))
 @click.argument("src", type=_ExistingFolder)
 @click.argument("out", type=_Folder)
 @click.option("--split", "splits", type=click.Choice(SPLITS), multiple=True, help="Repeatable.  [default: all three]")
+@_settings
 @click.option("--overwrite", is_flag=True, help="Replace splits that OUT has.")
-def import_(format: str, src: Path, out: Path, splits: tuple[str, ...], overwrite: bool) -> None:
+def import_(
+    format: str, src: Path, out: Path, splits: tuple[str, ...], settings: dict[str, str], overwrite: bool
+) -> None:
     """Copy a dataset in the layout of its FORMAT, in the folder SRC, into the project's own layout in OUT.
 
     \b
     Examples:
       idc-data import clevr-change downloads/clevr_change/data data/clevr_change
-      idc-data import clevr-change downloads/data data/clevr_test --split test
+      idc-data import spot-the-diff downloads/spot data/spot_test --split test
+      idc-data import table my/photos data/mine -s before=old -s after=new
     """  # noqa: D301
     from idc_data.readers import open_reader
 
-    readers = [open_reader({"name": format, "root": src}, split) for split in splits or SPLITS]
+    readers = [open_reader({"name": format, "root": src, **settings}, split) for split in splits or SPLITS]
     _write(out, readers, overwrite=overwrite)
 
 

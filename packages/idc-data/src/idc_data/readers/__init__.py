@@ -13,8 +13,23 @@ READERS = {
     "scenes": "idc_data.scenes:Scenes",
     "folder": "idc_data.layout:Folder",
     "clevr-change": "idc_data.readers.clevr_change:ClevrChange",
+    "clevr-dc": "idc_data.readers.clevr_dc:ClevrDC",
+    "clevr-multi-change": "idc_data.readers.clevr_multi_change:ClevrMultiChange",
+    "spot-the-diff": "idc_data.readers.spot_the_diff:SpotTheDiff",
+    "image-editing-request": "idc_data.readers.image_editing_request:ImageEditingRequest",
+    "birds-to-words": "idc_data.readers.birds_to_words:BirdsToWords",
+    "levir-cc": "idc_data.readers.levir_cc:LevirCC",
+    "levir-mci": "idc_data.readers.levir_cc:LevirMCI",
+    "dubai-cc": "idc_data.readers.levir_cc:DubaiCC",
+    "edits": "idc_data.readers.edits:Edits",
+    "table": "idc_data.readers.table:Table",
+    "coco": "idc_data.readers.coco:Coco",
+    "huggingface": "idc_data.readers.hugging_face:HuggingFace",
 }
 """Name -> `package.module:Class` of a class `Reader(split, *, settings...)`."""
+
+FORMATS = tuple(name for name in READERS if name not in ("scenes", "folder"))
+"""The readers of what others have laid out, which can be copied into our own layout."""
 
 
 def open_reader(dataset: str | Mapping[str, Any], split: str, *, image_size: int | None = None) -> Reader:
