@@ -59,13 +59,16 @@ class Duda(Fusion):
         if self.coordinates:
             before, after = with_coordinates(before), with_coordinates(after)
         difference = after - before
-        map_before, seen_before = self._look(before, difference)
-        map_after, seen_after = self._look(after, difference)
+        map_before, seen_before = self.look(before, difference)
+        map_after, seen_after = self.look(after, difference)
         memory = torch.stack([seen_before, seen_after - seen_before, seen_after], dim=1)
         extras = {"map_before": map_before, "map_after": map_after}
         return Fused(memory, change_map=(map_before + map_after) / 2, extras=extras)
 
-    def _look(self, grid: Grid, difference: Grid) -> tuple[Float[Tensor, "b gh gw"], Float[Tensor, "b d"]]:
+    def look(
+        self, grid: Float[Tensor, "b gh gw d"], difference: Float[Tensor, "b gh gw d"]
+    ) -> tuple[Float[Tensor, "b gh gw"], Float[Tensor, "b d"]]:
+        """Give the map of the change in one image, and the sum of its features over the map."""
         beside = torch.cat([grid, difference], dim=3).permute(0, 3, 1, 2)
         change_map = self.attend(self.embed(beside)).sigmoid().squeeze(1)
         return change_map, torch.einsum("bhw,bhwd->bd", change_map, grid)

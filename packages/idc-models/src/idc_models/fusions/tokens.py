@@ -42,10 +42,14 @@ class TokenFusion(Fusion):
         Raises:
             ValueError: the grid is larger than `grid_side`.
         """
+        cells = self.cells(grid)
+        return (cells + self.positions(*cells.shape[1:3])).flatten(1, 2)
+
+    def cells(self, grid: Grid) -> Float[Tensor, "b gh gw e"]:
+        """Project the cells of one side, without positions."""
         if self.coordinates:
             grid = with_coordinates(grid)
-        projected = self.project(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return (projected + self.positions(*grid.shape[1:3])).flatten(1, 2)
+        return self.project(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class AttentionLayer(nn.Module):

@@ -41,7 +41,6 @@ SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
             checks.causality,
             checks.padding,
             checks.incremental,
-            checks.sharing,
             checks.rows,
             *EVERYWHERE,
         ),
