@@ -62,6 +62,17 @@ def test_broken_promises_are_named():
         assert words in str(caught.value)
 
 
+class Selfish(Peeking):
+    """A decoder that says that captions may share memory, and wants a row for each."""
+
+    of_memory = "memory"
+
+
+def test_memory_that_cannot_be_shared_is_named():
+    with pytest.raises(AssertionError, match="sharing"):
+        check_decoder(Selfish)
+
+
 class Mute(Decoder):
     """A decoder without `forward`."""
 

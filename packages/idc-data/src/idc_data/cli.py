@@ -1,5 +1,6 @@
 """The command `idc-data`."""
 
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
@@ -137,27 +138,70 @@ def import_(
 
 @main.command()
 @click.argument("dataset", metavar="DIR", type=_ExistingFolder)
-def check(dataset: Path) -> None:
+@click.option("--format", type=click.Choice(FORMATS), help="Of a published dataset.  [default: our own layout]")
+@_settings
+@click.option("--quick", is_flag=True, help="With --format: look at no image.")
+@click.option("--fix", "fixes", metavar="NAMES", help="Mend what these name, with commas, into --out.")
+@click.option("--out", type=_Folder, help="A new folder for what is mended.")
+def check(
+    dataset: Path, format: str | None, settings: dict[str, str], quick: bool, fixes: str | None, out: Path | None
+) -> None:
     """Find what would spoil a training or a score: problems of one kind together.
 
     \b
     The exit code is 0 for a clean dataset, notes or not, and 1 for one with
-    errors or warnings.
+    errors or warnings. A published dataset is checked as it lies, with
+    --format. --fix writes a copy in our own layout without what its names
+    say: merge, drop-blank, drop-shared, drop-near, drop-damaged,
+    drop-contradicting, drop-foreign.
 
     \b
-    Example:
+    Examples:
       idc-data check data/scenes
+      idc-data check downloads/adobe --format image-editing-request
+      idc-data check downloads/adobe --format image-editing-request --fix merge,drop-shared --out data/requests
     """  # noqa: D301
-    from idc_data.check import check_dataset, grouped
+    if bool(fixes) != bool(out):
+        raise click.UsageError("--fix and --out go together")
+    if format is None and not fixes:
+        from idc_data.check import check_dataset, grouped
 
-    problems = check_dataset(dataset)
-    for line in grouped(problems):
+        problems = check_dataset(dataset)
+        lines, severities = grouped(problems), [each.severity for each in problems]
+    else:
+        lines, severities = _examine(dataset, format, settings, images=not quick, fixes=fixes, out=out)
+    for line in lines:
         click.echo(line)
-    errors, warnings = (sum(each.severity == severity for each in problems) for severity in ("error", "warning"))
+    errors, warnings = severities.count("error"), severities.count("warning")
     if errors or warnings:
         click.echo(f"{errors} errors, {warnings} warnings", err=True)
-        raise SystemExit(1)
+        raise SystemExit(1 if out is None else 0)
     click.echo(f"{dataset}: no problem found", err=True)
+
+
+def _examine(
+    dataset: Path, format: str | None, settings: dict[str, str], *, images: bool, fixes: str | None, out: Path | None
+) -> tuple[list[str], list[str]]:
+    """Examine a dataset by its records, and mend it if that is asked for: what is said, and how bad it is."""
+    from idc_data.doctor import examine, mended
+    from idc_data.layout import write_layout
+    from idc_data.readers import resolve_reader
+
+    reader, values = resolve_reader({"name": format or "idc_data.readers.own:Own", "root": dataset, **settings})
+    if not hasattr(reader, "read"):
+        raise ValueError(f"{format!r} has no annotation files to check: import it, and check what it becomes")
+    found = examine(reader, values, images=images)
+    lines, severities = list(found.lines()), [each.severity for each in found.findings]
+    if out is None:
+        if found.fixes:
+            typed = " ".join(f"-s {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+            command = ["idc-data", "check", str(dataset), *(["--format", format] if format else [])]
+            lines.append(f"mend: {shlex.join(command)} {typed and typed + ' '}--fix {','.join(found.fixes)} --out NEW")
+        return lines, severities
+    chosen = [name.strip() for name in (fixes or "").split(",") if name.strip()]
+    counts = write_layout(out, mended(reader, values, found, chosen))
+    lines.append(f"{out}: " + ", ".join(f"{count} pairs in {split}" for split, count in counts.items()))
+    return lines, severities
 
 
 @main.command()

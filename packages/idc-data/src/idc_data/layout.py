@@ -23,7 +23,7 @@ from idc_data.unchanged import NO_CHANGE
 GENERATION = "generation.json"
 """How a dataset was made, where `idc-data generate` made it."""
 
-_ALIKE = {
+ALIKE = {
     "train": ("training",),
     "val": ("validation", "valid", "dev", "development"),
     "test": ("testing", "tests", "evaluation", "eval"),
@@ -89,7 +89,7 @@ def misnamed(root: Path, split: str) -> Path | None:
         (
             metadata.parent
             for metadata in sorted(root.glob(f"*/{METADATA}"))
-            if metadata.parent.name not in SPLITS and metadata.parent.name.lower() in (split, *_ALIKE[split])
+            if metadata.parent.name not in SPLITS and metadata.parent.name.lower() in (split, *ALIKE[split])
         ),
         None,
     )

@@ -35,15 +35,20 @@ class StackedAttention(nn.MultiheadAttention):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, hidden: Float[Tensor, "n l d"], cache: Cache, *, causal: bool = False, mask: Tensor | None = None
     ) -> Float[Tensor, "n l d"]:
-        """Read the values, each position those that it attends to; a mask is added to the scores."""
+        """Read the values, each position those that it attends to; a mask is added to the scores.
+
+        The cache may have fewer rows: then so many rows of `hidden` read each of them, see `share`.
+        """
         dropout = self.dropout if self.training else 0.0
-        read = scaled_dot_product_attention(self._queries(hidden), *cache, mask, dropout, causal)
-        return self.out_proj(read.transpose(1, 2).flatten(2))
+        queries = self._queries(share(hidden, cache))
+        read = scaled_dot_product_attention(queries, *cache, mask, dropout, causal)
+        return self.out_proj(read.transpose(1, 2).flatten(2)).view_as(hidden)
 
     def weights(self, hidden: Float[Tensor, "n l d"], cache: Cache) -> Float[Tensor, "n heads l m"]:
         """Compute the attention weights themselves, which the fused kernel does not give."""
-        queries, (keys, _) = self._queries(hidden), cache
-        return (queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[-1])).softmax(-1)
+        queries, (keys, _) = self._queries(share(hidden, cache)), cache
+        weights = (queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[-1])).softmax(-1)
+        return weights.unflatten(2, (-1, hidden.shape[1])).transpose(1, 2).flatten(0, 1)
 
     def _queries(self, hidden: Tensor) -> Tensor:
         width = self.embed_dim
@@ -51,6 +56,14 @@ class StackedAttention(nn.MultiheadAttention):
 
     def _split(self, wide: Tensor) -> Tensor:
         return wide.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+def share(hidden: Float[Tensor, "n l d"], cache: Cache) -> Float[Tensor, "b kl d"]:
+    """Put the captions that attend to the same memory behind each other, n = b k of them, for caches of b rows.
+
+    Keys and values of a memory are then computed and kept once a pair. Where n is b it is what it was.
+    """
+    return hidden.reshape(len(cache[0]), -1, hidden.shape[2])
 
 
 def extend(past: Cache | None, latest: Cache) -> Cache:

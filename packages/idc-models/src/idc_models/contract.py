@@ -268,6 +268,10 @@ class Decoder(Part):
     """Width of `Decoded.states`."""
     slots: ClassVar[int | None] = None
     """How many slots of memory it reads, if it can read no other number: those of a fusion that says the same."""
+    of_memory: ClassVar[str | None] = None
+    """How the names of what `start` makes of a memory begin, if `forward` and `step` take k captions in a row for each
+    row of memory. Then the memory is read once a pair and not once a caption: `forward` is given a row for each pair,
+    and while a beam is searched these entries of the state keep one row a pair. None: captions have a row each."""
 
     def __init__(self, memory_dim: int, vocab: TokenSpace) -> None:
         super().__init__()
@@ -316,8 +320,23 @@ class Outputs:
 
         Computed when an objective first asks, so that training without teacher forcing does not pay for it.
         """
-        # Several captions share the memory of their pair.
-        return self.decoder(self.fused.memory.index_select(0, self.pair), self.tokens[:, :-1])
+        return self.read(self.tokens[:, :-1])
+
+    def read(self, tokens: Int[Tensor, "n l"]) -> Decoded:
+        """Have the decoder read captions of the batch's pairs, in the order of `pair`."""
+        memory = self.fused.memory
+        if self.decoder.of_memory is None or not self._even:
+            memory = memory.index_select(0, self.pair)  # several captions share the memory of their pair
+        return self.decoder(memory, tokens)
+
+    @cached_property
+    def _even(self) -> bool:
+        """Whether each pair has the same number of captions, more than one, in the order of the pairs."""
+        pairs, captions = len(self.fused.memory), len(self.pair)
+        if captions <= pairs or captions % pairs:
+            return False
+        pair = torch.arange(pairs, device=self.pair.device)
+        return torch.equal(self.pair, pair.repeat_interleave(captions // pairs))
 
     @property
     def targets(self) -> Int[Tensor, "n l"]:

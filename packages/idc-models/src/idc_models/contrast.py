@@ -1,10 +1,12 @@
 """How alike pairs of a batch are, token by token, and how hard it is to tell a pair's own side from the others."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 
 
@@ -13,11 +15,45 @@ def likeness(ours: Float[Tensor, "a m d"], theirs: Float[Tensor, "b n d"]) -> Fl
 
     Source: Tu et al., ICCV 2023 (SCORER), equation 5; the products are not divided by the root of the width.
     """
-    rows = []
-    for tokens in ours:  # one at a time: all products at once would be a times m times b times n numbers
-        each = torch.einsum("md,bnd->bmn", tokens, theirs)
-        rows.append((each.max(2).values.mean(1) + each.max(1).values.mean(1)) / 2)
-    return torch.stack(rows)
+    return _Likeness.apply(ours, theirs)  # pyright: ignore[reportReturnType]
+
+
+class _Likeness(torch.autograd.Function):
+    """Of all products only those of the tokens most alike have a gradient: one in n and one in m."""
+
+    @staticmethod
+    def forward(ctx: Any, ours: Tensor, theirs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        rows, nearest = [], []
+        for tokens in ours:  # one at a time: all products at once would be a times m times b times n numbers
+            each = torch.einsum("md,bnd->bmn", tokens, theirs)
+            (forth, there), (back, here) = each.max(2), each.max(1)
+            rows.append((forth.mean(1) + back.mean(1)) / 2)
+            nearest.append((there, here))
+        there, here = (torch.stack(each) for each in zip(*nearest, strict=True))
+        ctx.save_for_backward(ours, theirs, there, here)
+        return torch.stack(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ours, theirs, there, here = ctx.saved_tensors  # there: a b m, here: a b n
+        (a, m, _), (b, n, _) = ours.shape, theirs.shape
+        own = torch.arange(a * m, device=grad.device).view(a, 1, m)
+        other = torch.arange(b * n, device=grad.device).view(1, b, n)
+        first, second = own[:, :, :1] + here, other[:, :, :1] + there  # the token most like each of the other side's
+        places = torch.stack(
+            [
+                torch.cat([own.expand_as(there).flatten(), first.flatten()]),
+                torch.cat([second.flatten(), other.expand_as(here).flatten()]),
+            ]
+        )
+        exact = torch.promote_types(ours.dtype, torch.float32)  # sparse products know no half precision
+        shares = [(grad.to(exact)[..., None] / (2 * num)).expand(-1, -1, num).flatten() for num in (m, n)]
+        products = torch.sparse_coo_tensor(places, torch.cat(shares), (a * m, b * n), check_invariants=False)
+        products = products.coalesce()
+        to_ours = torch.sparse.mm(products, theirs.flatten(0, 1).to(exact)).view_as(ours)
+        to_theirs = torch.sparse.mm(products.t(), ours.flatten(0, 1).to(exact)).view_as(theirs)
+        return to_ours.to(ours.dtype), to_theirs.to(theirs.dtype)
 
 
 def contrast(scores: Float[Tensor, "b b"], alike: Bool[Tensor, "b b"]) -> Float[Tensor, ""]:

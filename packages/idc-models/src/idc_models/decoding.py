@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from idc_models.contract import Decoder, Generated, TokenSpace
+from idc_models.contract import Decoder, Generated, State, TokenSpace
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def generate(
     never = torch.tensor(_never(vocab), dtype=torch.long, device=device)
     offsets = torch.arange(batch, device=device)[:, None] * beam
 
-    state = decoder.start(memory.repeat_interleave(beam, dim=0))
+    state, kept = _begin(decoder, memory, beam)
     token = torch.full((batch, beam), vocab.bos_id, device=device)
     tokens = torch.empty(batch, beam, 0, dtype=torch.long, device=device)
     lengths = torch.zeros(batch, beam, dtype=torch.long, device=device)
@@ -64,7 +64,7 @@ def generate(
     totals[:, 0] = 0.0  # all hypotheses begin alike: only the first may be continued
 
     for position in range(limit):
-        logits, state = decoder.step(state, token.flatten())
+        logits, state = decoder.step(state | kept, token.flatten())
         log_probs = logits.float().log_softmax(1).view(batch, beam, -1)
         log_probs = log_probs.index_fill(2, never, -torch.inf)
         if no_repeat and position >= no_repeat:
@@ -90,9 +90,19 @@ def generate(
         if finished.all():
             break
         if beam > 1:
-            state = decoder.reorder(state, (source + offsets).flatten())
+            moved = {name: value for name, value in state.items() if name not in kept}
+            state = decoder.reorder(moved, (source + offsets).flatten())
     beams = (tokens, totals) if beam > 1 else (None, None)
     return Generated(tokens[:, 0], totals[:, 0], *beams)
+
+
+def _begin(decoder: Decoder, memory: Tensor, beam: int) -> tuple[State, State]:
+    """Give the state before the first token, and what of it every hypothesis of a pair shares: a row for each pair."""
+    if decoder.of_memory is None or beam == 1:
+        return decoder.start(memory.repeat_interleave(beam, dim=0)), {}
+    state, start = decoder.start(memory), decoder.of_memory
+    own = {name: value.repeat_interleave(beam, dim=0) for name, value in state.items() if not name.startswith(start)}
+    return own, {name: value for name, value in state.items() if name.startswith(start)}
 
 
 def widest_beam(vocab: TokenSpace) -> int:

@@ -31,6 +31,7 @@ class BirdsToWords(Published):
 
     name = "birds-to-words"
     shows = "photos of birds (Birds-to-Words)"
+    observed = False
     layout = f"{_TABLE} (or train.json, val.json, test.json, one object a line) and images/<number of the photo>.jpg"
     published = {"train": 2685, "val": 325, "test": 337}
 

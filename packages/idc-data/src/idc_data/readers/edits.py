@@ -24,6 +24,7 @@ class Edits(Published):
 
     name = "edits"
     shows = "images and edits of them"
+    observed = False
     layout = (
         "train/edit_turns.json and train/images/ (MagicBrush), or seeds.json and a folder an edit (InstructPix2Pix)"
     )

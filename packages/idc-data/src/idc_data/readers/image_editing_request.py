@@ -25,6 +25,7 @@ class ImageEditingRequest(Published):
 
     name = "image-editing-request"
     shows = "photos and edits of them (Image-Editing-Request)"
+    observed = False
     layout = "train.json, valid.json, test.json and images/"
     published = {"train": 2507, "val": 357, "test": 446}
 

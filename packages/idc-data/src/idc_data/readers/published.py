@@ -44,6 +44,7 @@ class Record:
     mask: str | None = None
     regions: Regions | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    truth: dict[str, Any] | None = None
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -77,12 +78,15 @@ class Published(Sequence[ChangeExample]):
     """Sentences by which the dataset says that nothing changed, beside those that are read in any dataset."""
     folders: tuple[str, ...] = ()
     """Where below the root its images lie."""
+    observed: ClassVar[bool] = True
+    """Whether `changed` of its records was observed, and is not just so for every pair."""
 
     def __init__(self, split: str, whole: bool = True, *, root: Path) -> None:
         self.split, self.root = split, Path(root)
         self.missing: list[str] = []  # annotation files
         self._files: list[Path] = []
         self._whole = whole
+        self.images: list[Path] = []  # before and after of one pair after the other, where none may be missing
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
         self.records = list(self.read())
@@ -91,7 +95,7 @@ class Published(Sequence[ChangeExample]):
             return
         if not self.pairs:
             raise ValueError(f"{str(self.root)!r} has no pair with a sentence in {split!r}; expected {self.layout}")
-        self.images = [self._image(pair, name) for pair in self.pairs for name in (pair.before, pair.after)]
+        self.images = [self.image(pair, name) for pair in self.pairs for name in (pair.before, pair.after)]
         self.fingerprint = fingerprint(
             [self.name, split, *self.settings()], annotations=self._files, images=self.images
         )
@@ -119,17 +123,20 @@ class Published(Sequence[ChangeExample]):
         changed = self.changed(pair)
         regions = pair.regions
         if pair.mask and changed:
-            regions = regions_of_mask(self._image(pair, pair.mask))
+            regions = regions_of_mask(self.image(pair, pair.mask))
+        images = self.images[2 * index : 2 * index + 2]
+        before, after = images or (self.image(pair, name) for name in (pair.before, pair.after))
         return ChangeExample(
             id=pair.id,
-            before=self.images[2 * index],
-            after=self.images[2 * index + 1],
+            before=before,
+            after=after,
             references=pair.references,
             changed=changed,
             change_type=(pair.change_type or "change") if changed else "none",
             split=self.split,
             regions=regions,
             provenance={"dataset": self.name, **pair.provenance},
+            truth=pair.truth,
         )
 
     def changed(self, pair: Record) -> bool:
@@ -162,7 +169,13 @@ class Published(Sequence[ChangeExample]):
         path = self.annotation(*names, optional=optional)
         return kind() if path is None else read_json(path, kind)
 
-    def _image(self, pair: Record, name: str) -> Path:
+    def image(self, pair: Record, name: str) -> Path:
+        """The file of an image or a mask of a pair.
+
+        Raises:
+            ValueError: Its name leads out of the root.
+            FileNotFoundError: There is none.
+        """
         try:
             return image_path(self.root, name, line=pair.where)
         except FileNotFoundError as error:

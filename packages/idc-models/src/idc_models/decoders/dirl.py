@@ -67,7 +67,7 @@ class DirlDecoder(LeanTransformerDecoder):
                 if weights.ndim > 1:
                     nn.init.xavier_uniform_(weights)
 
-    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+    def forward(self, memory: Float[Tensor, "b m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
         """Predict the token after each position."""
         hidden, memory, words, read, attention = self.embed(tokens), self.source(memory), None, None, None
         mask = self._mask(tokens, hidden)

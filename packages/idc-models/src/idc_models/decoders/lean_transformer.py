@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import dropout, gelu
 
-from idc_models.attention import Cache, extend
+from idc_models.attention import Cache, extend, share
 from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
 from idc_models.positions import interleaved
 
@@ -43,6 +43,7 @@ class LeanTransformerDecoder(Decoder):
     """
 
     layers: Any  # a ModuleList, which type checkers cannot look into
+    of_memory = "seen_"
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class LeanTransformerDecoder(Decoder):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+    def forward(self, memory: Float[Tensor, "b m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
         """Predict the token after each position."""
         hidden, memory, scores = self.embed(tokens), self.source(memory), None
         mask = self._mask(tokens, hidden)
@@ -83,11 +84,11 @@ class LeanTransformerDecoder(Decoder):
             hidden, scores, _ = layer(hidden, layer.cross_attention.cache(memory), mask)
         attention, extras = None, {}
         if not self.training and scores is not None:
-            extras = {"attention_scores": scores.mean(1)}
+            extras = {"attention_scores": scores.mean(1).view(*tokens.shape, -1)}
             attention = extras["attention_scores"].softmax(2)
         return Decoded(self.output(hidden), hidden, attention, extras)
 
-    def start(self, memory: Float[Tensor, "n m e"]) -> State:
+    def start(self, memory: Float[Tensor, "b m e"]) -> State:
         """Compute keys and values of the memory once for the whole caption."""
         state, memory = {}, self.source(memory)
         for index, layer in enumerate(self.layers):
@@ -168,13 +169,13 @@ class LeanAttention(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "n l d"], cache: Cache, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Give what is read, and the scores `n heads l m` before the softmax."""
-        queries, (keys, values) = self._split(self.query(hidden)), cache
+        """Give what is read, and the scores before the softmax, of captions of one memory behind each other."""
+        queries, (keys, values) = self._split(self.query(share(hidden, cache))), cache
         scores = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
         if mask is not None:
             scores = scores + mask
         read = dropout(scores.softmax(3), self.rate, self.training) @ values
-        return read.transpose(1, 2).flatten(2), scores
+        return read.transpose(1, 2).flatten(2).view_as(hidden), scores
 
     def _split(self, wide: Tensor) -> Tensor:
         return wide.unflatten(2, (self.heads, -1)).transpose(1, 2)

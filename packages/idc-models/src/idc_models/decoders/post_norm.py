@@ -33,6 +33,7 @@ class PostNormDecoder(Decoder):
     """
 
     layers: Any  # a ModuleList, which type checkers cannot look into
+    of_memory = "seen_"
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class PostNormDecoder(Decoder):
         nn.init.uniform_(self.output.weight, -0.1, 0.1)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
+    def forward(self, memory: Float[Tensor, "b m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
         """Predict the token after each position."""
         hidden, memory, attention = self._embed(tokens), self.project(memory), None
         for layer in self.layers:
@@ -71,7 +72,7 @@ class PostNormDecoder(Decoder):
         states = self.dropout(hidden)
         return Decoded(self.output(states), states, attention)
 
-    def start(self, memory: Float[Tensor, "n m e"]) -> State:
+    def start(self, memory: Float[Tensor, "b m e"]) -> State:
         """Compute keys and values of the memory once for the whole caption."""
         state, memory = {}, self.project(memory)
         for index, layer in enumerate(self.layers):

@@ -74,7 +74,7 @@ class Cbr(Objective):
             mask = outputs.mask[..., None].to(outputs.decoded.states.dtype)
             return (outputs.decoded.states * mask).sum(1) / mask.sum(1)
         tokens = outputs.tokens
-        states = outputs.decoder(outputs.fused.memory.index_select(0, outputs.pair), tokens).states
+        states = outputs.read(tokens).states
         mask = torch.arange(tokens.shape[1], device=tokens.device) < outputs.lengths[:, None]
         return (states * mask[..., None].to(states.dtype)).mean(1)
 

@@ -41,7 +41,7 @@ class Ccr(Objective):
             ValueError: the decoder does not give the extras.
         """
         if self.as_published:
-            decoded = outputs.decoder(outputs.fused.memory.index_select(0, outputs.pair), outputs.tokens)
+            decoded = outputs.read(outputs.tokens)
             mask = torch.ones_like(outputs.tokens, dtype=torch.bool)
         else:
             decoded, mask = outputs.decoded, outputs.mask

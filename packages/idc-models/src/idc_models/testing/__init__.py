@@ -41,6 +41,7 @@ SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
             checks.causality,
             checks.padding,
             checks.incremental,
+            checks.sharing,
             checks.rows,
             *EVERYWHERE,
         ),

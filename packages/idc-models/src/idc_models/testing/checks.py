@@ -216,6 +216,23 @@ def incremental(subject: DecoderSubject) -> None:
         _close(logits, whole[:, place], f"step differs from forward at position {place}")
 
 
+def sharing(subject: DecoderSubject) -> None:
+    """If a decoder says so, captions that share a row of memory are read as if each had its own."""
+    decoder, (memory, tokens) = subject.build().eval(), subject.inputs()
+    start = getattr(decoder, "of_memory", None)
+    if start is None:
+        return
+    shared, copied = memory[: BATCH // 2], memory[: BATCH // 2].repeat_interleave(2, dim=0)
+    ours, theirs = decoder(shared, tokens), decoder(copied, tokens)
+    for one, other in zip(subject.tensors(ours), subject.tensors(theirs), strict=True):
+        _close(one, other, "captions that share a row of memory are read differently")
+    state = decoder.start(shared)
+    kept = {name: value for name, value in state.items() if name.startswith(start)}
+    for place in range(tokens.shape[1]):
+        logits, state = decoder.step(state | kept, tokens[:, place])
+        _close(logits, theirs.logits[:, place], f"step differs where memory is shared, at position {place}")
+
+
 def scalar(subject: ObjectiveSubject) -> None:
     """The loss is a finite scalar."""
     loss = subject.run(subject.build(), subject.inputs())
