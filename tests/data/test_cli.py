@@ -21,7 +21,7 @@ def test_help_is_fast():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["scenes", "import", "check", "show"])
+@pytest.mark.parametrize("command", ["scenes", "import", "check", "export", "show"])
 def test_every_command_explains_itself_with_an_example(run, command):
     assert f"\n    idc-data {command} " in run(command, "--help").output
 

@@ -14,6 +14,7 @@ from idc_data.readers import FORMATS
 
 _Folder = click.Path(path_type=Path)
 _ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
+_FORMS = ("parquet", "webdataset", "ms-swift", "llama-factory", "trl")
 _ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -134,6 +135,50 @@ def import_(
 
     readers = [open_reader({"name": format, "root": src, **settings}, split) for split in splits or SPLITS]
     _write(out, readers, overwrite=overwrite)
+
+
+@main.command()
+@click.argument("dataset", metavar="DIR", type=_ExistingFolder)
+@click.argument("out", type=_Folder)
+@click.option("--to", "form", required=True, type=click.Choice(_FORMS), help="What to write.")
+@click.option("--format", type=click.Choice(FORMATS), help="Of what DIR holds.  [default: our own layout]")
+@_settings
+@click.option(
+    "--split", "splits", type=click.Choice(SPLITS), multiple=True, help="Repeatable.  [default: those of DIR]"
+)
+@click.option("--prompt", help="What conversations ask about the two images.")
+def export(
+    dataset: Path,
+    out: Path,
+    form: str,
+    format: str | None,
+    settings: dict[str, str],
+    splits: tuple[str, ...],
+    prompt: str | None,
+) -> None:
+    """Write a dataset in a form that others read, into a new folder OUT.
+
+    \b
+    parquet        images included, as Hugging Face datasets reads it
+    webdataset     tar files of 1,000 pairs
+    ms-swift       conversations about two images, to fine-tune a large model
+    llama-factory  likewise, with the dataset_info.json that it needs
+    trl            prompt and completion, as Parquet with the images
+
+    \b
+    Examples:
+      idc-data export data/photos exported --to parquet
+      idc-data export downloads/spot exported --format spot-the-diff --to trl --split train
+    """  # noqa: D301
+    from idc_data.export import PROMPT, export
+    from idc_data.readers import open_reader
+    from idc_data.rows import METADATA
+
+    there = SPLITS if format else tuple(split for split in SPLITS if (dataset / split / METADATA).is_file())
+    source = {"name": format or "folder", "root": dataset, **settings}
+    readers = {split: open_reader(source, split) for split in splits or there or SPLITS}
+    for path in export(form, out, {split: _each([each]) for split, each in readers.items()}, prompt=prompt or PROMPT):
+        click.echo(path)
 
 
 @main.command()

@@ -24,6 +24,7 @@ READERS = {
     "edits": "idc_data.readers.edits:Edits",
     "table": "idc_data.readers.table:Table",
     "coco": "idc_data.readers.coco:Coco",
+    "webdataset": "idc_data.readers.webdataset:WebDataset",
     "huggingface": "idc_data.readers.hugging_face:HuggingFace",
 }
 """Name -> `package.module:Class` of a class `Reader(split, *, settings...)`."""
