@@ -92,19 +92,41 @@ class Choice(BaseModel):
     when: dict[str, Any] = {}
 
 
+class Together(BaseModel):
+    """Several paths that change at once, under a name that is no path of the spec, such as `method`.
+
+    Attributes:
+        together: Name to the values of paths, which no other part of the space may set.
+        when: As of a range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    together: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    when: dict[str, Any] = {}
+
+    @property
+    def paths(self) -> list[str]:
+        """All paths that any of the names sets."""
+        return list(dict.fromkeys(path for values in self.together.values() for path in values))
+
+
 def _kind(given: Any) -> str:
     if isinstance(given, list):
         return "list"
+    if isinstance(given, Together) or (isinstance(given, dict) and "together" in given):
+        return "together"
     return "choice" if isinstance(given, Choice) or (isinstance(given, dict) and "choices" in given) else "range"
 
 
 Node = Annotated[
     Annotated[Range, Tag("range")]
     | Annotated[Choice, Tag("choice")]
+    | Annotated[Together, Tag("together")]
     | Annotated[list[Any], Field(min_length=1), Tag("list")],
     Discriminator(_kind),
 ]
-"""What a path may be: `[a, b]` for a choice, `{choices: ...}`, or `{low: ..., high: ...}`."""
+"""What a path may be: `[a, b]` for a choice, `{choices: ...}`, `{together: ...}`, or `{low: ..., high: ...}`."""
 
 Space = Annotated[dict[str, Node], Field(min_length=1)]
 
@@ -153,13 +175,19 @@ def draw(space: Mapping[str, Node], trial: Chooser, base: Mapping[str, Any] = _N
     values: dict[str, Any] = {}
     for path, node in space.items():
         if all(_is(trial, with_values(base, values), *each) for each in conditions(node).items()):
-            values[path] = _draw(node, path, trial)
+            found = _draw(node, path, trial)
+            values |= found if isinstance(node, Together) else {path: found}
     return values
 
 
 def conditions(node: Any) -> dict[str, Any]:
     """What has to hold where this is searched: path to value."""
     return {} if isinstance(node, list) else node.when
+
+
+def sets(path: str, node: Any) -> list[str]:
+    """The paths of the spec that a part of the space sets."""
+    return node.paths if isinstance(node, Together) else [path]
 
 
 def options(space: Mapping[str, Node]) -> Iterator[tuple[str, Any]]:
@@ -259,6 +287,8 @@ def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
 
 def _options(node: Any) -> dict[Any, Any]:
     """The options of a choice by the label that a trial stores: a given name, a plain value, or a section's name."""
+    if isinstance(node, Together):
+        return node.together
     given = node if isinstance(node, list) else node.choices
     if isinstance(given, dict):
         return given

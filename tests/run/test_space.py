@@ -37,6 +37,26 @@ def test_choices_of_one_plugin_are_told_apart_by_names_that_one_gives_them():
     assert draw(space, fixed({"model.encoder": "wide"})) == {"model.encoder": {"name": "cnn", "widths": [16, 16]}}
 
 
+METHODS = {
+    "one": {"model.fusion": {"name": "concat", "dim": 8}, "train.objectives": {"caption": 1.0, "cosine": 0.1}},
+    "two": {"model.decoder": {"name": "gru", "dim": 8}},
+}
+
+
+def test_settings_that_change_together_have_a_name():
+    space = SPACE.validate_python({"seed": [1, 2], "method": {"together": METHODS}})
+    assert draw(space, fixed({"seed": 1, "method": "one"})) == {"seed": 1, **METHODS["one"]}
+    assert len(list(cells(space))) == 4 and {"seed": 2, "method": "two"} in list(cells(space))
+
+
+def test_a_path_may_not_be_set_by_its_own_and_together(tiny):
+    values = load_values(tiny)
+    space = {"model.fusion": ["concat"], "method": {"together": METHODS}}
+    values["sweep"] = {"sampler": "grid", "space": space}
+    with pytest.raises(ValueError, match=r"model\.fusion sets all of model\.fusion anew"):
+        check_sweep(values, make_spec(values))
+
+
 def test_ranges_are_whole_or_not_and_logarithmic_or_not():
     space = SPACE.validate_python(
         {
@@ -152,7 +172,7 @@ def test_conditions_that_hold_seldom_are_found(tiny):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("experiments/*.yaml")), ids=lambda path: path.stem)
 def test_the_sweeps_of_the_experiments_lead_to_specs(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    values = load_values(path)
+    values = load_values(path, ["data.dataset=scenes"] if path.stem == "zoo" else [])
     if "sweep" in values and path.stem != "backbones":  # which needs files of one's own
         check_sweep(values, make_spec(values))
 

@@ -15,7 +15,7 @@ from filelock import FileLock
 from idc_eval.metrics import metric_names
 from optuna.trial import FrozenTrial, TrialState
 
-from idc_run.space import Node, Probe, cells, conditions, draw, options, with_values
+from idc_run.space import Node, Probe, cells, conditions, draw, options, sets, with_values
 from idc_run.spec import Direction, Spec, SweepSpec, make_spec
 from idc_run.tracking.store import store
 
@@ -186,11 +186,12 @@ def sampler(sweep: Sweep, item: int) -> optuna.samplers.BaseSampler:
 
 def _check_order(space: Mapping[str, Node]) -> None:
     """See that no path sets anew what one before it has set, or what a condition before it has looked at."""
-    paths = list(space)
+    paths = [(path, sets(path, node)) for path, node in space.items()]
     for at, (path, node) in enumerate(space.items()):
-        for later in paths[at:]:
-            if path.startswith(f"{later}."):
-                raise ValueError(f"sweep.space: {later} sets all of {path} anew; put {later} before")
+        for name, later in ((name, each) for name, theirs in paths[at:] for each in theirs):
+            for mine in sets(path, node):
+                if mine.startswith(f"{later}.") or (mine == later and name != path):
+                    raise ValueError(f"sweep.space: {later} sets all of {mine} anew; put {later} before")
             for asked in conditions(node):
                 # A plugin's name stands for its section.
                 if f"{asked.removesuffix('.name')}.".startswith(f"{later.removesuffix('.name')}."):
