@@ -68,6 +68,21 @@ class ScheduleSpec(Section):
     """`plateau`: after so many epochs without a better validation score."""
 
 
+class ScheduledSamplingSpec(Section):
+    """How many of the words that the decoder hears are its own (Bengio et al., NeurIPS 2015): more and more."""
+
+    increase: float = Field(default=0.05, gt=0, le=1)
+    """By how much the share of drawn words rises, from none."""
+    every_epochs: PositiveInt = 5
+    """After so many epochs each time."""
+    most: float = Field(default=0.25, gt=0, le=1)
+    """Where it stops."""
+
+    def share(self, epoch: int) -> float:
+        """Give the share of an epoch, counted from 0."""
+        return min(self.increase * (epoch // self.every_epochs), self.most)
+
+
 class EarlyStoppingSpec(Section):
     """When to stop before the last epoch."""
 
@@ -96,6 +111,10 @@ class TrainSpec(Section):
         StartSpec | None, BeforeValidator(lambda given: {"checkpoint": given} if isinstance(given, str) else given)
     ] = None
     """What to begin with instead of random weights."""
+    scheduled_sampling: ScheduledSamplingSpec | None = None
+    """By default the decoder hears the words of the references alone."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Validate and keep weights that are averaged over the steps with this decay, such as 0.999."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off"] = "auto"

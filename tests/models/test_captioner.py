@@ -5,7 +5,7 @@ import torch
 from idc_models import ModelSpec, build_captioner
 from idc_models.captioner import Captioner
 from idc_models.contract import Encoder, Fused, Fusion, Objective, Widths
-from idc_models.decoders.recurrent import GruDecoder
+from idc_models.decoders.recurrent import GruDecoder, LstmDecoder
 from idc_models.encoders.cnn import CnnEncoder
 from idc_models.fusions import Concat, ConcatDifference, Difference
 from idc_models.objectives import Caption
@@ -216,3 +216,25 @@ def test_the_fusions_own_change_map_comes_first_and_places_are_needed(vocab, bat
     torch.testing.assert_close(written.change_map[1], torch.eye(written.change_map.shape[1]))
     captioner.fusion = Placeless(16, dim=16).eval()
     assert captioner.generate(batch.before, batch.after, locate=True).change_map is None
+
+
+def test_a_decoder_hears_its_own_words_as_often_as_it_is_told(vocab, batch):
+    decoder = LstmDecoder(4, vocab, dim=8)
+    memory, tokens = torch.randn(200, 3, 4), torch.full((200, 21), 5)
+    tokens[:, 0] = vocab.bos_id
+    heard = decoder.hear(memory, tokens, 0.25)
+    assert heard.shape == tokens.shape and torch.equal(heard[:, 0], tokens[:, 0])
+    others = (vocab.size - 1) / vocab.size  # an untrained decoder draws any word, the given one among them
+    assert 0.2 < (heard != tokens)[:, 1:].double().mean() / others < 0.3
+
+
+def test_words_are_drawn_in_training_only(vocab, batch):
+    model = small("gru", "concat", vocab, {"caption": 1.0})
+    whole = model.eval().loss(batch)["loss"]
+    model.drawn = 1.0
+    assert torch.equal(model.eval().loss(batch)["loss"], whole)
+    torch.manual_seed(1)
+    drawn = model.train().loss(batch)["loss"]
+    model.drawn = 0.0
+    torch.manual_seed(1)
+    assert drawn != model.loss(batch)["loss"]

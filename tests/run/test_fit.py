@@ -14,7 +14,8 @@ from idc_models.spec import build_captioner
 
 from idc_run.checkpoint import load_checkpoint
 from idc_run.cli import run
-from idc_run.spec import ScheduleSpec
+from idc_run.spec import ScheduledSamplingSpec, ScheduleSpec
+from idc_run.training.average import Average
 from idc_run.training.data import open_data
 from idc_run.training.fit import fit
 from idc_run.training.optim import Schedule
@@ -221,6 +222,51 @@ def test_validation_takes_no_random_number_from_training_and_leaves_the_model_as
 def test_without_early_stopping_every_epoch_runs(trained):
     _, notes, _ = trained("train.epochs=7", "train.early_stopping=null", scores=[1.0])
     assert notes.epochs == [1, 2, 3, 4, 5, 6, 7]
+
+
+AVERAGED = (
+    *("train.ema=0.9", "train.schedule={name: constant, warmup_steps: 0}", "train.early_stopping=null"),
+    "train.scheduled_sampling={increase: 0.2, every_epochs: 1, most: 0.3}",
+)
+
+
+def test_averaged_weights_are_kept_and_the_run_goes_on_from_its_own_bit_for_bit(tmp_path, trained):
+    _, _, (model, *_) = trained(*AVERAGED, "train.epochs=3", scores=[0.1, 0.2, 0.3])
+    best, last = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("best", "last"))
+    name = "decoder.output.weight"
+    assert torch.equal(best.weights[name], last.training[f"average/{name}"])
+    assert not torch.equal(best.weights[name], last.weights[name])
+    assert torch.equal(model.state_dict()[name], last.weights[name])
+    trained(*AVERAGED, "train.epochs=2", scores=[0.1, 0.2])
+    stopped = load_checkpoint(tmp_path / "last.safetensors")
+    trained(*AVERAGED, "train.epochs=3", scores=[0.3], resume=stopped)
+    again = load_checkpoint(tmp_path / "best.safetensors")
+    assert again.weights.keys() == best.weights.keys()
+    assert all(torch.equal(value, best.weights[name]) for name, value in again.weights.items())
+
+
+def test_an_average_follows_the_weights_and_gives_them_back():
+    model = torch.nn.Linear(2, 1)
+    average, first = Average(model, 0.5), model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    average.update(step=9)
+    with average.inside():
+        torch.testing.assert_close(model.weight, first + 0.5)
+    torch.testing.assert_close(model.weight, first + 1)
+    assert not Average(model, None).state()
+
+
+def test_a_run_without_an_average_keeps_no_trace_of_one(tmp_path, trained):
+    trained("train.epochs=1", scores=[0.1])
+    last, best = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("last", "best"))
+    assert all(torch.equal(value, best.weights[name]) for name, value in last.weights.items())
+    assert all(name.startswith("optimizer/") for name in last.training)
+
+
+def test_the_share_of_drawn_words_rises_in_steps_to_its_most():
+    shares = [ScheduledSamplingSpec().share(epoch) for epoch in (0, 4, 5, 14, 24, 25, 90)]
+    assert shares == pytest.approx([0, 0, 0.05, 0.1, 0.2, 0.25, 0.25])
 
 
 def rates(epochs=4, **settings):

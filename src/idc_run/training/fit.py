@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from idc_run.checkpoint import Checkpoint, restore_training, save_checkpoint, training_state
 from idc_run.progress import Progress
 from idc_run.spec import EarlyStoppingSpec, Spec
+from idc_run.training.average import Average
 from idc_run.training.losses import Losses
 from idc_run.training.optim import Schedule, build_optimizer
 from idc_run.training.processes import rank, world
@@ -88,17 +89,19 @@ def fit(
     num = batches_per_epoch(reader, spec.data, world=world())
     optimizer = build_optimizer(model, train.optimizer)
     schedule = Schedule(train.schedule, train.optimizer.lr, num, train.epochs)
+    average = Average(model, train.ema)
     progress = Progress(run_id=run_id)
     if resume:
         # Files of older versions do not say when the score rose: they knew no ties, so then it was the best.
         progress = Progress(**{"risen_epoch": resume.progress["best_epoch"], **resume.progress})
         model.load_weights(resume.weights, resume.frozen)
         restore_training(optimizer, resume.training)
+        average.restore(resume.training)
         schedule.restore(progress.schedule)
 
     def save(name: str, training: bool) -> None:
         progress.schedule = schedule.state()
-        state = training_state(optimizer) if training else {}
+        state = training_state(optimizer) | average.state() if training else {}
         weights, frozen = without_frozen(model.state_dict(), model.frozen)
         kept = Checkpoint(spec, tokenizer, weights, vars(progress), state, unchanged, frozen=frozen)
         save_checkpoint(folder / name, kept)
@@ -118,10 +121,12 @@ def fit(
     model.train()
     while progress.epoch < train.epochs and not _out_of_patience(progress, train.early_stopping):
         began, began_at = time.perf_counter(), progress.batch
+        model.drawn = train.scheduled_sampling.share(progress.epoch) if train.scheduled_sampling else 0.0
         while progress.batch < num:
             # Of its own for every step and process: what a run that is resumed draws does not hang on what it drew.
             torch.manual_seed(Random(f"step/{spec.seed}/{progress.step}/{rank()}").getrandbits(63))
             _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses, whole)
+            average.update(progress.step)
             progress.step, progress.batch = progress.step + 1, progress.batch + 1
             reported = losses.report() if progress.step % train.log_every == 0 else None
             if reported:
@@ -136,7 +141,8 @@ def fit(
             measured["train/epoch_loss"] = whole.report()["train/loss"]
             measured["train/pairs_per_second"] = done * spec.data.batch_size * world() / (trained - began)
         progress.epoch, progress.batch = progress.epoch + 1, 0
-        scores = _from_first(validate)
+        with average.inside():
+            scores = _from_first(validate)
         measured["val/seconds"] = time.perf_counter() - trained
         rose, best = _judge(progress, scores[f"val/{spec.eval.select}"], scores.get("val/loss"))
         schedule.end_epoch(better=rose)
@@ -144,7 +150,8 @@ def fit(
             watcher.epoch(progress, scores | measured)
             # The best one first: killed between the two, the epoch is done again and writes the same.
             if best:
-                save(BEST, training=False)
+                with average.inside():
+                    save(BEST, training=False)
             save(LAST, training=True)
     assert progress.best is not None, "there is at least one epoch, and each is validated"
     return Fitted(folder / BEST, progress.best, progress)

@@ -59,6 +59,8 @@ class Captioner(nn.Module):
         self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
         self.weights = dict(weights)
         self.frozen: dict[str, Frozen] = {}  # by the name of the part: what checkpoints need not hold
+        self.drawn = 0.0
+        """Share of the words that the decoder draws itself in training, in place of those of the captions."""
         self.kept: tuple[int, ...] | None = None
         """Shape of the encoder's grid of one image, if a dataset gives such grids in place of images."""
 
@@ -130,6 +132,7 @@ class Captioner(nn.Module):
             batch.shared,
             batch.references,
             batch.scene,
+            self.drawn if self.training else 0.0,
         )
         parts = {
             name: objective(outputs) for name, objective in zip(self.weights, self.objectives.values(), strict=True)

@@ -290,6 +290,20 @@ class Decoder(Part):
         tokens = torch.cat([state["tokens"], token[:, None]], dim=1)
         return self(state["memory"], tokens).logits[:, -1], {"memory": state["memory"], "tokens": tokens}
 
+    @torch.no_grad()
+    def hear(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"], share: float) -> Int[Tensor, "n l"]:
+        """Put tokens that it draws in the place of a share of those given, but for the first.
+
+        Each is drawn from what it expects after those before it, drawn ones among them (scheduled sampling: Bengio et
+        al., NeurIPS 2015), token by token, and no gradient passes through the draw.
+        """
+        state, heard = self.start(memory), [tokens[:, 0]]
+        for given in tokens.unbind(1)[1:]:
+            logits, state = self.step(state, heard[-1])
+            drawn = torch.multinomial(logits.float().softmax(1), 1)[:, 0]
+            heard.append(torch.where(torch.rand(len(given), device=given.device) < share, drawn, given))
+        return torch.stack(heard, dim=1)
+
     def reorder(self, state: State, index: Int[Tensor, " k"]) -> State:
         """Give the state of a batch whose row i is the old row `index[i]`."""
         return {name: value.index_select(0, index) for name, value in state.items()}
@@ -313,6 +327,8 @@ class Outputs:
     """All captions of each pair, as text."""
     scene: Bool[Tensor, "b b"]
     """True where two pairs show one scene, so that neither is a counter-example of the other."""
+    drawn: float = 0.0
+    """Share of the tokens that the decoder hears as it draws them itself (see `Decoder.hear`)."""
 
     @cached_property
     def decoded(self) -> Decoded:
@@ -320,7 +336,10 @@ class Outputs:
 
         Computed when an objective first asks, so that training without teacher forcing does not pay for it.
         """
-        return self.read(self.tokens[:, :-1])
+        tokens = self.tokens[:, :-1]
+        if self.drawn:
+            tokens = self.decoder.hear(self.fused.memory.index_select(0, self.pair), tokens, self.drawn)
+        return self.read(tokens)
 
     def read(self, tokens: Int[Tensor, "n l"]) -> Decoded:
         """Have the decoder read captions of the batch's pairs, in the order of `pair`."""
