@@ -206,7 +206,7 @@ def test_names_are_those_of_the_entry_points(any_tokenizer):
 def test_a_name_of_another_package_is_found_and_two_owners_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "letters", sys.modules[__name__])
     found = [EntryPoint("letters", "letters:Letters", "idc.tokenizers")]
-    monkeypatch.setattr("idc_data.tokenizers.entry_points", lambda group: found)
+    monkeypatch.setattr("idc_data.tokenizers.entries", lambda group: found)
     made = make_tokenizer({"name": "letters", "shift": 5}, [], 9)
     assert made.encode("ab") == [0, 6, 7, 1] and resolve_tokenizer("letters")[1] == {"shift": 3}
     found.append(EntryPoint("letters", "other:Letters", "idc.tokenizers"))

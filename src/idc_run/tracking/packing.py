@@ -9,10 +9,11 @@ import ast
 import json
 import shutil
 from collections.abc import Iterable
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points, packages_distributions
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+from idc_data.installed import entries
 from idc_models.spec import ModelSpec
 from packaging.requirements import Requirement
 
@@ -42,8 +43,8 @@ def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
             carried |= set(owners)
             if not owners:
                 _copy_module(top, folder)
-        for entry in entry_points(group=f"idc.{kind}s", name=name):
-            if entry.dist:
+        for entry in entries(f"idc.{kind}s"):
+            if entry.name == name and entry.dist:
                 carried.add(entry.dist.name)
     for name in sorted(carried):
         _copy_distribution(distribution(name), folder)

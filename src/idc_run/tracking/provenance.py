@@ -6,12 +6,13 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from importlib.metadata import distributions, entry_points, packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from idc_data.installed import entries
 from idc_data.readers import resolve_reader
 from idc_data.tokenizers import resolve_tokenizer
 from idc_models.loading import find_checkpoint
@@ -163,7 +164,7 @@ def _sources(package: str) -> str:
 
 
 def _owner(kind: str, name: str) -> str:
-    owners = [entry.dist for entry in entry_points(group=f"idc.{kind}s", name=name) if entry.dist]
+    owners = [entry.dist for entry in entries(f"idc.{kind}s") if entry.name == name and entry.dist]
     told = ", ".join(f"{dist.name} {dist.version}" for dist in owners)
     return f"{name} ({told or _brought_by(_package(find(kind, name)))})"
 

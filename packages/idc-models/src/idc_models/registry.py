@@ -8,10 +8,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+from idc_data.installed import entries
 from idc_data.wording import suggestion
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -116,7 +117,7 @@ def _problem(problem: Mapping[str, Any], schema: type[BaseModel]) -> str:
 def _entries(kind: str) -> list[EntryPoint]:
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}{suggestion(kind, KINDS)}")
-    return list(entry_points(group=f"idc.{kind}s"))
+    return entries(f"idc.{kind}s")
 
 
 def _owner(entry: EntryPoint) -> str:

@@ -5,9 +5,9 @@ Importing this needs neither torch nor the `tokenizers` library; a tokenizer tha
 
 import json
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
+from idc_data.installed import entries
 from idc_data.named import resolve
 from idc_data.tokenizers.base import Tokenizer
 from idc_data.tokenizers.words import of_library
@@ -86,7 +86,7 @@ def _installed() -> dict[str, str]:
         ValueError: Two packages claim one name.
     """
     found: dict[str, str] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entries(GROUP):
         if found.setdefault(entry.name, entry.value) != entry.value:
             values = f"{found[entry.name]} and {entry.value}"
             raise ValueError(f"tokenizer {entry.name!r} is {values}: uninstall one, or use package.module:Class")
