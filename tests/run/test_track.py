@@ -18,6 +18,8 @@ from idc_run.tracking import note, provenance, registry
 from idc_run.tracking.champion import Standing
 from idc_run.tracking.mlflow_tracker import MlflowTracker, flatten
 from idc_run.tracking.provenance import differences
+from idc_run.tracking.registry import checkpoint_of
+from idc_run.tracking.runs import document, trials
 from idc_run.tracking.store import connect, store
 from idc_run.tracking.tracker import NullTracker
 from idc_run.training import experiment
@@ -51,6 +53,15 @@ def test_the_store_lies_in_mlruns(registered):
     assert {path.name for path in mlruns.iterdir()} == {".lock", "mlflow.db", "artifacts", "checkpoints"}
     assert link.is_symlink() and link.resolve() == (mlruns / "mlflow.db").resolve()
     assert [path.name for path in registered.result.checkpoint.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_what_only_reads_makes_no_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for read in (lambda: checkpoint_of("models:/idc@champion"), trials, lambda: document("0a1b", "spec")):
+        with pytest.raises(ValueError, match="there is no mlruns/ in .* or in a folder above"):
+            read()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_store_is_that_of_the_nearest_folder_upwards(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from idc_run.tracking import note
 from idc_run.tracking.champion import Standing, crown
 from idc_run.tracking.packing import imported, pack, requirements
 from idc_run.tracking.scoring import signature
-from idc_run.tracking.store import connect, embedded
+from idc_run.tracking.store import connect, embedded, look_into
 
 NAME = "captioner"
 """Of the model among what its run has logged."""
@@ -114,9 +114,9 @@ def checkpoint_of(model: str) -> Path:
     """Find the checkpoint behind a `models:/` URI, for `idc_models.loading`.
 
     Raises:
-        ValueError: The registry has no such model, or it is none of this project's.
+        ValueError: The registry has no such model, or it is none of this project's; or there is no registry.
     """
-    mlflow = connect()
+    mlflow = look_into()
     try:
         folder = _folder(mlflow, model)
     except mlflow.exceptions.MlflowException as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from idc_run.tracking.parent import PARENT, PLANNED
-from idc_run.tracking.store import connect
+from idc_run.tracking.store import connect, look_into
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def document(run: str, name: str) -> dict[str, Any] | None:
 
 def trials() -> list[Finished]:
     """Find the finished trials of all sweeps, the newest first; their tag `sweep` is the name of the study."""
-    found = connect().search_runs(
+    found = look_into().search_runs(
         search_all_experiments=True,
         filter_string="attributes.status = 'FINISHED'",
         order_by=["attributes.start_time DESC"],
@@ -72,7 +72,7 @@ def planned(trial: Finished) -> int | None:
 
 
 def _run(run: str) -> Any:
-    mlflow = connect()
+    mlflow = look_into()
     try:
         return mlflow.get_run(run)
     except mlflow.exceptions.MlflowException as error:

@@ -35,6 +35,20 @@ def connect() -> Any:
     return mlflow
 
 
+def look_into() -> Any:
+    """Give the mlflow module as `connect` does, to read what is there: it makes no store.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not store().is_dir():
+        raise ValueError(
+            f"there is no {STORE}/ in {str(Path.cwd())!r} or in a folder above; type this where the runs are, or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    return connect()
+
+
 def quiet_mlflow() -> Any:
     """Give the mlflow module, which else talks of itself, to people and to its makers."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
