@@ -6,7 +6,7 @@ from typing import Any
 
 from idc_eval.metrics import shown
 
-from idc_run.tracking.store import connect
+from idc_run.tracking.store import connect, look_into
 
 ALIAS = "champion"
 _TERMS = ("metric", "protocol", "data")
@@ -99,9 +99,9 @@ def versions(model: str) -> list[Version]:
     """All versions of a registered model, the newest first.
 
     Raises:
-        ValueError: The registry has no such model.
+        ValueError: The registry has no such model, or there is no registry.
     """
-    mlflow = connect()
+    mlflow = look_into()
     client = mlflow.MlflowClient()
     try:
         champion = client.get_registered_model(model).aliases.get(ALIAS)
@@ -115,8 +115,12 @@ def versions(model: str) -> list[Version]:
 
 
 def models() -> list[str]:
-    """The names of all registered models."""
-    return sorted(model.name for model in connect().MlflowClient().search_registered_models())
+    """The names of all registered models.
+
+    Raises:
+        ValueError: There is no registry.
+    """
+    return sorted(model.name for model in look_into().MlflowClient().search_registered_models())
 
 
 def _read(version: Any, champion: str) -> Version:
