@@ -11,12 +11,12 @@ def entries(group: str) -> list[EntryPoint]:
 
     Python reads the metadata of all distributions each time, some 5 ms; a spec asks dozens of times.
     """
-    return list(_all(tuple(map(_state, sys.path))).select(group=group))
+    return list(_found(group, tuple(map(_state, sys.path))))
 
 
-@lru_cache(maxsize=1)
-def _all(places: tuple[tuple[str, int], ...]) -> EntryPoints:
-    return entry_points()
+@lru_cache(maxsize=32)
+def _found(group: str, places: tuple[tuple[str, int], ...]) -> EntryPoints:
+    return entry_points(group=group)
 
 
 def _state(place: str) -> tuple[str, int]:
