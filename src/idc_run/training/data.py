@@ -1,7 +1,7 @@
 """What an experiment reads: three splits, the tokenizer, and what identifies them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,16 @@ def _captions(train: Reader) -> Iterable[str]:
     if captions:
         return captions(_VOCABULARY_PAIRS)
     return (reference for index in range(len(train)) for reference in train[index].references)
+
+
+def training_references(train: Reader) -> Sequence[Sequence[str]]:
+    """The references of each pair of the training split; of an endless one those of the first pairs."""
+    references = getattr(train, "references", None)
+    if references:
+        return references(_VOCABULARY_PAIRS)
+    return [
+        train[index].references for index in range(min(len(train), _VOCABULARY_PAIRS) if train.endless else len(train))
+    ]
 
 
 def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenizer) -> tuple[str, ...]:

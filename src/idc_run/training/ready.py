@@ -3,17 +3,19 @@
 import os
 import random
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from idc_data.tokenizers import Tokenizer
 from idc_models.captioner import PARTS, Captioner
+from idc_models.contract import Objective
 from idc_models.spec import build_captioner
 
 from idc_run.checkpoint import Checkpoint
 from idc_run.spec import Spec
 from idc_run.training.ahead import look_ahead, steps_per_epoch
-from idc_run.training.data import Data, no_change_sentences, open_data, validation_sample
+from idc_run.training.data import Data, no_change_sentences, open_data, training_references, validation_sample
 from idc_run.training.feature_cache import check_features
 from idc_run.training.start import Start, open_start
 
@@ -58,6 +60,8 @@ def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) 
             f"register is {spec.register_.model!r}, but a model whose encoder {type(model.encoder).__name__} takes "
             "features that were computed before captions no images; leave register out"
         )
+    for objective in model.objectives.values():
+        cast(Objective, objective).meet(lambda: training_references(data.train))
     if spec.data.features:
         check_features(spec, data.train, model)
         if last:

@@ -6,7 +6,7 @@ wired from the neighbouring part; keyword-only ones are the settings of a spec: 
 schema.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
@@ -389,6 +389,13 @@ class Objective(Part):
 
     def __init__(self, widths: Widths, vocab: TokenSpace) -> None:
         super().__init__()
+
+    def meet(self, references: Callable[[], Sequence[Sequence[str]]]) -> None:
+        """Be offered the references of the training split, pair by pair, before training; here none is read.
+
+        Args:
+            references: reads them; of an endless dataset those of the first pairs.
+        """
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """Compute the loss of one batch, before the weight that the spec gives it."""

@@ -134,7 +134,11 @@ class Scenes(Sequence[ChangeExample]):
 
     def captions(self, num: int) -> list[str]:
         """The references of the first `num` pairs, without rendering: what a tokenizer is trained on."""
-        return [caption for index in range(num) for caption in self._pair(index)[1]]
+        return [caption for of_pair in self.references(num) for caption in of_pair]
+
+    def references(self, num: int) -> list[tuple[str, ...]]:
+        """The references of each of the first `num` pairs, without rendering."""
+        return [self._pair(index)[1] for index in range(num)]
 
     def _pair(self, index: int) -> tuple[Pair, tuple[str, ...]]:
         rng = Random(f"{_VERSION}/{self._seed}/{self.split}/{index}")
