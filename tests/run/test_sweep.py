@@ -7,14 +7,13 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import optuna
 import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from idc_run.cli import run, table
+from idc_run.cli import table
 from idc_run.console import Console
 from idc_run.spec import load_values
 from idc_run.sweeps import finish, study, work
@@ -94,21 +93,6 @@ def test_a_trial_that_promises_little_is_pruned(search):
     assert [path.name for path in left] == ["best.safetensors"], "nothing that only a resumption would need"
 
 
-def test_a_search_whose_time_is_up_ends_and_goes_on_when_asked_again(search, monkeypatch):
-    section = "{space: {seed: [1, 2, 3]}, sampler: random, trials: 3, seeds: 1, timeout: 50}"
-    opened = search(section, "train.epochs=1")
-
-    def clock():
-        """A trial takes a hundred seconds."""
-        return 100.0 * sum(trial.state.is_finished() for trial in opened.study.get_trials())
-
-    monkeypatch.setattr(work, "time", SimpleNamespace(monotonic=clock, sleep=time.sleep, time=time.time))
-    done(opened)
-    assert items(opened, "COMPLETE") == [0, "again 0, seed 0"]
-    again = done(study.open_sweep(opened.values))
-    assert items(again, "COMPLETE")[:3] == [0, "again 0, seed 0", 1]
-
-
 def test_a_cause_that_is_gone_and_a_tracker_that_broke_cost_one_trial(search, monkeypatch):
     section = "{space: {seed: [1, 2]}, sampler: grid, seeds: 0}"
     opened = search(section, "train.epochs=1", "tracking=mlflow")
@@ -163,25 +147,6 @@ def test_several_objectives_have_a_front(search):
     only = "{space: {model.decoder: [gru, lstm]}, sampler: grid, seeds: 1, objectives: {latency: minimize}}"
     opened = done(search(only, "train.epochs=1"))
     assert opened.best().values[0] == min(trial.values[0] for trial in opened.searched())
-
-
-def test_a_trial_that_fails_is_recorded_with_its_cause_and_the_others_go_on(search):
-    opened = done(search("{space: {data.batch_size: [4, 17]}, sampler: grid, seeds: 1}", "train.epochs=1"))
-    assert states(opened) == {"COMPLETE": 2, "FAIL": 1}
-    (failed,) = opened.study.get_trials(states=[TrialState.FAIL])
-    assert "make batch_size smaller" in failed.user_attrs["cause"]
-    opened = search("{space: {data.batch_size: [17]}, sampler: grid}", "train.epochs=1")
-    with pytest.raises(ValueError, match="no trial.*batch_size.*--resume"):
-        done(opened)
-
-
-def test_torchrun_and_check_look_at_the_sweep(tiny, monkeypatch):
-    section = "sweep={space: {model.decoder: [gru, {name: lstm, dimm: 3}]}}"
-    told = CliRunner().invoke(run, [str(tiny), "-s", section, "--check"])
-    assert told.exit_code == 2 and "model.decoder=lstm" in told.stderr and "dimm" in told.stderr
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    told = CliRunner().invoke(run, [str(tiny), "-s", "sweep={space: {seed: [1, 2]}}"])
-    assert told.exit_code == 2 and "a sweep is not run by torchrun" in told.stderr
 
 
 def test_two_processes_share_a_study_and_one_is_killed(tiny):
