@@ -5,6 +5,7 @@ import sys
 from dataclasses import fields
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from idc_data import Folder, write_layout
@@ -245,3 +246,58 @@ if __name__ == "__main__":
         [sys.executable, script, tmp_path / "set"], stdout=subprocess.PIPE, text=True, timeout=600, check=False
     )
     assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "killed\n")
+
+
+@pytest.fixture
+def scenes(make_example):
+    """Six scenes, each with a changed pair and a distractor of one image, which shows the number of the scene."""
+
+    def shows(value):
+        return np.full((16, 16, 3), value, np.uint8)
+
+    pairs = []
+    for scene in range(6):
+        for changed in (True, False):
+            after = shows(10 * scene + (1 if changed else 2))
+            images = {"before": shows(10 * scene), "after": after}
+            pairs.append(make_example(len(pairs), **images, changed=changed, regions=None, provenance={"scene": scene}))
+    return Listed(pairs)
+
+
+class Listed(list):
+    endless, fingerprint = False, "0"
+
+
+TRIPLETS = DataSpec(batch_size=4, image_size=16, workers=0, triplets=True)
+
+
+def test_both_pairs_of_a_scene_are_in_one_batch_and_half_of_them_show_the_distractor_before(scenes, tokenizer):
+    batches, seen = train(scenes, tokenizer, 60, TRIPLETS), []
+    for batch in batches:
+        assert batch.changed == [True, False] * 2 and batch.scene.sum() == 8
+        before, after = (side[:, 0, 0, 0].tolist() for side in (batch.before, batch.after))
+        for row in (0, 2):
+            scene = after[row] - 1  # what changed
+            swap = before[row] == scene + 2
+            assert (before[row], before[row + 1], after[row + 1]) == (
+                (scene + 2, scene + 2, scene) if swap else (scene, scene, scene + 2)
+            )
+            seen.append(swap)
+    assert 0.35 < sum(seen) / len(seen) < 0.65
+    epochs = [sorted(name for batch in batches[start : start + 3] for name in batch.ids) for start in (0, 3)]
+    assert epochs == [sorted(example.id for example in scenes)] * 2
+    for one, two in zip(train(scenes, tokenizer, 4, TRIPLETS, skip=1), batches[1:], strict=False):
+        assert_equal(one, two)
+    ranks = [
+        train(scenes, tokenizer, 1, TRIPLETS.model_copy(update={"batch_size": 6}), rank=n, world=2) for n in (0, 1)
+    ]
+    assert not {*ranks[0][0].ids} & {*ranks[1][0].ids}
+
+
+def test_triplets_need_both_pairs_of_each_scene(scenes, folder, tokenizer):
+    with pytest.raises(ValueError, match="tells no scene; expected a changed pair and a distractor of each scene"):
+        train(folder, tokenizer, 1, TRIPLETS)
+    with pytest.raises(ValueError, match="of scene 5 .of 1 such. there is one pair"):
+        train(Listed(scenes[:-1]), tokenizer, 1, TRIPLETS)
+    with pytest.raises(ValidationError, match="batch_size is 3"):
+        DataSpec(batch_size=3, triplets=True)

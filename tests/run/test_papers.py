@@ -18,6 +18,7 @@ SMALL = [
     "data.dataset={name: scenes, train_pairs: 4, val_pairs: 2, test_pairs: 2}",
     "data.image_size=32",
     "data.batch_size=2",
+    "data.triplets=false",
     "data.workers=0",
     "model.encoder={name: cnn, widths: [8, 8]}",
     "train.epochs=1",

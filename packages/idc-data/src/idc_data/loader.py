@@ -22,6 +22,7 @@ from idc_data.sides import REMEDY, unsafe
 from idc_data.spec import DataSpec, Flip
 from idc_data.tokenizers import Tokenizer
 from idc_data.transforms import PairedTransform
+from idc_data.triplets import couples, swapped
 
 _MORE_ROOM = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"
 
@@ -79,16 +80,24 @@ def train_batches(
     if not 0 <= rank < world or not 0 <= skip <= num:
         raise ValueError(f"rank {rank} of {world} and skip {skip} of {num} batches, expected rank < world, skip <= num")
 
+    pairs = couples(reader) if spec.triplets else None
+
     def keys() -> Iterator[_Key]:
         for current in count(epoch):
-            order = _order(reader, seed, current)[rank::world]
+            if pairs:
+                mixed = Random(f"order/{seed}/{current}").sample(pairs, len(pairs))
+                order: Sequence[int] = [index for scene in mixed[rank::world] for index in scene]
+            else:
+                order = _order(reader, seed, current)[rank::world]
             for start in range(skip if current == epoch else 0, num):
                 yield current, list(order[start * spec.batch_size : (start + 1) * spec.batch_size])
 
     check_flip(reader, spec)
     flip: Flip = "safe" if spec.flip and (not reader.endless or getattr(reader, "mirror_safe", False)) else spec.flip
     transform = PairedTransform(spec.image_size, flip=flip, crop=spec.crop, color_jitter=spec.color_jitter)
-    batches = _Batches(reader, tokenizer, transform, captions_per_pair=spec.captions_per_pair, seed=seed)
+    batches = _Batches(
+        reader, tokenizer, transform, captions_per_pair=spec.captions_per_pair, seed=seed, triplets=spec.triplets
+    )
     return _iterate(batches, keys(), workers=spec.workers)
 
 
@@ -145,9 +154,10 @@ class _Batches(Dataset[Batch]):
         *,
         captions_per_pair: int,
         seed: int | None,  # None: nothing is drawn, the first references are taken, and the facts come along
+        triplets: bool = False,
     ) -> None:
         self.reader, self._tokenizer, self._transform = reader, tokenizer, transform
-        self._captions_per_pair, self._seed = captions_per_pair, seed
+        self._captions_per_pair, self._seed, self._triplets = captions_per_pair, seed, triplets
 
     def __getitem__(self, key: _Key) -> Batch | ValueError | OSError:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
@@ -159,6 +169,8 @@ class _Batches(Dataset[Batch]):
     def _batch(self, epoch: int, indices: list[int]) -> Batch:
         read = getattr(self.reader, "examples", None)
         examples: list[ChangeExample] = read(indices) if read else [self.reader[index] for index in indices]
+        if self._triplets:
+            examples = swapped(examples, (Random(f"swap/{self._seed}/{epoch}/{index}") for index in indices[::2]))
         before, after, captions, regions = [], [], [], []
         for index, example in zip(indices, examples, strict=True):
             rng = Random(f"example/{self._seed}/{epoch}/{index}")

@@ -24,6 +24,8 @@ class DataSpec(BaseModel):
         color_jitter: Largest relative change of brightness and contrast, each side on its own.
         max_length: Most tokens of a caption, beginning and end included. Words are tokens; of scripts without blanks,
             such as Chinese, characters.
+        triplets: Train on the changed pair and the distractor of a scene in one batch, and show the distractor's image
+            before both in half of the cases, as methods of CLEVR-Change do.
         features: `cache` computes what a frozen encoder makes of each distinct image once, and reads it in every epoch,
             as half-precision numbers from `mlruns/features`.
         tokenizer: How captions become tokens: `words`, `bpe`, `hf` or another installed name, `package.module:Class`,
@@ -42,6 +44,7 @@ class DataSpec(BaseModel):
     color_jitter: _Part = 0.0
     max_length: int = Field(default=40, ge=3, le=4096)
     tokenizer: str | dict[str, Any] = "words"
+    triplets: bool = False
     features: Literal["cache"] | None = None
 
     @model_validator(mode="after")
@@ -52,6 +55,15 @@ class DataSpec(BaseModel):
                     f"features is {self.features!r} and {name} is {value!r}, but features that were computed once "
                     f"cannot be augmented: leave {name} or features out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _scenes_are_whole(self) -> "DataSpec":
+        if self.triplets and self.batch_size % 2:
+            raise ValueError(
+                f"triplets is true and batch_size is {self.batch_size!r}, but a scene gives two pairs: expected an "
+                "even number"
+            )
         return self
 
     @model_validator(mode="before")
