@@ -1,0 +1,78 @@
+"""CLIP4IDC's first stage: a pair of images finds its caption, and a caption its pair."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from idc_models.contract import Objective, Outputs, TokenSpace, Widths
+from idc_models.positions import sinusoids
+
+
+class Retrieval(Objective):
+    """How hard it is to find each caption's pair among all pairs of the batch, and the other way round, in nats.
+
+    A pair is the mean of its memory's slots, a caption what a small Transformer of the objective's own makes of its
+    words, at the end token. The decoder has no part in it: it sees the pair that is to be found. Pairs with a reference
+    in common are no counter-examples of each other, or "nothing has changed" would be the caption of one pair only.
+
+    Source: Guo, Wang, Laaksonen, CLIP4IDC, AACL 2022, section 3.3; InfoNCE: van den Oord, Li, Vinyals, Representation
+    Learning with Contrastive Predictive Coding, 2018; both directions and the learned scale, 100 at most: Radford et
+    al., Learning Transferable Visual Models From Natural Language Supervision (CLIP), ICML 2021. Differs from the
+    paper: captions are read by a Transformer that is trained from scratch, over the words of the run, in place of
+    CLIP's.
+
+    Args:
+        widths: of the memory.
+        vocab: the tokens of the captions.
+        dim: width of the caption's Transformer and of what is compared.
+        layers: number of its layers.
+        heads: attention heads, a divisor of `dim`.
+
+    Raises:
+        ValueError: `heads` does not divide `dim`.
+    """
+
+    def __init__(
+        self,
+        widths: Widths,
+        vocab: TokenSpace,
+        *,
+        dim: PositiveInt = 256,
+        layers: PositiveInt = 2,
+        heads: PositiveInt = 4,
+    ) -> None:
+        super().__init__(widths, vocab)
+        if dim % heads:
+            raise ValueError(f"objective 'retrieval': dim is {dim!r} and heads is {heads!r}; heads must divide dim")
+        self.embedding = nn.Embedding(vocab.size, dim)
+        layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, dropout=0.0, batch_first=True, norm_first=True)
+        self.reader = nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(dim), enable_nested_tensor=False)
+        self.project = nn.Linear(widths.memory, dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
+        """Compute the mean of both directions."""
+        captions = normalize(self.read(outputs.tokens, outputs.lengths), dim=1)
+        pairs = normalize(self.project(outputs.fused.memory.mean(1)), dim=1)
+        if self.training:  # as after the last step of the optimizer
+            self.logit_scale.data.clamp_(max=math.log(100))
+        scores = captions @ pairs.T * self.logit_scale.exp()
+        own = torch.nn.functional.one_hot(outputs.pair, len(pairs)).bool()
+        found = cross_entropy(scores.masked_fill(outputs.shared[outputs.pair] & ~own, -torch.inf), outputs.pair)
+        # Of each caption's pair, among all captions: itself, and those of pairs with which it shares none.
+        target = torch.arange(len(captions), device=scores.device)
+        alike = outputs.shared[outputs.pair][:, outputs.pair] & (target != target[:, None])
+        described = cross_entropy(scores.T[outputs.pair].masked_fill(alike, -torch.inf), target)
+        return (found + described) / 2
+
+    def read(self, tokens: Tensor, lengths: Tensor) -> Float[Tensor, "n d"]:
+        """Read captions: what their last token has become, having seen all others."""
+        embedded = self.embedding(tokens)
+        embedded = embedded + sinusoids(tokens.shape[1], embedded.shape[2], like=embedded)
+        padding = torch.arange(tokens.shape[1], device=tokens.device) >= lengths[:, None]
+        read = self.reader(embedded, src_key_padding_mask=padding)
+        return read[torch.arange(len(read), device=read.device), lengths - 1]
