@@ -117,8 +117,9 @@ def _no_split(root: Path, split: str) -> str:
 def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bool = False) -> dict[str, int]:
     """Write examples as a dataset, each into the folder of its split, the images as PNG.
 
-    A split is written into a hidden folder that gets its name when everything is in it: a write that is killed leaves
-    no folder that looks complete, and the next write removes what it left.
+    A new dataset is written into a hidden folder beside it, a split of one that is there into a hidden folder in it,
+    which get their names when everything is in them: a write that is killed leaves no folder that looks complete, and
+    the next write removes what it left.
 
     Args:
         root: The folder of the dataset; other splits that it has stay as they are.
@@ -132,6 +133,16 @@ def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bo
         ValueError: A split exists or is none of train, val, test; an id comes twice; an image is damaged; there are no
             references; there are no examples.
     """
+    if not root.exists():
+        draft = root.with_name(f".{root.name}.unfinished")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            counts = write_layout(draft, examples)
+            draft.replace(root)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return counts
     counts: dict[str, int] = {}
     seen: set[str] = set()
     with ExitStack() as stack:
@@ -147,7 +158,7 @@ def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bo
             files[split].write(_write_example(_unfinished(root, split), example) + "\n")
             counts[split] = counts.get(split, 0) + 1
         if not counts:
-            raise ValueError(f"there are no examples to write to {str(root)!r}")
+            raise ValueError("there are no examples to write")
         for split, file in files.items():
             file.flush()
             os.fsync(file.fileno())
