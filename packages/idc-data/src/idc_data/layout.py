@@ -16,8 +16,10 @@ from PIL import Image
 from idc_data.example import SPLITS, ChangeExample
 from idc_data.fingerprint import fingerprint
 from idc_data.images import load_pair
+from idc_data.index import LARGE, IndexedRows
 from idc_data.places import image_path
 from idc_data.rows import METADATA, Row, read_rows
+from idc_data.text import is_utf16
 from idc_data.unchanged import NO_CHANGE
 
 GENERATION = "generation.json"
@@ -34,7 +36,8 @@ ALIKE = {
 class Folder(Sequence[ChangeExample]):
     """A split of a dataset in the project's own layout.
 
-    The lines are read and checked at once, the images when they are asked for (`before` and `after` are paths).
+    The lines are read and checked at once, the images when they are asked for (`before` and `after` are paths). Of a
+    large metadata.jsonl the lines are checked once, and read when they are asked for (see `idc_data.index`).
 
     Args:
         split: train, val or test: the folder below `root`.
@@ -53,6 +56,11 @@ class Folder(Sequence[ChangeExample]):
         metadata = self._folder / METADATA
         if not metadata.is_file():
             raise FileNotFoundError(_no_split(Path(root), split))
+        self._indexed = None
+        if metadata.stat().st_size >= LARGE and not is_utf16(metadata):
+            self._indexed = IndexedRows(metadata)
+            self.fingerprint = self._indexed.fingerprint
+            return
         self._rows: list[Row] = []
         seen: set[str] = set()
         self._images = images = list[Path]()  # before and after of one row after the other
@@ -70,11 +78,16 @@ class Folder(Sequence[ChangeExample]):
         self.fingerprint = fingerprint(["folder", split], annotations=annotations, images=images)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows if self._indexed is None else self._indexed)
 
     def __getitem__(self, index: int) -> ChangeExample:  # pyright: ignore[reportIncompatibleMethodOverride]
-        row = self._rows[index]
-        before, after = self._images[2 * index], self._images[2 * index + 1]
+        if self._indexed is None:
+            row = self._rows[index]
+            before, after = self._images[2 * index], self._images[2 * index + 1]
+        else:
+            where, row = self._indexed.line(index)
+            names = (row.before_file_name, row.after_file_name)
+            before, after = (image_path(self._folder, name, line=where) for name in names)
         return ChangeExample(
             before=before,
             after=after,

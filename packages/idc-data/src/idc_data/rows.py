@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -93,8 +93,7 @@ def read_rows(metadata: Path) -> list[tuple[int, Row]]:
         raise ValueError(f"{metadata}:{number}: {message}")
     sentences = no_change_sentences(metadata.parent.parent)
     rows = [(line.number, line.row(sentences, f"{metadata}:{line.number}")) for line in lines]
-    if own := dict.fromkeys(name for line in lines for name in line.own):
-        _note(f"{metadata.parent.parent}: {own_columns(own)}")
+    note_own(metadata.parent.parent, dict.fromkeys(name for line in lines for name in line.own))
     return rows
 
 
@@ -165,6 +164,12 @@ def unread(lines: Sequence[Line], dataset: Path) -> tuple[int, str] | None:
 def own_columns(names: Iterable[str]) -> str:
     """Say what becomes of columns of the user's own."""
     return f"kept in provenance, columns of your own: {', '.join(map(repr, names))}"
+
+
+def note_own(dataset: Path, names: Collection[str]) -> None:
+    """Say once what becomes of columns of the user's own, if there are any."""
+    if names:
+        _note(f"{dataset}: {own_columns(names)}")
 
 
 @cache

@@ -20,3 +20,21 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}: line {line} is not in UTF-8 ({error.reason}); save the file as UTF-8") from error
+
+
+def is_utf16(path: Path) -> bool:
+    """Whether a file says that it is in UTF-16."""
+    with path.open("rb") as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def decoded(line: bytes, where: str) -> str:
+    """Decode a line of a file in UTF-8, with a byte order mark or without.
+
+    Raises:
+        ValueError: It is in another encoding.
+    """
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: it is not in UTF-8 ({error.reason}); save the file as UTF-8") from error

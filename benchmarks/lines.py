@@ -1,0 +1,66 @@
+"""How long a metadata.jsonl of a million lines takes to open, to shuffle and to read, and how much memory.
+
+All lines name the same two images. Each step runs in a process of its own, which says how much memory it came to need.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from subprocess import run
+
+LINES = 1_000_000
+
+
+def _write(root: Path, lines: int) -> None:
+    from PIL import Image
+
+    (root / "train").mkdir(parents=True)
+    for name in ("before", "after"):
+        Image.new("RGB", (8, 8)).save(root / f"train/{name}.png")
+    row = {"before_file_name": "before.png", "after_file_name": "after.png", "changed": True, "change_type": "move"}
+    row["references"] = [f"the {size} red metal cube moved to the left of the ball" for size in ("small", "large")]
+    with (root / "train/metadata.jsonl").open("w") as file:
+        for number in range(lines):
+            file.write(json.dumps({"id": f"train-{number:07d}", **row}) + "\n")
+
+
+def _step(step: str, root: Path) -> None:
+    from idc_data.layout import Folder
+
+    before, began = _mib(), time.perf_counter()
+    reader = Folder("train", root=root)
+    if step in ("shuffle", "read"):
+        order = list(range(len(reader)))
+        began = time.perf_counter()
+        Random(0).shuffle(order)
+        if step == "read":
+            began = time.perf_counter()
+            for index in order:
+                reader[index]
+    seconds = time.perf_counter() - began
+    print(
+        f"{step:8}{seconds:9.2f} s {_mib() - before:9.0f} MiB beyond the {before:.0f} MiB of the libraries", flush=True
+    )
+
+
+def _mib() -> float:
+    """The most memory that this process has held that is not of a mapped file."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        _step(sys.argv[1], Path(sys.argv[2]))
+        sys.exit()
+    lines = int(sys.argv[1]) if len(sys.argv) > 1 else LINES
+    print(f"{lines:,} lines; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), lines)
+        for step in ("build", "open", "shuffle", "read"):  # the first makes the index
+            run([sys.executable, __file__, step, folder], check=True)
