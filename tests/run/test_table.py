@@ -37,9 +37,10 @@ def published(name):
     for line in lines:
         groups.setdefault(tuple(line[: len(paths)]), []).append(line[len(paths) :])
     cells = []
-    for at, runs in groups.items():
-        values = {metric: [float(run[1 + index]) for run in runs] for index, metric in enumerate(metrics)}
-        cells.append(Cell(dict(zip(paths, at, strict=True)), [int(run[0]) for run in runs], values))
+    for setting, runs in groups.items():
+        known = [(at, metric) for at, metric in enumerate(metrics, 1) if all(run[at] for run in runs)]
+        values = {metric: [float(run[at]) for run in runs] for at, metric in known}
+        cells.append(Cell(dict(zip(paths, setting, strict=True)), [int(run[0]) for run in runs], values))
     return Table(name, cells, columns[1], "plain", len(lines)), columns[0].split(" | "), page
 
 
