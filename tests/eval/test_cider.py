@@ -115,5 +115,5 @@ def test_references_without_a_word_score_nothing():
 
 
 def test_a_corpus_without_references_is_refused():
-    with pytest.raises(ValueError, match="no references to weigh words by"):
+    with pytest.raises(ValueError, match="no references to take word weights from"):
         Cider([])

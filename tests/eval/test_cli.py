@@ -73,7 +73,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(file, arguments, message):
 def test_bad_files(tmp_path):
     missing = run(tmp_path / "none.jsonl")
     assert missing.exit_code == 2
-    assert "is no file, no folder and no id of a run" in missing.stderr
+    assert "is not a file, a folder or the id of a run" in missing.stderr
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"id": "1"}\n')
     result = run(bad, "--json")

@@ -73,14 +73,14 @@ def test_a_data_sets_own_lines_are_annotations_with_their_labels(read, tmp_path)
     [
         (RESULTS, None, "--annotations"),
         (COCO, RESULTS, "these are COCO annotations"),
-        (SAID, COCO, "2 captions, expected the one that the model gave"),
+        (SAID, COCO, "2 captions, expected the model's one caption"),
         (RESULTS, {"0": ["x"]}, r"2 of 2 pairs of .* such as '17' \(it has '0'\)"),
-        (RESULTS, [1], "is no object"),
+        (RESULTS, [1], "is not an object"),
         (RESULTS, [{"image_id": 17}], "expected the id of a pair"),
-        (RESULTS, {}, "there are no references in it"),
-        ([line()], COCO, "has references of its own"),
+        (RESULTS, {}, "no references in this file"),
+        ([line()], COCO, "already has references"),
         ([RESULTS[0], RESULTS[0]], COCO, "id '17' is already on entry 1"),
-        ([1], COCO, "is no object"),
+        ([1], COCO, "is not an object"),
     ],
 )
 def test_files_that_do_not_belong_together_are_one_line(read, results, annotations, message):

@@ -30,10 +30,10 @@ REFUSED = {
     "number in references": ({"id": "3", "hypothesis": "x", "references": ["y", 4]}, "references.1 is 4"),
     "object of references": ({"id": "3", "hypothesis": "x", "references": {"y": 1}}, "references is {'y': 1}"),
     "no references": ({"id": "3", "hypothesis": "x", "references": []}, "references is []"),
-    "10 MB": ({"id": "3", "hypothesis": TEN_MEGABYTES, "references": ["y"]}, "this has 9,961,472 characters"),
-    "10 MB word": ({"id": "3", "hypothesis": "a" * 10**7, "references": ["y"]}, "this has 10,000,000 characters"),
+    "10 MB": ({"id": "3", "hypothesis": TEN_MEGABYTES, "references": ["y"]}, "9,961,472 characters"),
+    "10 MB word": ({"id": "3", "hypothesis": "a" * 10**7, "references": ["y"]}, "10,000,000 characters"),
     "10 MB reference": ({"id": "3", "hypothesis": "x", "references": ["y", TEN_MEGABYTES]}, "references.1 is 'the red"),
-    "no object": (["x", "y"], "is no object"),
+    "no object": (["x", "y"], "is not an object"),
 }
 # Text, and what is left of it once it is on one line: that is what pycocoevalcap gets.
 SCORED = {

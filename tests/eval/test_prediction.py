@@ -47,7 +47,7 @@ def test_unescaped_line_separators_blank_lines_and_a_byte_order_mark_are_read(tm
     ("line", "message"),
     [
         ('{"id": "2"', "not JSON"),
-        ("[1]", "is no object"),
+        ("[1]", "is not an object"),
         ('{"hypothesis": "x", "references": ["y"]}', "id is missing"),
         ('{"id": "", "hypothesis": "x", "references": ["y"]}', "id is ''"),
         ('{"id": true, "hypothesis": "x", "references": ["y"]}', "id is True: Input should be a valid string"),

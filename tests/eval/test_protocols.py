@@ -84,7 +84,7 @@ def test_what_a_protocol_needs_is_asked_for(mixed):
     with pytest.raises(ValueError, match="unchanged pairs only.*none"):
         score(mixed[:1], ["rouge-l"], protocol="scenes/distractor")
     untyped = mixed[0].model_copy(update={"change_type": None})
-    with pytest.raises(ValueError, match="goes by `change_type`, which pair '0' lacks"):
+    with pytest.raises(ValueError, match="needs `change_type`, which pair '0' lacks"):
         score([untyped, *mixed[1:]], ["rouge-l"], protocol="scenes/by-type")
     with pytest.raises(ValueError, match="unknown protocol 'clever-change/total'; did you mean 'clevr-change/total'"):
         find_protocol("clever-change/total")

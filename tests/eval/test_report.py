@@ -385,7 +385,7 @@ def test_a_protocol_shows_the_pairs_that_it_scores(tmp_path):
     write_report(tmp_path / "r.html", pairs, score(pairs, protocol="scenes/semantic"), folder=tmp_path, title="t")
     data = told(tmp_path / "r.html")
     assert data["n"] == len(data["pairs"]) == sum(data["outcomes"].values()) == 6
-    with pytest.raises(ValueError, match="the scores are of 8 pairs and the predictions of 7"):
+    with pytest.raises(ValueError, match="there are scores of 8 pairs, but 7 predictions"):
         write_report(tmp_path / "r.html", pairs[:7], score(pairs), folder=tmp_path, title="t")
 
 
@@ -437,7 +437,7 @@ def test_the_command(run, tmp_path):
         ({"curves.json": '{"a": [[1, "x"]]}'}, [], "expected {name: [[step, value], ...]}; a.0.1"),
         ({"scores.json": "no"}, [], "scores.json: not JSON"),
         ({}, ["--metrics", "blue"], "did you mean 'bleu'"),
-        ({}, ["--out", "/nowhere/r.html"], "there is no folder '/nowhere'"),
+        ({}, ["--out", "/nowhere/r.html"], "the folder '/nowhere' does not exist"),
     ],
 )
 def test_mistakes_are_one_line(run, tmp_path, files, arguments, message):
@@ -450,7 +450,7 @@ def test_mistakes_are_one_line(run, tmp_path, files, arguments, message):
 
 
 def test_a_folder_without_predictions(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no predictions.jsonl"):
+    with pytest.raises(FileNotFoundError, match="no predictions.jsonl in"):
         report_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -91,7 +91,7 @@ def test_statements_of_no_change(truth, caption, right):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        ({"change_type": "color"}, "changed_before is None, expected the place of one of 3 objects"),
+        ({"change_type": "color"}, "changed_before is None, expected the index of one of 3 objects"),
         ({"changed_before": 0}, "changed_before is 0, expected null"),
         ({"change_type": "explode"}, "change_type is 'explode'"),
         ({"before": [{"size": "large"}]}, "before.0.color is missing"),

@@ -78,7 +78,7 @@ def test_correlation():
     assert found.items == 6 and found.p is not None and found.p < 0.01
     assert found.low is not None and found.high is not None and found.low < found.spearman < found.high
     assert correlation([1, 1, 1], [1, 2, 3], pairs[:3]).note == "the metric does not vary"
-    assert correlation([1, 2, 3], [4, 4, 4], pairs[:3]).note == "what people say does not vary"
+    assert correlation([1, 2, 3], [4, 4, 4], pairs[:3]).note == "the human mean does not vary"
     assert "fewer than three" in correlation([1, 2, math.nan], [1, 2, 3], pairs[:3]).note
     one_pair = correlation([1, 2, 3, 4], [1, 2, 3, 5], ["a"] * 4)
     assert one_pair.spearman == pytest.approx(1) and one_pair.low == pytest.approx(1)
@@ -103,7 +103,7 @@ def test_a_study_with_known_answers(study, answer, outcome):
     assert found["judgements"] == 66
     assert found["correlations"]["correctness"]["rouge-l"]["items"] == 11
     assert any(note.startswith("statement_accuracy: no example carries `truth`") for note in found["notes"])
-    assert "distinct-1: single captions have no value" in found["notes"]
+    assert "distinct-1: has no values of single captions" in found["notes"]
     assert found["alphas"]["correctness"]["items"] == 11
 
 
@@ -137,7 +137,7 @@ def test_who_does_not_look_is_left_out(study, answer, outcome, command):
     assert outcome(path, "--metrics", "none", "--keep-all")["judgements"] == 66
     assert outcome(path, "--metrics", "none", "--pass", 0)["judgements"] == 66
     shown = command("agreement", path, "--metrics", "none").stdout
-    assert "left out: did not look" in shown and "0 of 3" in shown
+    assert "left out: failed checks" in shown and "0 of 3" in shown
     alone = study("--seed", 3, name="alone.db")
     answer(alone, "bot", dict.fromkeys(SAID, 5))
     ended = command("agreement", alone)
@@ -183,12 +183,12 @@ def test_what_cannot_be_known_is_said(study, answer, command, answers, note):
 def test_no_answers_are_one_line(study, command, answer):
     path = study("--checks", 0.5)
     ended = command("agreement", path)
-    assert ended.exit_code == 2 and "nobody has answered" in ended.stderr
+    assert ended.exit_code == 2 and "there are no answers" in ended.stderr
     with Ratings(path) as ratings:
         check = next(item for item in ratings.items.values() if item.accepted)
         ratings.add([Judgement(rater="ann", item=check.id, question="correctness", value=1, time=5)])
     ended = command("agreement", path)
-    assert ended.exit_code == 2 and "attention checks only" in ended.stderr and ended.stderr.count("\n") == 1
+    assert ended.exit_code == 2 and "only answers to attention checks" in ended.stderr and ended.stderr.count("\n") == 1
 
 
 def prefer(path, said):
@@ -215,7 +215,7 @@ def test_preferences(study, outcome, command):
     assert found["alphas"]["preference"]["value"] == pytest.approx(1 - (4 / 10) / (2 * (6 * 3 + 6 + 3) / 90))
     assert found["correlations"]["preference"]["rouge-l"]["items"] == 5
     shown = command("agreement", path, "--metrics", "none").stdout
-    assert "sign test over pairs: p 0.6250" in shown and "17% of all pairs were not asked" in shown
+    assert "sign test over pairs: p 0.6250" in shown and "17% of all pairs were not rated" in shown
     assert summary(path, "lstm")["human/preference_win"] == pytest.approx(0.6)
     assert summary(path, "transformer")["human/preference_win"] == pytest.approx(0.3)
     assert summary(path, "transformer")["human/preference_loss"] == pytest.approx(0.6)
@@ -241,7 +241,7 @@ def test_numbers_and_judgements_for_trackers(study, answer):
     both = summary(path)
     assert both["human/lstm/correctness"] == pytest.approx(4.5)
     assert both["human/transformer/correctness"] == pytest.approx(3)
-    with pytest.raises(ValueError, match="is not about 'gru', but: lstm, transformer"):
+    with pytest.raises(ValueError, match="has no system 'gru', only: lstm, transformer"):
         summary(path, "gru")
     rows = assessments(path)
     assert len(rows) == 2 * 3 * 12, "two raters, three questions, the shared caption for both systems"
@@ -260,7 +260,7 @@ def test_one_system_needs_no_name(study, answer, systems):
 @pytest.mark.parametrize(
     ("tracker", "said"),
     [
-        (None, "not tracked: no installed package takes ratings"),
+        (None, "not tracked: no installed package records ratings"),
         ("pathlib:Path.resolve", "ratings.db"),
         ("pathlib:Path.rmdir", "not tracked: NotADirectoryError"),
     ],

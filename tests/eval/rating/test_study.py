@@ -66,7 +66,7 @@ def test_a_study_without_possible_checks_says_so(systems, command, tmp_path):
     for file in systems:
         rewrite(file, references=["it is different now"])
     ended = command("rate", *systems, "--out", tmp_path / "r.db", "--html", tmp_path / "r.html")
-    assert ended.exit_code == 2 and "give --checks 0" in ended.stderr
+    assert ended.exit_code == 2 and "use --checks 0" in ended.stderr
     assert not (tmp_path / "r.db").exists()
 
 
@@ -113,9 +113,9 @@ def test_names_come_from_folders_where_files_are_called_the_same(systems, study,
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--seed", 1], "has seed 0, and 1 was given"),
-        (["--mode", "prefer"], "has mode 'scale', and 'prefer' was given"),
-        (["--num", 5], "has num 100, and 5 was given"),
+        (["--seed", 1], "has seed 0, but 1 was given"),
+        (["--mode", "prefer"], "has mode 'scale', but 'prefer' was given"),
+        (["--num", 5], "has num 100, but 5 was given"),
     ],
 )
 def test_another_plan_is_refused_and_the_same_one_goes_on(systems, study, command, answer, options, problem):
@@ -127,7 +127,7 @@ def test_another_plan_is_refused_and_the_same_one_goes_on(systems, study, comman
     ended = command("rate", *systems, "--out", path, *options)
     assert ended.exit_code == 2 and problem in ended.stderr
     ended = command("rate", *reversed(systems), "--out", path)
-    assert ended.exit_code == 2 and "is about lstm, transformer, and transformer, lstm" in ended.stderr
+    assert ended.exit_code == 2 and "is about lstm, transformer, but the given transformer, lstm" in ended.stderr
     with Ratings(path) as ratings:
         assert len(ratings.last()) == 3
 
@@ -154,14 +154,14 @@ def test_only_pairs_with_images_are_asked_about(systems, command, tmp_path):
         )
     path = tmp_path / "ratings.db"
     ended = command("rate", *systems, "--out", path, "--html", tmp_path / "page.html")
-    assert "2 of 6 pairs have images; people rate these only" in ended.stdout
+    assert "2 of 6 pairs have images; only these are rated" in ended.stdout
     assert {item.pair for item in items(path)} == {"cars", "roof"}
 
 
 def test_systems_that_never_differ_leave_nothing_to_choose(systems, command, tmp_path):
     write_predictions(systems[1], read_predictions(systems[0]))
     ended = command("rate", *systems, "--out", tmp_path / "ratings.db", "--mode", "prefer")
-    assert ended.exit_code == 2 and "lstm and transformer say the same of every pair with images" in ended.stderr
+    assert ended.exit_code == 2 and "have equal captions for every pair with images" in ended.stderr
 
 
 def test_images_may_come_from_any_file(systems, study, pairs):
@@ -179,13 +179,13 @@ def test_a_damaged_image_is_named(systems, command, tmp_path):
 def test_systems_for_other_pairs_are_refused(systems, command, tmp_path):
     write_predictions(systems[1], read_predictions(systems[1])[1:])
     ended = command("rate", *systems, "--out", tmp_path / "ratings.db")
-    assert ended.exit_code == 2 and "not about the same pairs: 'cube' (1 such)" in ended.stderr
+    assert ended.exit_code == 2 and "have different pairs: 'cube' (1 such)" in ended.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--out", "none.db"], "give the predictions file of a system"),
+        (["--out", "none.db"], "give predictions files"),
         (["lstm.jsonl", "--mode", "prefer"], "--mode prefer needs two systems, 1 given: lstm"),
         (["lstm.jsonl", "lstm.jsonl"], "given twice"),
         (["lstm.jsonl", "--out", "cube_0.png"], "expected a SQLite file of ratings"),
@@ -211,7 +211,7 @@ def test_another_database_is_left_alone(command, tmp_path):
     database.close()
     was = other.read_bytes()
     for ended in (command("agreement", other), command("rate", "--out", other)):
-        assert ended.exit_code == 2 and "holds no ratings" in ended.stderr
+        assert ended.exit_code == 2 and "is not a file of ratings" in ended.stderr
     assert other.read_bytes() == was
 
 
@@ -255,7 +255,7 @@ def test_names_of_raters():
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"study": "another"}, "is of another study"),
+        ({"study": "another"}, "belongs to another study"),
         ({"judgements": [{"item": "x"}]}, "judgements.0.rater is missing"),
         ({"more": 1}, "unknown field 'more'"),
     ],

@@ -1,4 +1,4 @@
-"""Whether a model is surer of captions that are right than of those that are wrong."""
+"""Whether a model is more confident in right captions than in wrong ones."""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from idc_eval.scripts import count_words
 
 
 def confidence(prediction: Prediction) -> float:
-    """The probability that the model gives a word of its caption (geometric mean, end included); NaN if unknown."""
+    """Return the model's mean probability of a caption's words (geometric mean, end included); NaN if unknown."""
     if prediction.log_prob is None:
         return math.nan
     return math.exp(min(prediction.log_prob / (count_words(prediction.hypothesis) + 1), 0.0))
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool | None], bins: int = 10) -> Measured:
-    """How far confidence is from the share of right captions: mean over bins of equal size, 0..1.
+    """Return the mean gap between confidence and the share of right captions, over bins of equal size, 0..1.
 
-    Source: expected calibration error, Naeini et al., AAAI 2015. Differs: bins hold equally many captions.
+    Source: expected calibration error, Naeini et al., AAAI 2015. Differs: each bin holds the same number of captions.
     """
     sure, correct = _known(confidences, [math.nan if each is None else float(each) for each in right])
     if not len(sure):
@@ -33,8 +33,8 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool | None]
 
 
 def confidence_auroc(confidences: Sequence[float], right: Sequence[bool | None]) -> Measured:
-    """How likely a right caption has more confidence than a wrong one, 0..1, a half by chance; ties count half."""
-    from scipy.stats import rankdata  # a second of import, which only these two need
+    """Return the chance that a right caption has higher confidence than a wrong one (AUROC); ties count half."""
+    from scipy.stats import rankdata  # takes a second to import; only these two functions need it
 
     sure, correct = _known(confidences, [math.nan if each is None else float(each) for each in right])
     wins, losses = int(correct.sum()), int((1 - correct).sum())
@@ -45,7 +45,7 @@ def confidence_auroc(confidences: Sequence[float], right: Sequence[bool | None])
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Measured:
-    """Spearman's rank correlation, -1..1; NaN where one of the two does not vary."""
+    """Return Spearman's rank correlation, -1..1; NaN if either input is constant."""
     from scipy.stats import rankdata
 
     one, other = (rankdata(each) for each in _known(first, second))

@@ -1,4 +1,4 @@
-"""BLEU, ROUGE-L and CIDEr of tokenised captions: the values of pycocoevalcap, at a fraction of its time."""
+"""BLEU, ROUGE-L and CIDEr of tokenised captions: same values as pycocoevalcap, much faster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from idc_eval.ngrams import ORDERS, Floats, NGrams
 from idc_eval.prediction import Prediction
 from idc_eval.ptb import tokenize
 
-_TINY, _SMALL = 1e-15, 1e-9  # pycocoevalcap's, against division by zero in BLEU
-_BETA = 1.2  # of ROUGE-L: how much more recall counts than precision
+_TINY, _SMALL = 1e-15, 1e-9  # pycocoevalcap's constants against division by zero in BLEU
+_BETA = 1.2  # ROUGE-L's weight of recall over precision
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,25 @@ class Captions:
 
     @cached_property
     def grams(self) -> NGrams:
-        """The n-grams of all references."""
+        """Return the n-grams of all references."""
         return NGrams(list(chain.from_iterable(self.references)))
 
 
 def tokenized(predictions: Sequence[Prediction]) -> Captions:
-    """Tokenise all captions of the predictions in one go."""
+    """Tokenise all captions of the predictions in one call."""
     texts = [reference for prediction in predictions for reference in prediction.references]
-    # References first, then hypotheses, as pycocoevalcap orders them: an abbreviation's full stop is read in the
-    # light of what follows.
+    # References first, then hypotheses, the order of pycocoevalcap: how an abbreviation's full stop is tokenised
+    # depends on the text after it.
     words = iter(tokenize([*texts, *(prediction.hypothesis for prediction in predictions)]))
     references = [[next(words) for _ in prediction.references] for prediction in predictions]
     return Captions(hypotheses=list(words), references=references)
 
 
 def bleu(captions: Captions) -> list[Measured]:
-    """BLEU-1 to BLEU-4 with the closest reference length, 0..1, 1 where each hypothesis is one of its references.
+    """Compute BLEU-1 to BLEU-4 with the closest reference length, 0..1, 1 for copies of references.
 
-    Source: Papineni et al., "BLEU", ACL 2002. Example values are smoothed by 1e-15 / 1e-9, so they are never quite 0
-    or 1.
+    Source: Papineni et al., "BLEU", ACL 2002. Values of single examples are smoothed by 1e-15 / 1e-9, so they never
+    reach 0 or 1.
     """
     sums = bleu_sums(captions)
     corpus, each = bleu_values(sums.sum(0)), bleu_values(sums)
@@ -52,10 +52,10 @@ def bleu(captions: Captions) -> list[Measured]:
 
 
 def bleu_sums(captions: Captions) -> Floats:
-    """What BLEU adds up over examples, `n 10`.
+    """Count what BLEU sums over examples, `n 10`.
 
-    Columns: for each order how many n-grams the hypothesis has, and how many of them are right; the words of the
-    hypothesis; the words of the reference that is closest to it in length, of the shorter one if two are.
+    Columns: for each order, the n-grams of the hypothesis and how many of them match; the number of words in the
+    hypothesis; the number of words in the reference closest to it in length (the shorter one on a tie).
     """
     sizes = [len(each) for each in captions.references]
     hypothesis = np.repeat(np.arange(len(sizes)), sizes)  # of each reference
@@ -63,17 +63,17 @@ def bleu_sums(captions: Captions) -> Floats:
     rows, shared = theirs.rows_in(own, hypothesis)
     allowed = np.zeros_like(own.times)
     np.maximum.at(allowed, rows[shared], theirs.times[shared])
-    said = np.maximum(own.lengths[:, None] - np.arange(ORDERS), 0)
+    own_grams = np.maximum(own.lengths[:, None] - np.arange(ORDERS), 0)
     right = own.sums(np.minimum(own.times, allowed))
     apart = np.abs(theirs.lengths - own.lengths[hypothesis])
-    # Sorted by example, then by how far apart the lengths are, then by length: the first of each example is closest.
+    # Sort by example, then by difference in length, then by length: the first row of each example is the closest.
     order = np.lexsort((theirs.lengths, apart, hypothesis))
     closest = theirs.lengths[order[np.cumsum([0, *sizes[:-1]])]]
-    return np.column_stack([said, right, own.lengths, closest]).astype(float)
+    return np.column_stack([own_grams, right, own.lengths, closest]).astype(float)
 
 
 def bleu_values(sums: Floats) -> Floats:
-    """BLEU-1 to BLEU-4, `... 4`, of such sums, `... 10`."""
+    """Compute BLEU-1 to BLEU-4, `... 4`, from the sums of `bleu_sums`, `... 10`."""
     precisions = (sums[..., ORDERS : 2 * ORDERS] + _TINY) / (sums[..., :ORDERS] + _SMALL)
     ratio = (sums[..., -2] + _TINY) / (sums[..., -1] + _SMALL)
     brevity = np.exp(np.minimum(1 - 1 / ratio, 0))
@@ -81,7 +81,7 @@ def bleu_values(sums: Floats) -> Floats:
 
 
 def rouge_l(captions: Captions) -> Measured:
-    """ROUGE-L: longest common subsequence, F with beta 1.2, 0..1, 1 where each hypothesis is one of its references.
+    """Compute ROUGE-L: F of the longest common subsequence, beta 1.2, 0..1; 1 if each hypothesis equals a reference.
 
     Source: Lin, "ROUGE", 2004. Best precision and best recall may come from different references.
     """
@@ -89,11 +89,11 @@ def rouge_l(captions: Captions) -> Measured:
 
 
 def cider(captions: Captions) -> Measured:
-    """CIDEr-D, 0..10; 10 only where all references of an example are one sentence and the hypothesis repeats it.
+    """Compute CIDEr-D, 0..10; 10 only if all references of an example and the hypothesis are the same sentence.
 
-    Words weigh by how few examples' references hold them, so a value depends on the set that is scored: compare
-    values of one set only, and never average over batches. An n-gram in every example's references weighs nothing,
-    hence a single example always scores 0. `Cider` weighs by the words of another corpus.
+    Words are weighted by their inverse document frequency in the scored set, so values compare only within one set;
+    never average over batches. An n-gram in every example's references has weight 0, so a single example always scores
+    0. `Cider` takes the weights from another corpus.
 
     Source: Vedantam et al., "CIDEr", CVPR 2015 (the D variant, called CIDEr by pycocoevalcap and the field).
     """
@@ -114,13 +114,13 @@ def _rouge_l(hypothesis: str, references: Sequence[str]) -> float:
 
 
 def _common_subsequence(where: dict[str, int], length: int, words: Sequence[str]) -> int:
-    """Length of the longest common subsequence, by one addition of big integers for each word.
+    """Return the length of the longest common subsequence, with one addition of big integers per word.
 
     Source: Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004.
 
     Args:
-        where: The one caption: each of its words with its places as bits.
-        length: How many places there are.
+        where: The first caption: each word with its positions as bits.
+        length: Number of positions.
         words: The other caption.
     """
     full = (1 << length) - 1

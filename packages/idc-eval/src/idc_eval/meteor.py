@@ -1,4 +1,4 @@
-"""METEOR 1.5: Java processes that are kept for as long as they are needed and no longer."""
+"""METEOR 1.5, computed by Java processes that live as long as they are needed."""
 
 import math
 import os
@@ -18,43 +18,45 @@ from idc_eval.ngrams import Floats
 from idc_eval.paraphrases import Paraphrases, words_of
 
 MAX_WORDS = 300
-"""How much of a caption METEOR reads, where each sign counts as a word. Its aligner takes minutes and all memory for a
-thousand words that repeat."""
+"""The part of a caption that METEOR reads; each punctuation mark counts as a word. Its aligner takes minutes and all
+memory for a thousand repeated words."""
 
-_SHARE = 2000  # questions that are worth one more process: it takes as long to get going as to answer them
-_KEPT = 2**17  # answers
-_PIECE = re.compile(r"[^\W_\u017f-\u03ff\u0530-\U0010ffff]+|\S")  # at least as many as METEOR takes words apart
+_SHARE = 2000  # questions per process: answering so many takes about as long as starting a process
+_KEPT = 2**17  # answers that are cached
+_PIECE = re.compile(
+    r"[^\W_\u017f-\u03ff\u0530-\U0010ffff]+|\S"
+)  # yields at least as many pieces as METEOR's own tokenizer
 _UNEVEN = re.compile(r"[\r\n]|  |\|\|\|")
 _ODD = re.compile(r"[^a-z0-9 ]")
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
-_COLUMNS, _CHUNKS = 23, 20  # of the counts; where the chunks are
-_MATCHES = (1.0, 0.6, 0.8, 0.6)  # what a match is worth: exact, stem, synonym, paraphrase
+_COLUMNS, _CHUNKS = 23, 20  # number of counts; column of the chunks
+_MATCHES = (1.0, 0.6, 0.8, 0.6)  # weight of a match: exact, stem, synonym, paraphrase
 _NORMALISED = {" n't ": " n 't ", " 's ": " ' s "}
-"""What METEOR's normaliser makes of the commonest words with a sign in them."""
+"""How METEOR's normaliser splits the commonest words with an apostrophe."""
 
 
 class Meteor:
-    """METEOR of hypotheses against references, in Java processes that start at the first score.
+    """METEOR of hypotheses against references; its Java processes start at the first score.
 
-    Use it as a context manager: the processes are gone at the end, also after an error.
+    Use it as a context manager: the processes end with it, also after an error.
 
         with Meteor() as meteor:
             value, per_example = meteor.score(["a red cube"], [["the red cube", "a cube"]])
 
-    Same program and protocol as pycocoevalcap's `Meteor`, hence the same values, whatever the number of processes.
-    Faster because questions are written ahead, shared among processes and not asked twice, because paraphrases with
-    words that no caption has are not loaded (see `idc_eval.paraphrases`), and because captions of nothing but letters
-    and digits are not normalised, which would leave them as they are.
+    It uses the program and protocol of pycocoevalcap's `Meteor`, so it gives the same values with any number of
+    processes. It is faster because questions are sent ahead, shared among processes and never repeated; because
+    paraphrases with words in no caption are not loaded (see `idc_eval.paraphrases`); and because captions of only
+    letters and digits skip the normaliser, which would not change them.
 
-    Differs from pycocoevalcap: text beyond the first `MAX_WORDS` words is not read; `|||`, METEOR's separator, is
-    taken out of references too; line breaks are blanks; a process that dies or hangs is an error, not a dead lock.
+    Differs from pycocoevalcap: text after the first `MAX_WORDS` words is ignored; METEOR's separator `|||` is removed
+    from references too; line breaks become spaces; a process that dies or hangs is an error, not a deadlock.
 
-    Several threads may use one; they take turns.
+    Several threads may share one object; they take turns.
 
     Args:
-        timeout: Seconds to wait for one answer (the first one includes the start).
-        processes: At most so many for plain captions, and as many for those with other signs. By default one for each
-            core and 2 GB of memory, at most 4. A small set takes fewer.
+        timeout: Seconds to wait for one answer (the first wait includes the start).
+        processes: Maximum number of processes for plain captions, and again for captions with punctuation. By default
+            one per core and 2 GB of memory, at most 4. A small set uses fewer.
     """
 
     def __init__(self, timeout: float = 180.0, processes: int | None = None) -> None:
@@ -78,27 +80,27 @@ class Meteor:
         self.stop()
 
     def score(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
-        """METEOR of tokenised captions.
+        """Compute METEOR of tokenised captions.
 
         Args:
             hypotheses: One per example, at least one.
             references: At least one per example.
 
         Returns:
-            The corpus value (statistics are added up over examples before they are combined) and each example's,
-            0..1, 1 for a hypothesis equal to a long reference.
+            The value of the corpus (from counts summed over examples) and of each example, 0..1; 1 for a hypothesis
+            equal to a long reference.
 
         Raises:
-            TimeoutError: No answer in time.
+            TimeoutError: An answer did not come in time.
             ChildProcessError: A Java process ended.
         """
         counts = self.counts(hypotheses, references)
         return float(meteor_values(counts.sum(0))), meteor_values(counts).tolist()
 
     def counts(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
-        """What METEOR adds up over examples, `n 23`: see `meteor_values`.
+        """Compute the counts that METEOR sums over examples, `n 23`; see `meteor_values`.
 
-        Raises: As `score` does.
+        Raises: As `score`.
         """
         questions = [
             " ||| ".join(["SCORE", *map(_plain, of_one), _plain(hypothesis)])
@@ -108,18 +110,20 @@ class Meteor:
             try:
                 self._answer(questions)
             except BaseException as error:
-                self._end()  # questions and answers may no longer be in step
+                self._end()  # questions and answers may be out of step
                 if isinstance(error, ChildProcessError):
-                    raise ChildProcessError(f"{error}; leave `meteor` out to do without") from error
+                    raise ChildProcessError(
+                        f"{error}; leave `meteor` out of the metrics to score without it"
+                    ) from error
                 raise
             counts = np.array([self._known[question].split() for question in questions], float)
-        # A hypothesis that is its reference is in no pieces; METEOR leaves its one chunk out of the sum.
+        # METEOR counts 0 chunks, not 1, for a hypothesis equal to its reference.
         whole = (_matches(counts).sum((-3, -2)) == counts[:, :2]).all(-1) & (counts[:, _CHUNKS] == 1)
         counts[whole, _CHUNKS] = 0
         return counts
 
     def stop(self) -> None:
-        """End the processes, after a score that another thread has under way; a later score starts others."""
+        """End the processes once a running score has finished; a later score starts new ones."""
         with self._lock:
             self._end()
             self._paraphrases = None
@@ -136,7 +140,7 @@ class Meteor:
             self._folder = None
 
     def _answer(self, questions: Sequence[str]) -> None:
-        """Ask what is not known yet."""
+        """Ask the questions whose answers are not cached."""
         if len(self._known) > _KEPT:
             self._known.clear()
         new = [question for question in dict.fromkeys(questions) if question not in self._known]
@@ -159,7 +163,7 @@ class Meteor:
                 self._known[question] = answer
 
     def _tell(self, words: set[str]) -> None:
-        """See to it that processes know the paraphrases of these words: they read them at their start."""
+        """Restart processes that lack the paraphrases of these words; paraphrases are read at the start."""
         self._paraphrases = self._paraphrases or Paraphrases.load()
         new = words & self._paraphrases.vocabulary - self._told
         if new or self._folder is None:
@@ -169,7 +173,7 @@ class Meteor:
             self._paraphrases.write(self._told, Path(self._folder.name, "paraphrases.gz"))
 
     def _started(self, kind: str, questions: int) -> list[Java]:
-        """Processes of a kind, enough for so many questions."""
+        """Return enough processes of a kind for a number of questions."""
         from pycocoevalcap.meteor import meteor
 
         assert self._folder
@@ -177,15 +181,15 @@ class Meteor:
         wanted = min(self._limit, math.ceil(questions / _SHARE))
         table = Path(self._folder.name, "paraphrases.gz")
         while len(running) < wanted:
-            if not table.is_file():  # METEOR would go on without
-                raise ChildProcessError(f"METEOR's paraphrases are gone: {table}")
+            if not table.is_file():  # METEOR would silently continue without them
+                raise ChildProcessError(f"METEOR's table of paraphrases is missing: {table}")
             options = ["-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", kind, "-a", str(table)]
             running.append(Java("METEOR", [*QUICK, "-Xmx2G", *options], Path(meteor.__file__).parent))
         return running[:wanted]
 
 
 def meteor_values(counts: Floats) -> Floats:
-    """METEOR 1.5 for English, of counts or of their sums.
+    """Compute METEOR 1.5 for English from counts or their sums.
 
     Source: Denkowski and Lavie, "Meteor Universal", WMT 2014, with the weights of its program.
 
@@ -196,7 +200,7 @@ def meteor_values(counts: Floats) -> Floats:
     """
     lengths, functions = counts[..., :2], counts[..., 2:4]
     weighed = np.einsum("...kws,k,w->...s", _matches(counts), _MATCHES, [_DELTA, 1 - _DELTA])
-    with np.errstate(divide="ignore", invalid="ignore"):  # what has no match is 0 in the end
+    with np.errstate(divide="ignore", invalid="ignore"):  # examples without a match become 0
         precision, recall = np.moveaxis(weighed / (_DELTA * (lengths - functions) + (1 - _DELTA) * functions), -1, 0)
         mean = 1 / ((1 - _ALPHA) / precision + _ALPHA / recall)
         fragments = counts[..., _CHUNKS] / counts[..., _CHUNKS + 1 :].mean(-1)
@@ -204,19 +208,19 @@ def meteor_values(counts: Floats) -> Floats:
 
 
 def _matches(counts: Floats) -> Floats:
-    """Matched words, `... kind_of_match kind_of_word side`."""
+    """Return matched words, `... kind_of_match kind_of_word side`."""
     return counts[..., 4:_CHUNKS].reshape(*counts.shape[:-1], 4, 2, 2)
 
 
 def _affordable() -> int:
-    """Processes that there are cores and memory for."""
+    """Return the number of processes that the cores and memory allow."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**32
     return max(1, min(4, cores, memory // 2**31))
 
 
 def _normalised(question: str) -> str | None:
-    """What METEOR's normaliser would make of a question, None if that is for itself to say."""
+    """Normalise a question as METEOR would; None if only METEOR's normaliser can."""
     rest = question.removeprefix("SCORE").replace(" ||| ", "  ") + " "
     for word in _NORMALISED:
         rest = rest.replace(word, "  ")
@@ -229,7 +233,7 @@ def _normalised(question: str) -> str | None:
 
 
 def _plain(caption: str) -> str:
-    """A caption on one line, without METEOR's separator, and no longer than METEOR reads."""
+    """Return a caption on one line, without METEOR's separator, cut to `MAX_WORDS`."""
     if _UNEVEN.search(caption):
         caption = re.sub(r"[ \r\n]+", " ", caption.replace("|||", ""))
     if len(caption) > MAX_WORDS:

@@ -17,18 +17,18 @@ from idc_eval.wording import did_you_mean
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is computed, and what is missing where it can judge no example at all."""
+    """How a metric is computed, and which input is missing if it can judge no example."""
 
     compute: Callable[[Evaluation], Measured]
     without: str = "there is no example"
     min_examples: int = 1
     judges: bool = False
-    """Each example is judged on its own, so the metric can be broken down by change type."""
+    """Whether each example is judged on its own, so that the metric can be broken down by change type."""
     lower_is_better: bool = False
     doubt: Callable[[Evaluation], str] = lambda evaluation: ""
-    """Why its value would be wrong for these captions, such as those of another language; it is skipped then."""
+    """Return why the value would be wrong for these captions, such as another language; the metric is then skipped."""
     unit: str = ""
-    """What stands behind its value x 100: `%` for shares of examples or of words, nothing for scores."""
+    """The unit of the value x 100: `%` for shares of examples or words, empty for scores."""
 
 
 def _bleu(order: int, evaluation: Evaluation) -> Measured:
@@ -110,7 +110,7 @@ def _confidence_correlation(evaluation: Evaluation) -> Measured:
 
 
 def _no_attributes(evaluation: Evaluation) -> str:
-    """Why no attribute could be supported: of another language, or of captions that do without."""
+    """Return why no attribute can be checked: another language, or references that name none."""
     if evaluation.reader.foreign or any(diagnose.names_attribute(p.references) for p in evaluation.predictions):
         return evaluation.reader.foreign
     return "no reference names a colour, size, material or shape, so none can be supported"
@@ -191,21 +191,21 @@ METRICS: dict[str, Metric] = {
         _confidence_correlation, "no three examples carry a `log_prob`, or they do not vary", min_examples=3
     ),
 }
-"""Every metric by its name: add one here."""
+"""All metrics by name. Add a new one here."""
 
 DIAGNOSTICS = tuple(METRICS)[tuple(METRICS).index("false_alarm_rate") :]
-"""What is worth knowing of a system beside its scores."""
+"""Diagnostics of a system, beside its scores."""
 
 SHORTHANDS = {"bleu": ("bleu-1", "bleu-2", "bleu-3", "bleu-4")}
 FAST_METRICS = tuple(name for name in METRICS if name not in ("meteor", "spice", "bertscore", "clipscore"))
-"""All but METEOR and SPICE, which need Java processes of 2 and 8 GB, and those that are models."""
+"""All metrics but METEOR and SPICE, which need Java processes of 2 and 8 GB, and those computed by models."""
 
 
 def metric_names(metrics: Iterable[str]) -> list[str]:
     """Spell out shorthands, drop repetitions, and refuse unknown names.
 
     Raises:
-        ValueError: A name that is no metric (with the nearest one that is), or no name at all.
+        ValueError: A name is not a metric (the message has the nearest one), or there are no names.
     """
     if isinstance(metrics, str):
         raise ValueError(f"metrics is {metrics!r}, expected a list of names such as [{metrics!r}]")
@@ -213,7 +213,7 @@ def metric_names(metrics: Iterable[str]) -> list[str]:
     for name in metrics:
         for full in SHORTHANDS.get(name, (name,)):
             if full not in METRICS:
-                hint = f"{did_you_mean(name, [*METRICS, *SHORTHANDS], cutoff=0.4)} There are: ".lstrip()
+                hint = f"{did_you_mean(name, [*METRICS, *SHORTHANDS], cutoff=0.4)} Available: ".lstrip()
                 raise ValueError(f"unknown metric {name!r}; {hint}{', '.join([*SHORTHANDS, *METRICS])}")
             names[full] = None
     if not names:
@@ -227,16 +227,16 @@ def _right_swapped(prediction: Prediction) -> bool:
 
 
 def shown(name: str, value: float, *, signed: bool = False, unit: bool = True) -> str:
-    """A metric as people read it: x 100 with one decimal, CIDEr too, and shares in %.
+    """Format a metric for people: x 100 with one decimal (also CIDEr), shares with %.
 
     Files, JSON and MLflow keep the raw scale, 0..1 and CIDEr's 0..10.
 
     Args:
-        name: Of the metric; what stands before a slash does not count, as in `val/cider`. What is no metric, such as a
-            loss, is shown as it is.
-        value: On the raw scale.
-        signed: Put a + before what is not negative, as a difference has it.
-        unit: Whether `%` is said; a column of numbers says it once.
+        name: Name of the metric; a prefix up to a slash is ignored, as in `val/cider`. Other quantities, such as a
+            loss, are shown unscaled.
+        value: Value on the raw scale.
+        signed: Put a + before non-negative values, as for differences.
+        unit: Whether to append `%`; a column of numbers has it in its heading.
     """
     metric, sign = METRICS.get(name.rpartition("/")[2]), "+" if signed else ""
     if not math.isfinite(value):
@@ -247,6 +247,6 @@ def shown(name: str, value: float, *, signed: bool = False, unit: bool = True) -
 
 
 def labelled(name: str) -> str:
-    """The name of a metric with its unit, for a row or column of numbers that have none."""
+    """Return a metric's name with its unit, to label a row or column of bare numbers."""
     metric = METRICS.get(name)
     return f"{name} ({metric.unit})" if metric and metric.unit else name

@@ -1,4 +1,4 @@
-"""How commands tell of a user's mistake."""
+"""How commands report a user's mistake."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ class Mistake(click.ClickException):
 
 
 class OneLineGroup(click.Group):
-    """Commands whose ValueErrors and OSErrors are mistakes; anything else is ours and keeps its traceback."""
+    """Commands that report ValueError and OSError as mistakes; other errors are bugs and keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader of a pipe has gone: click ends quietly
+            raise  # the reading end of a pipe is closed: click exits quietly
         except (ValueError, OSError) as error:
             raise Mistake(str(error)) from error

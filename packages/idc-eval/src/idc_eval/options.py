@@ -9,7 +9,7 @@ from idc_eval.whole import read_text
 
 
 class Sentences(click.ParamType):
-    """A text file with one sentence a line; gives the sentences."""
+    """A text file with one sentence per line; the value is the sentences."""
 
     name = "file"
 
@@ -21,7 +21,7 @@ class Sentences(click.ParamType):
             lines = tuple(line.strip() for line in read_text(Path(value)).splitlines() if line.strip())
         except (ValueError, OSError) as error:
             self.fail(str(error), param, ctx)
-        return lines or self.fail(f"{str(value)!r} has no sentence in it, expected one a line", param, ctx)
+        return lines or self.fail(f"{str(value)!r} is empty, expected one sentence per line", param, ctx)
 
 
 metrics_option = click.option("--metrics", multiple=True, metavar="NAMES", help="As for `score`.")
@@ -29,12 +29,12 @@ no_change_option = click.option(
     "--no-change",
     type=Sentences(),
     default=(),
-    help="The sentences, or parts of some, by which captions in another language than English say that nothing "
-    "changed, one a line: false alarms and misses are counted by them.",
+    help="Text file, one sentence per line: the sentences, or parts of them, that mean no change in captions in "
+    "another language. False alarms and misses are counted by them.",
 )
 annotations_option = click.option(
     "--annotations",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The file with the references, for results that have captions only: COCO annotations, {id: [captions]}, or "
+    help="File with the references, for results that hold only captions: COCO annotations, {id: [captions]}, or "
     "the metadata.jsonl of a data set.",
 )

@@ -1,8 +1,8 @@
-"""METEOR's paraphrases, less those that cannot occur: its process starts in half a second instead of ten.
+"""METEOR's paraphrases without those that cannot occur: its process starts in half a second instead of ten.
 
-METEOR reads five million paraphrases at every start, of which the captions of a data set can use a few thousand. Here
-the table is read once on a machine, kept as word numbers in the user's cache (60 MB), and cut down to the words that
-are in the captions. A paraphrase with any other word matches nothing, so scores stay the same.
+METEOR reads five million paraphrases at every start; the captions of a data set can use a few thousand. Here the table
+is read once per machine, cached as word numbers (60 MB), and cut down to the words in the captions. A paraphrase with
+any other word matches nothing, so scores stay the same.
 """
 
 import gzip
@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 
 from idc_eval.whole import whole
 
-_AT_ONCE = 2**22  # bytes of the table
+_AT_ONCE = 2**22  # bytes of the table read at once
 _PLAIN = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True)
 class Paraphrases:
-    """Pairs of phrases that mean the same.
+    """Pairs of phrases with the same meaning.
 
     Attributes:
         words: All words of all phrases.
-        numbers: The phrases one after the other, each word as its place in `words`.
-        lengths: How many words each phrase has; two phrases are a pair.
+        numbers: The phrases, concatenated; each word as its index in `words`.
+        lengths: Number of words of each phrase; consecutive phrases form pairs.
     """
 
     words: list[str]
@@ -43,14 +43,14 @@ class Paraphrases:
 
     @cached_property
     def vocabulary(self) -> frozenset[str]:
-        """The words, to look them up."""
+        """Return the words as a set, for look-up."""
         return frozenset(self.words)
 
     @classmethod
     def load(cls) -> Self:
-        """METEOR's paraphrases for English: from the cache, or else from its own file, which takes ten seconds.
+        """Load METEOR's paraphrases for English: from the cache, or from its own file, which takes ten seconds.
 
-        The cache is `$XDG_CACHE_HOME/idc-eval` or `~/.cache/idc-eval`; where nothing can be written it is done without.
+        The cache is `$XDG_CACHE_HOME/idc-eval` or `~/.cache/idc-eval`; it is skipped if it cannot be written.
         """
         from pycocoevalcap.meteor import meteor
 
@@ -66,7 +66,7 @@ class Paraphrases:
 
     @classmethod
     def read(cls, source: Path) -> Self:
-        """Read a table in METEOR's form: for each pair a line with a probability, and one with each phrase."""
+        """Read a table in METEOR's format: per pair one line with a probability, then one for each phrase."""
         number: dict[bytes, int] = defaultdict(count().__next__)
         numbers, lengths, rest = [], [], b""
         with gzip.open(source) as file:
@@ -75,21 +75,21 @@ class Paraphrases:
                 whole = (len(lines) - 1) // 3 * 3
                 rest = b"\n".join(lines[whole:])
                 phrases = lines[:whole]
-                del phrases[::3]  # the probabilities, which METEOR does not use
+                del phrases[::3]  # the probabilities; METEOR does not use them
                 text = b"\n".join(phrases)
                 words = text.split()
                 numbers.append(np.fromiter(map(number.__getitem__, words), np.uint16, len(words)))
                 signs = np.frombuffer(text + b"\n", np.uint8)
-                ends = np.flatnonzero(signs[signs <= 32] == 10)  # of all words, those that end a phrase
+                ends = np.flatnonzero(signs[signs <= 32] == 10)  # indices of the words that end a phrase
                 lengths.append(np.diff(ends, prepend=-1).astype(np.uint8))
         assert len(number) <= 2**16
         return cls([word.decode() for word in number], np.concatenate(numbers), np.concatenate(lengths))
 
     def write(self, known: Iterable[str], target: Path) -> None:
-        """Write those pairs, in METEOR's form, that have no word but known ones."""
-        told = set(known)
-        # What METEOR makes of other letters and signs is its own business: these words stay in any case.
-        may_occur = np.array([word in told or not _PLAIN.fullmatch(word) for word in self.words])
+        """Write the pairs with known words only, in METEOR's format."""
+        vocabulary = set(known)
+        # Keep words with other characters: how METEOR normalises them is not replicated here.
+        may_occur = np.array([word in vocabulary or not _PLAIN.fullmatch(word) for word in self.words])
         pair_lengths = self.lengths.reshape(-1, 2).sum(1, dtype=np.int64)
         starts = np.cumsum(pair_lengths) - pair_lengths
         kept = np.logical_and.reduceat(may_occur[self.numbers], starts)
@@ -109,7 +109,7 @@ class Paraphrases:
 
 
 def words_of(texts: Iterable[str]) -> set[str]:
-    """All words that METEOR may find in texts, and maybe some more: runs of letters and digits, in lower case."""
+    """Return all words METEOR may find in texts, maybe more: runs of letters and digits in lower case."""
     distinct = set(chain.from_iterable(text.split() for text in texts))
     return set(chain.from_iterable(_PLAIN.findall(word.lower()) for word in distinct))
 

@@ -1,4 +1,4 @@
-"""Predictions on disk: one JSON object per line, what a model said of a pair beside what people said."""
+"""Predictions on disk: one JSON object per line, with a pair's generated caption and its references."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +12,10 @@ from idc_eval.whole import write_whole
 from idc_eval.wording import did_you_mean
 
 MAX_CELLS = 16_384
-"""Of a change map: 128 x 128."""
+"""Limit for a change map: 128 x 128."""
 
 MAX_CAPTION = 20_000
-"""Characters of a caption. A longer one is a file gone wrong, and some take time by the square of their length."""
+"""Maximum characters of a caption. Longer ones come from broken files, and some metrics take quadratic time."""
 
 
 def _inside(name: str) -> str:
@@ -26,13 +26,13 @@ def _inside(name: str) -> str:
 
 def _short(caption: str) -> str:
     if len(caption) > MAX_CAPTION:
-        raise ValueError(f"this has {len(caption):,} characters, expected a caption of at most {MAX_CAPTION:,}")
+        raise ValueError(f"{len(caption):,} characters, expected a caption of at most {MAX_CAPTION:,}")
     return caption
 
 
 def _rectangle(rows: list[list[float]]) -> list[list[float]]:
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows) or len(rows) * len(rows[0]) > MAX_CELLS:
-        raise ValueError(f"expected rows of one length, at most {MAX_CELLS} numbers in all")
+        raise ValueError(f"expected rows of equal length, at most {MAX_CELLS} numbers in all")
     if any(not 0 <= value <= 1 for row in rows for value in row):
         raise ValueError("expected numbers from 0 to 1")
     return rows
@@ -42,11 +42,11 @@ Caption = Annotated[str, AfterValidator(_short)]
 FileName = Annotated[str, AfterValidator(_inside)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Box = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
-"""x, y, width and height as parts of the image's width and height; x and y are the upper left corner."""
+"""x, y, width and height as fractions of the image's width and height; x and y are the upper left corner."""
 
 
 class Regions(BaseModel):
-    """Where the change is, as boxes on each image; no box on the side where a thing does not exist."""
+    """The boxes of the change on each image; a side where the object does not exist has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -55,23 +55,23 @@ class Regions(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The generated caption (hypothesis) of one pair and the human ones (references) to hold it against.
+    """The generated caption (hypothesis) of one pair and the human captions (references) to compare it with.
 
     Attributes:
-        id: Which pair; unique in a file.
+        id: Id of the pair; unique in a file.
         hypothesis: The generated caption; may be empty.
         references: The human captions, at least one.
-        changed: Whether anything changed between before and after; None where nobody knows.
-        change_type: What kind of change, in the data set's words; `none` for a distractor.
+        changed: Whether anything changed between before and after; None if unknown.
+        change_type: Kind of change, as the data set names it; `none` for a distractor.
         truth: Machine-readable facts of a procedural scene, see `idc_eval.scene_truth`.
         log_prob: The model's log-probability of the hypothesis.
-        familiar: How much the images are like those that the model was trained on, 0 to 1.
+        familiar: How similar the images are to the training images, 0 to 1.
         before: The earlier image: a file beside or below the predictions file.
         after: The later image, likewise.
-        change_map: Where the model sees the change, 0..1, as rows from top to bottom of a grid over the image.
+        change_map: Where the model sees the change, 0..1: rows of a grid over the image, from top to bottom.
         regions: Where the change is.
-        swapped: What the model says when it is given the images in the other order.
-        difficulty: What makes the pair hard, by name, such as `viewpoint_overlap` or `change_size`.
+        swapped: The model's caption for the images in reverse order.
+        difficulty: Measures of how hard the pair is, by name, such as `viewpoint_overlap` or `change_size`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -95,19 +95,19 @@ class Prediction(BaseModel):
 def read_predictions(
     path: str | Path, *, annotations: str | Path | None = None, tell: Callable[[str], None] = warnings.warn
 ) -> list[Prediction]:
-    """Read and check a predictions file: JSON lines, or what others write (see `idc_eval.forms`).
+    """Read and check a predictions file: JSON lines, or a format of other tools (see `idc_eval.forms`).
 
     Args:
         path: The file.
-        annotations: Where the references are, if the file has captions only, as COCO results have.
-        tell: Told once of all fields that are passed over, and of pairs that are not scored.
+        annotations: File with the references, if `path` has only captions, as COCO results do.
+        tell: Called with one message about ignored fields, and one about pairs that are not scored.
 
     Returns:
         The predictions in the file's order.
 
     Raises:
-        ValueError: A line is no prediction, an id comes twice, the two files are not about the same pairs, or there is
-            no prediction at all; names the file and the line.
+        ValueError: A line is not a prediction, an id occurs twice, the two files have different pairs, or there are no
+            predictions; names the file and the line.
         OSError: A file cannot be read.
     """
     path = Path(path)
@@ -125,7 +125,7 @@ def read_predictions(
         if prediction.id in seen:
             raise ValueError(
                 f"{where}: id {prediction.id!r} is already on {seen[prediction.id]}; "
-                "give every pair one line, with all its references"
+                "write one line per pair, with all its references"
             )
         seen[prediction.id] = _place(where, path)
         predictions.append(prediction)
@@ -135,21 +135,23 @@ def read_predictions(
             f"{path}:1: the file is empty, expected one JSON object per line with id, hypothesis, references"
         )
     if failed:
-        told = f"{path}: {len(failed):,} of {len(failed) + len(predictions):,} pairs have an error and no caption"
+        message = f"{path}: {len(failed):,} of {len(failed) + len(predictions):,} pairs have an error and no caption"
         if not predictions:
-            raise ValueError(f"{told}, the first: {failed[0]}")
-        tell(f"{told}; they are not scored. The first: {failed[0]}")
+            raise ValueError(f"{message}, the first: {failed[0]}")
+        tell(f"{message}; they are not scored. The first: {failed[0]}")
     if unknown:
         tell(f"{path}: fields passed over: {passed_over(sorted(unknown), Prediction.model_fields)}")
     return predictions
 
 
 def _rows(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
-    """The rows of a file in the words of `Prediction`, and the errors of those that have one instead of a caption."""
+    """Return the rows of a file with the field names of `Prediction`, and the errors of pairs without a caption."""
     rows, failed = [], []
     for number, (where, row) in enumerate(read_rows(path), 1):
         if not isinstance(row, dict):
-            raise ValueError(f"{where}: {str(row)[:60]!r} is no object; expected {{id, hypothesis, references, ...}}")
+            raise ValueError(
+                f"{where}: {str(row)[:60]!r} is not an object; expected {{id, hypothesis, references, ...}}"
+            )
         if error := failure(row):
             failed.append(error)
         else:
@@ -158,17 +160,17 @@ def _rows(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
 
 
 def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
-    """Write a predictions file, whole or not at all: a crash leaves the file of before.
+    """Write a predictions file, whole or not at all: a crash leaves an existing file unchanged.
 
     Args:
         path: The file; its folder must exist.
-        predictions: What to write, one line each.
+        predictions: The predictions, one line each.
     """
     write_whole(Path(path), (p.model_dump_json(exclude_none=True, exclude_defaults=True) + "\n" for p in predictions))
 
 
 def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """What a pydantic error says, in one line: which field, what was given, what was expected, what was meant."""
+    """Word a pydantic error in one line: the field, its value, what was expected, what may have been meant."""
     sentences = []
     for problem in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"]) or "the object"
@@ -177,9 +179,9 @@ def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
         elif problem["type"] == "extra_forbidden":
             sentences.append(f"unknown field {field!r}, {did_you_mean(field, known, 'remove it')}")
         else:
-            given = repr(problem["input"])
-            given = given if len(given) <= 80 else given[:77] + "..."
-            sentences.append(f"{field} is {given}: {problem['msg'].removeprefix('Value error, ')}")
+            value = repr(problem["input"])
+            value = value if len(value) <= 80 else value[:77] + "..."
+            sentences.append(f"{field} is {value}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(sentences)
 
 
@@ -187,13 +189,13 @@ def _parse(row: Mapping[str, Any]) -> Prediction:
     try:
         return Prediction.model_validate({key: value for key, value in row.items() if key in Prediction.model_fields})
     except ValidationError as error:
-        told = explain(error, Prediction.model_fields)
-        # What is missing may be there, misspelt.
-        if "is missing" in told and (unknown := sorted(row.keys() - Prediction.model_fields.keys())):
-            told += f"; unknown fields: {passed_over(unknown, Prediction.model_fields)}"
+        message = explain(error, Prediction.model_fields)
+        # A missing field may be there under a misspelt name.
+        if "is missing" in message and (unknown := sorted(row.keys() - Prediction.model_fields.keys())):
+            message += f"; unknown fields: {passed_over(unknown, Prediction.model_fields)}"
         if "references" not in row:
-            told += "; references of another file are given with --annotations"
-        raise ValueError(told) from error
+            message += "; if the references are in another file, give it with --annotations"
+        raise ValueError(message) from error
 
 
 def _place(where: str, path: Path) -> str:

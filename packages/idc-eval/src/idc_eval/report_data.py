@@ -1,4 +1,4 @@
-"""What a report says of all pairs: the metric table, the bars, the curves, and how varied the captions are."""
+"""Data of a report over all pairs: metric table, bar charts, curves, and variety of captions."""
 
 import math
 from collections import Counter, defaultdict
@@ -30,48 +30,48 @@ EXPLAINED = {
     "rouge-l": "Longest sequence of words shared with a reference.",
     "cider": "Runs of words shared with the references, rare ones weigh more; 1000 at most.",
     "spice": "Objects, attributes and relations shared with the references.",
-    "bertscore": "Words as alike in meaning as a language model finds, held against the best reference.",
-    "clipscore": "How well the caption goes with the later image, by CLIP.",
-    "statement_accuracy": "Right kind of change, exactly the right object, right new value; any wording.",
+    "bertscore": "Similarity in meaning to the best reference, by a language model.",
+    "clipscore": "How well the caption fits the after image, by CLIP.",
+    "statement_accuracy": "Right kind of change, exactly the right object, right new value, in any wording.",
     "change_type_accuracy": "Right kind of change.",
-    "attribute_accuracy": "Changed pairs: right kind, and every attribute said is the changed object's.",
+    "attribute_accuracy": "Changed pairs: right kind, and only attributes of the changed object.",
     "false_alarm_rate": "Unchanged pairs whose caption claims a change.",
     "miss_rate": "Changed pairs whose caption claims none.",
-    "hallucination_rate": "Captions that name a thing which neither image shows.",
+    "hallucination_rate": "Captions that name an object neither image shows.",
     "unsupported_attribute_rate": "Captions with a colour, size, material or shape that no reference has.",
-    "pointing_game": "Change maps that are highest on a box of the change.",
+    "pointing_game": "Change maps with their maximum inside a box of the change.",
     "coverage": "Part of the change map that lies in the boxes of the change.",
-    "swap_consistency": "Pairs whose captions in both orders of the images fit each other.",
-    "swapped_accuracy": "Statement accuracy with the images in the other order.",
+    "swap_consistency": "Pairs with consistent captions for both image orders.",
+    "swapped_accuracy": "Statement accuracy with the images in reverse order.",
     "distinct-1": "Different words as a share of all words of the captions.",
     "distinct-2": "Different word pairs as a share of all word pairs of the captions.",
-    "commonest_share": "Captions that are one and the same sentence.",
-    "calibration_error": "How far the confidence is from the share of right captions.",
-    "confidence_auroc": "How likely a right caption has more confidence than a wrong one; 50 is chance.",
+    "commonest_share": "Share of the commonest caption.",
+    "calibration_error": "Mean gap between confidence and share of right captions.",
+    "confidence_auroc": "Chance that a right caption has higher confidence than a wrong one; 50 is random.",
     "confidence_correlation": "Rank correlation of confidence with CIDEr; 0 is none.",
 }
-"""Every metric in one line, for people who do not know it."""
+"""A one-line explanation of every metric."""
 
-_OVER_CORPUS = ("bleu-", "meteor")  # counts are added up before they are divided, so the value is no mean over pairs
+_OVER_CORPUS = ("bleu-", "meteor")  # these sum counts before dividing, so their value is not a mean over pairs
 _DRAWS = 2_000
 _MOST_TYPES = 16
 _MOST_POINTS = 300
 
 
 def main_metric(scores: Scores) -> str | None:
-    """The metric that pairs are ranked by: statement accuracy where it is known, else CIDEr, else the first one."""
+    """Return the metric to rank pairs by: statement accuracy if known, else CIDEr, else the first metric."""
     return next(
         (name for name in ("statement_accuracy", "cider", *scores.per_example) if name in scores.per_example), None
     )
 
 
 def number(value: float | None) -> float | None:
-    """A number for JSON: None for NaN and infinities, which JSON does not have."""
+    """Return a number for JSON: None for NaN and infinities."""
     return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
 def metric_rows(scores: Scores, ceiling: Scores | None) -> list[dict[str, Any]]:
-    """The metric table: value, 95 % interval, ceiling and number of pairs of each metric."""
+    """Make the metric table: value, 95 % interval, ceiling and number of pairs of each metric."""
     rows = []
     for name, value in scores.values.items():
         each = np.array(scores.per_example.get(name, []), float)
@@ -99,27 +99,27 @@ def metric_rows(scores: Scores, ceiling: Scores | None) -> list[dict[str, Any]]:
 
 
 def outcomes(predictions: Sequence[Prediction], scores: Scores) -> list[str]:
-    """What became of each pair: `right`, `wrong`, `false alarm`, `miss`, or `not judged`."""
+    """Return the outcome of each pair: `right`, `wrong`, `false alarm`, `miss`, or `not judged`."""
     judged = scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
     reader = ChangeReader(predictions, scores.details.get("no_change", ()))
     return [_outcome(p, right, reader) for p, right in zip(predictions, judged, strict=True)]
 
 
 def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[str, Any]]:
-    """Bars by change type, reference length, confidence and each kind of difficulty, for every metric.
+    """Make bar charts of every metric by change type, reference length, confidence and each kind of difficulty.
 
-    Metrics are means over the pairs of a bar, also those that add up counts over the corpus in the table.
+    Bars are means over their pairs, even for metrics that sum counts over the corpus in the table.
     """
     lengths = [fmean(map(count_words, p.references)) for p in predictions]
     names = sorted({name for p in predictions for name in p.difficulty})
     charts = [
         ("Change type", "", _by_type(predictions)),
         ("Reference length", "words, mean of a pair's references", binned(lengths)),
-        ("Confidence", "mean probability of a word of the caption", binned([confidence(p) for p in predictions])),
+        ("Confidence", "mean probability of a word in the caption", binned([confidence(p) for p in predictions])),
         *(
             (
                 f"Difficulty: {name}",
-                "as the data set says",
+                "as given by the data set",
                 binned([p.difficulty.get(name, math.nan) for p in predictions]),
             )
             for name in names
@@ -133,12 +133,12 @@ def bar_charts(predictions: Sequence[Prediction], scores: Scores) -> list[dict[s
 
 
 def curve_panels(curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict[str, Any]]:
-    """Learning curves; those of one quantity share a panel, as `train/loss` and `val/loss` do. Metrics are x 100."""
+    """Make panels of learning curves, one per quantity (`train/loss` and `val/loss` share one). Metrics are x 100."""
     panels: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name, points in curves.items():
         finite = [(step, value) for step, value in sorted(points) if math.isfinite(value)]
         stride = math.ceil(len(finite) / _MOST_POINTS) or 1
-        # Counted from the end, so that the last point is kept.
+        # Thin out from the end, so that the last point is kept.
         thin = finite[::-1][::stride][::-1]
         quantity = name.rpartition("/")[2]
         scale = 100 if quantity in METRICS else 1
@@ -148,7 +148,7 @@ def curve_panels(curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[dict
 
 
 def wording(predictions: Sequence[Prediction], scores: Scores) -> dict[str, Any]:
-    """How varied the captions are, beside the first reference of each pair, and the commonest of them."""
+    """Compare the variety of captions and of first references; list the commonest captions."""
     rules = find_protocol(scores.protocol)
     words = rules.captions(predictions) if rules.words == "characters" else tokenized(predictions)
     columns = [words.hypotheses, [each[0] for each in words.references]]
@@ -157,7 +157,7 @@ def wording(predictions: Sequence[Prediction], scores: Scores) -> dict[str, Any]
         ("different words", "count", [len({word for text in column for word in text.split()}) for column in columns]),
         ("distinct-1", "share", [number(distinct(column, 1).value) for column in columns]),
         ("distinct-2", "share", [number(distinct(column, 2).value) for column in columns]),
-        ("words a caption", "mean", [number(fmean(len(text.split()) for text in column)) for column in columns]),
+        ("words per caption", "mean", [number(fmean(len(text.split()) for text in column)) for column in columns]),
     ]
     main = main_metric(scores)
     rows: dict[str, list[int]] = defaultdict(list)
@@ -189,7 +189,7 @@ def _outcome(prediction: Prediction, right: float, reader: ChangeReader) -> str:
 
 
 def change_type(prediction: Prediction) -> str | None:
-    """The kind of change, from the label or else from the scene's facts."""
+    """Return the kind of change, from the label or else from the scene's truth."""
     return prediction.change_type or (prediction.truth or {}).get("change_type")
 
 
@@ -208,9 +208,9 @@ def _means(groups: Sequence[Group], scores: Scores) -> dict[str, list[Any]]:
 
 
 def _spread(values: Sequence[float], rows: Sequence[int]) -> list[float | None] | None:
-    """Mean, 95 % interval and number of the judged pairs among some rows; None if there is none.
+    """Return mean, 95 % interval and number of the judged pairs among some rows; None if none is judged.
 
-    The normal interval, since a bootstrap of every bar of every metric takes minutes; shares have Wilson's.
+    Uses the normal interval, since a bootstrap of every bar of every metric takes minutes; Wilson's for shares.
     """
     judged = np.array([values[row] for row in rows], float)
     judged = judged[~np.isnan(judged)]
@@ -230,8 +230,8 @@ def _is_share(judged: NDArray[np.float64]) -> bool:
 
 
 def wilson(judged: NDArray[np.float64]) -> tuple[float, float]:
-    """Wilson's interval of a share; a bootstrap would be sure of 0 % and of 100 %."""
+    """Return Wilson's interval of a share; a bootstrap's has no width at 0 % and 100 %."""
     from scipy.stats import binomtest
 
-    found = binomtest(int(judged.sum()), len(judged)).proportion_ci(0.95, "wilson")
-    return float(found.low), float(found.high)
+    bounds = binomtest(int(judged.sum()), len(judged)).proportion_ci(0.95, "wilson")
+    return float(bounds.low), float(bounds.high)

@@ -1,4 +1,4 @@
-"""The gallery of a report: which pairs are shown, and what of each."""
+"""The gallery of a report: the choice of pairs, and the data shown for each."""
 
 import base64
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from idc_eval.report_data import change_type, main_metric, number
 from idc_eval.score import Scores
 
 _PIXELS = 256  # longer side of an image on the page
-_EXTREMES = 50  # most pairs at either end of a choice
+_EXTREMES = 50  # maximum number of worst, and of best, pairs
 
 
 def choose(predictions: Sequence[Prediction], scores: Scores, num: int, *, seed: int = 0) -> tuple[list[int], str]:
-    """Choose pairs to show: all, or the worst, the best and some at random, rather those with images.
+    """Choose pairs to show: all, or the worst, the best and a random sample; prefer pairs with images.
 
     Returns:
-        Their rows, in order, and how they were chosen in words.
+        Their rows, in order, and a sentence on how they were chosen.
     """
     total = len(predictions)
     if total <= num:
         return list(range(total)), ""
     shuffled = Random(seed).sample(range(total), total)
     pictured = [row for row in shuffled if predictions[row].before and predictions[row].after]
-    # Without images for all places, the others come last.
+    # If too few pairs have images, pairs without follow.
     pool = pictured if len(pictured) >= num else [*pictured, *(row for row in shuffled if row not in set(pictured))]
     name, ends = main_metric(scores), min(_EXTREMES, num // 4)
     worst, best = [], []
@@ -45,12 +45,12 @@ def choose(predictions: Sequence[Prediction], scores: Scores, num: int, *, seed:
     ranks = (
         f"the {len(worst)} worst and {len(best)} best by {name}{where} (ties broken at random), and " if taken else ""
     )
-    note = f"{num:,} of {total:,} pairs are shown: {ranks}{len(rest)} drawn at random. Scores and plots are over all."
+    note = f"{num:,} of {total:,} pairs are shown: {ranks}{len(rest)} drawn at random. Scores and plots cover all."
     return sorted([*taken, *rest]), note
 
 
 class Images:
-    """The images of a page, each once."""
+    """The images of a page, each stored once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Images:
         self._wrong: dict[str, str] = {}
 
     def place(self, name: str | None) -> int | None:
-        """Where an image is in `urls`, None if there is none to show."""
+        """Return the index of an image in `urls`, None if it cannot be shown."""
         if name and name not in self._places and name not in self._wrong:
             try:
                 url = data_url(image_file(self.folder, name), longest=_PIXELS)
@@ -73,7 +73,7 @@ class Images:
         return self._places.get(name or "")
 
     def problem(self, prediction: Prediction) -> str:
-        """Why an image of a pair is not shown; nothing if both are."""
+        """Return why an image of a pair is not shown; empty if both are."""
         for side, name in (("before", prediction.before), ("after", prediction.after)):
             if name is None:
                 return f"the prediction names no image {side!r}"
@@ -82,7 +82,7 @@ class Images:
         return ""
 
     def problems(self) -> list[str]:
-        """What could not be read: one line, however much it is."""
+        """Return at most one line about images that could not be read."""
         if not self._wrong:
             return []
         first = next(iter(self._wrong.values()))
@@ -90,7 +90,7 @@ class Images:
 
 
 def shown_pair(p: Prediction, row: int, scores: Scores, outcome: str, images: Images, top: float) -> dict[str, Any]:
-    """What the page shows of a pair; `top` is the highest value of all change maps."""
+    """Return the page's data of a pair; `top` is the maximum of all change maps."""
     each = {name: values[row] for name, values in scores.per_example.items()}
     before, after = images.place(p.before), images.place(p.after)
     return {
@@ -114,7 +114,7 @@ def shown_pair(p: Prediction, row: int, scores: Scores, outcome: str, images: Im
 
 
 def _packed(change_map: list[list[float]] | None, top: float) -> dict[str, Any] | None:
-    """A change map as bytes, 255 being the highest value on the page."""
+    """Encode a change map as bytes; 255 is the highest value on the page."""
     if change_map is None:
         return None
     levels = np.round(255 * np.array(change_map) / (top or 1.0)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Whether a caption of a procedural scene is true, whatever its wording."""
+"""Judge captions of procedural scenes by truth, independent of wording."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from idc_eval.statement import NounPhrase, Statement, read_statement
 
 
 class SceneObject(BaseModel):
-    """One object: its looks, and its place on the ground to the right and to the front, as the camera sees it."""
+    """An object: its appearance, and its ground position to the right and to the front, as seen by the camera."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,7 +24,7 @@ class SceneObject(BaseModel):
 
 
 class SceneTruth(BaseModel):
-    """All objects of both images and which of them changed: `Prediction.truth` of a procedural scene."""
+    """The objects of both images and which one changed: `Prediction.truth` of a procedural scene."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,20 +42,20 @@ class SceneTruth(BaseModel):
                 if index is not None:
                     raise ValueError(f"changed_{side} is {index}, expected null for change_type {self.change_type!r}")
             elif index is None or not 0 <= index < len(objects):
-                raise ValueError(f"changed_{side} is {index}, expected the place of one of {len(objects)} objects")
+                raise ValueError(f"changed_{side} is {index}, expected the index of one of {len(objects)} objects")
         return self
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is right about a caption.
+    """Which parts of a caption are right.
 
     Attributes:
-        type_right: It states the kind of change that happened.
-        attributes_right: And every attribute of the thing that it names, and the new value, are those of the changed
-            object (where the thing is said to be does not count); None for a pair without a change.
-        statement_right: It states the kind of change, names exactly one object, the one that changed, and the right
-            new value; for a pair without a change: it says so.
+        type_right: The kind of change is right.
+        attributes_right: The kind of change is right, and so are all named attributes of the object and the new value
+            (its location is ignored); None for a pair without a change.
+        statement_right: The kind of change is right, the description fits the changed object and no other, and the new
+            value is right; for a pair without a change: the caption claims none.
     """
 
     type_right: bool
@@ -72,16 +72,16 @@ _RELATIONS: dict[str, Callable[[SceneObject, SceneObject], bool]] = {
 
 
 def judge(caption: str, truth: Mapping[str, Any]) -> Verdict:
-    """Judge a caption by the facts of its scene.
+    """Judge a caption by the truth of its scene.
 
-    A thing is sought in the image where it can be seen: in after for `add`, in before otherwise.
+    The object is looked up in the image that shows it: after for `add`, otherwise before.
 
     Args:
-        caption: Any text; what is no sentence of the language is wrong in every respect.
-        truth: The facts, see `SceneTruth`.
+        caption: Any text; text outside the grammar is wrong in every part.
+        truth: The truth, see `SceneTruth`.
 
     Raises:
-        ValueError: The facts are not of that form.
+        ValueError: `truth` does not have that form.
     """
     scene = read_truth(truth)
     statement = read_statement(caption)
@@ -94,27 +94,27 @@ def judge(caption: str, truth: Mapping[str, Any]) -> Verdict:
 
 
 def read_truth(truth: Mapping[str, Any]) -> SceneTruth:
-    """Check the facts of a scene.
+    """Check and parse the truth of a scene.
 
     Raises:
-        ValueError: They are not of the form of `SceneTruth`.
+        ValueError: `truth` does not have the form of `SceneTruth`.
     """
     try:
         return SceneTruth.model_validate(truth)
     except ValidationError as error:
-        raise ValueError(f"truth is not that of a scene: {explain(error)}") from error
+        raise ValueError(f"truth is not the truth of a scene: {explain(error)}") from error
 
 
 def denoted(thing: NounPhrase, objects: Sequence[SceneObject]) -> list[int]:
-    """The places of the objects that a noun phrase may mean, none where its anchor is not exactly one object."""
-    found = [index for index, candidate in enumerate(objects) if looks_like(thing, candidate)]
+    """Return the indices of the objects that a noun phrase fits; none if its anchor is not exactly one object."""
+    fitting = [index for index, candidate in enumerate(objects) if looks_like(thing, candidate)]
     if thing.relation is None or thing.anchor is None:
-        return found
+        return fitting
     anchors = denoted(thing.anchor, objects)
     if len(anchors) != 1:
         return []
     holds, anchor = _RELATIONS[thing.relation], objects[anchors[0]]
-    return [index for index in found if holds(objects[index], anchor)]
+    return [index for index in fitting if holds(objects[index], anchor)]
 
 
 def _judge_change(statement: Statement, scene: SceneTruth) -> Verdict:
@@ -134,5 +134,5 @@ def _judge_change(statement: Statement, scene: SceneTruth) -> Verdict:
 
 
 def looks_like(thing: NounPhrase, candidate: SceneObject) -> bool:
-    """Whether an object has every attribute that a noun phrase names; where it is does not count."""
+    """Return whether an object has every attribute that a noun phrase names; its location is ignored."""
     return all(getattr(candidate, attribute) == value for attribute, value in thing.attributes.items())

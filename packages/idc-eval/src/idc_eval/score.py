@@ -1,4 +1,4 @@
-"""Scores of a set of predictions, with what they were computed by and on how many examples."""
+"""Score a set of predictions, and record how and on how many examples."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -26,17 +26,16 @@ class Scores:
     """The scores of a set of predictions.
 
     Attributes:
-        values: Metric name to value, all of them 0..1 but CIDEr, which is 0..10.
-        counts: Metric name to how many examples it judged.
-        skipped: Metric name to why it has no value.
-        n: How many examples were scored.
-        by_type: Change type to its number of examples `n` and the accuracies and rates over these alone; under a
-            protocol that goes by type also the caption metrics, with IDF of their own.
-        by_difficulty: What makes pairs hard to a table like that, one row for each fifth of the pairs by that number.
-        per_example: Metric name to its value for each prediction that was given, in their order: NaN where it was not
-            judged or is not in the protocol's subset (see `Measured`). Without the metrics that single examples have
-            no value of.
-        protocol: What was scored and how; compare scores of one protocol only.
+        values: Value by metric name: 0..1, CIDEr 0..10.
+        counts: Number of judged examples by metric name.
+        skipped: Reason for a missing value by metric name.
+        n: Number of scored examples.
+        by_type: For each change type, its number of examples `n` and its accuracies and rates; under a protocol by type
+            also the caption metrics, with the IDF of that type.
+        by_difficulty: For each measure of difficulty a similar table, one row for each fifth of the pairs.
+        per_example: For each metric with values of single examples, its value for each prediction, in order; NaN if it
+            was not judged or not in the protocol's subset (see `Measured`).
+        protocol: Name of the protocol; scores compare only within one protocol.
         details: The protocol in full: subset, references, tokenizer, IDF corpus, and how it differs from the published
             split.
         versions: Version of each library that the values depend on.
@@ -55,11 +54,11 @@ class Scores:
 
     @property
     def tokenizer(self) -> str:
-        """What split captions into words."""
+        """Return the description of the tokenizer."""
         return self.details["tokenizer"]
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the values per example, ready for JSON."""
+        """Return everything but the values per example, ready for JSON."""
         record = asdict(self)
         del record["per_example"]
         return record
@@ -74,23 +73,23 @@ def score(
     meteor: Meteor | None = None,
     images: Path | None = None,
 ) -> Scores:
-    """Score predictions by the metrics asked for; captions are tokenised once for all of them.
+    """Score predictions; captions are tokenised once for all metrics.
 
     Args:
-        predictions: What to score.
+        predictions: The predictions to score.
         metrics: Names from `METRICS`; `bleu` stands for all four orders. METEOR runs only when named.
-        protocol: What is scored and how: a name from `PROTOCOLS`, or `plain/NAME`.
-        no_change: Sentences, or parts of some, by which captions in another language than English say that nothing
-            changed: what false alarms and misses are counted by.
-        meteor: A METEOR to use, which saves its start; by default one that lives for this call.
-        images: The folder of the predictions file, from which `clipscore` takes images.
+        protocol: A name from `PROTOCOLS`, or `plain/NAME`.
+        no_change: Sentences, or parts of sentences, that mean "nothing changed" in captions in other languages than
+            English; used to count false alarms and misses.
+        meteor: A running `Meteor` to reuse; by default one is started for this call.
+        images: Folder of the predictions file, where `clipscore` finds images.
 
     Returns:
-        The scores. A metric whose inputs the predictions lack is in `skipped` with the reason, and has no value.
+        The scores. A metric whose inputs are missing has no value, but a reason in `skipped`.
 
     Raises:
-        ValueError: No predictions, an unknown metric or protocol, predictions that lack what the protocol goes by, or
-            truth that is not that of a scene.
+        ValueError: There are no predictions, a metric or protocol is unknown, or predictions lack a field that the
+            protocol needs or have malformed truth.
     """
     rules = find_protocol(protocol)
     names = metric_names(metrics)
@@ -100,7 +99,7 @@ def score(
     rows, no_change = rules.chosen(predictions), list(no_change)
     reader = ChangeReader(predictions, no_change)
     scored = [predictions[row] for row in rows]
-    # Leaving a METEOR that never started costs nothing; the caller's own lives on.
+    # A METEOR that never started is free to close; the caller's own stays open.
     with Meteor() as own:
         measured, skipped = _measure(scored, names, rules, reader, meteor or own, images)
         judged = {name: result for name, result in measured.items() if METRICS[name].judges}
@@ -142,21 +141,21 @@ def reference_ceiling(
     no_change: Iterable[str] = (),
     meteor: Meteor | None = None,
 ) -> Scores:
-    """Score one human caption against the others of its example: about what a perfect captioner can reach.
+    """Score one human caption against the others of its example: about the score of a perfect captioner.
 
-    The first reference of each example is the hypothesis, the remaining ones are its references; examples with a
-    single reference are left out. A hypothesis here has one reference fewer to match than the model's had, so the
-    ceiling is a little low, and a model that hits on the commonest wording may pass it.
+    The first reference of each example is the hypothesis, the others are its references; examples with one reference
+    are left out. The hypothesis has one reference fewer than a model's, so the ceiling is slightly low, and a model
+    that uses the commonest wording may exceed it.
 
     Args:
-        predictions: Whose references to score; hypotheses are not looked at.
+        predictions: Predictions with the references to score; hypotheses are ignored.
         metrics: As for `score`.
         protocol: As for `score`.
         no_change: As for `score`.
         meteor: As for `score`.
 
     Raises:
-        ValueError: No example has two references, or the protocol makes one of them.
+        ValueError: No example has two references, or the protocol joins references into one.
     """
     if find_protocol(protocol).references == "joined":
         raise ValueError(f"protocol {protocol} joins the references of a pair into one, so there is no ceiling")
@@ -166,7 +165,7 @@ def reference_ceiling(
         if len(p.references) > 1
     ]
     if not references:
-        raise ValueError("no example has two references, so there is no ceiling; leave it out")
+        raise ValueError("no example has two references, so there is no ceiling; leave out --ceiling")
     scores = score(references, metrics, protocol=protocol, no_change=no_change, meteor=meteor)
     return replace(scores, details=scores.details | {"hypotheses": "one reference against the others"})
 
@@ -179,14 +178,14 @@ def _measure(
     meteor: Meteor,
     images: Path | None,
 ) -> tuple[dict[str, Measured], dict[str, str]]:
-    """What the metrics say, and why some say nothing."""
+    """Return the metrics' values, and why some have none."""
     evaluation = Evaluation(predictions, meteor, protocol, reader, images)
     measured: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
     names = list(names)
     with ThreadPoolExecutor(1) as aside:
         if "meteor" in names:
-            # METEOR's Java works while Python computes the rest aside; both are to find the captions tokenised.
+            # METEOR's Java runs while Python computes the rest; tokenise first, since both need it.
             evaluation.captions  # noqa: B018
         rest = aside.submit(lambda: {name: _result(name, evaluation) for name in names if name != "meteor"})
         results = {name: _result(name, evaluation) for name in names if name == "meteor"} | rest.result()
@@ -200,21 +199,21 @@ def _measure(
 
 
 def _result(name: str, evaluation: Evaluation) -> Measured | str:
-    """What a metric says, or why it says nothing."""
+    """Return a metric's values, or why it has none."""
     metric = METRICS[name]
     if len(evaluation.predictions) < metric.min_examples:
         return metric.without
     result = metric.compute(evaluation)
-    # What is missing says more than that it could not be read, so doubt is for what has a value.
+    # Missing input is the better reason, so report doubt only about existing values.
     return (metric.doubt(evaluation) or result) if result.count else metric.without
 
 
 def _spread(values: list[float], rows: Sequence[int], num: int) -> list[float]:
-    """Values of some rows as values of all, NaN for the others."""
+    """Spread values of some rows over all rows, NaN elsewhere."""
     if len(rows) == num:
         return values
-    given = dict(zip(rows, values, strict=True))
-    return [given.get(row, math.nan) for row in range(num)]
+    by_row = dict(zip(rows, values, strict=True))
+    return [by_row.get(row, math.nan) for row in range(num)]
 
 
 def _type(prediction: Prediction) -> str | None:
@@ -228,7 +227,7 @@ def _by_type(predictions: Sequence[Prediction], judged: dict[str, Measured]) -> 
 
 
 def _rows(groups: Sequence[Group], judged: dict[str, Measured]) -> dict[str, dict[str, float]]:
-    """For each group its number of examples, and the means of what judges them."""
+    """Return the number of examples of each group, and the means of the judging metrics."""
     table: dict[str, dict[str, float]] = {}
     for label, rows in groups:
         table[label] = {"n": len(rows)}

@@ -1,4 +1,4 @@
-"""Scripts that put no blanks between words, such as Chinese and Thai: how their captions become words."""
+"""Split captions into words in scripts without spaces between words, such as Chinese and Thai."""
 
 import re
 import unicodedata
@@ -14,20 +14,20 @@ UNSPACED = re.compile(f"[{_RANGES}]")
 """A character of such a script."""
 
 CHARACTERS = (
-    "one word for each character of a script without blanks between words (Chinese, Japanese, Thai, ...), others "
-    "between blanks; lower case, punctuation removed"
+    "one word per character of a script without spaces between words (Chinese, Japanese, Thai, ...), others "
+    "at spaces; lower case, punctuation removed"
 )
-"""What `split_characters` does, for the record of a score."""
+"""Description of `split_characters`, stored with scores."""
 
 
 def split_characters(caption: str) -> str:
-    """Make a word of each character of such a script; words of others stay, in lower case and without punctuation."""
+    """Split such scripts into characters and others into words, in lower case, without punctuation."""
     words: list[str] = []
-    glued = False  # whether the next sign of a spaced script goes on with the last word
+    glued = False  # whether the next character of a spaced script continues the last word
     for char in unicodedata.normalize("NFKC", caption).lower():
         kind = unicodedata.category(char)[0]
         if kind == "M" and words:
-            words[-1] += char  # a sign above, below or around the letter before
+            words[-1] += char  # a combining mark of the letter before
         elif kind not in "LMN":
             glued = False
         elif UNSPACED.match(char):
@@ -42,11 +42,11 @@ def split_characters(caption: str) -> str:
 
 
 def count_words(caption: str) -> int:
-    """How many words a caption has: between blanks, and each character of a script that has none."""
+    """Count words: separated by spaces, or each character of a script without spaces."""
     return len((split_characters(caption) if UNSPACED.search(caption) else caption).split())
 
 
 def without_blanks(captions: Iterable[str]) -> bool:
-    """Whether most letters of captions are of such a script, so that words cannot be found between blanks."""
+    """Return whether most letters of captions belong to a script without spaces between words."""
     text = "".join(captions)
     return 2 * len(UNSPACED.findall(text)) > sum(map(str.isalpha, text))

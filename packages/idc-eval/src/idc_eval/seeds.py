@@ -1,4 +1,4 @@
-"""Several runs of one system that differ in their seed: how much of a score is chance."""
+"""Summarise runs of one system that differ in their seed."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ class Aggregate:
     """One metric over several seeds.
 
     Attributes:
-        metric: Its name.
-        values: One for each run, in the order given.
+        metric: Name of the metric.
+        values: One value per run, in the given order.
         mean: Their mean.
         deviation: Their standard deviation (n - 1); None for one run.
-        low: Of the 95 % interval of the mean by Student's t; None for one run.
-        high: Its other end.
+        low: Lower end of the mean's 95 % interval (Student's t); None for one run.
+        high: Upper end of that interval.
     """
 
     metric: str
@@ -30,26 +30,27 @@ class Aggregate:
 
 
 def aggregate(runs: Sequence[Scores]) -> list[Aggregate]:
-    """Sum up the scores of several runs; metrics that a run lacks are left out.
+    """Summarise the scores of several runs; metrics that a run lacks are left out.
 
-    The interval is about seeds: what another training would give on the same pairs. How much depends on the pairs is
-    what `compare.interval` says.
+    The interval covers seeds: another training, scored on the same pairs. For other pairs see `compare.interval`.
 
     Raises:
-        ValueError: There is no run, or they were scored on other numbers of pairs or under several protocols.
+        ValueError: There are no runs, or their numbers of pairs or protocols differ.
     """
     if not runs:
-        raise ValueError("there are no runs to sum up, expected one or more")
+        raise ValueError("there are no runs to summarise, expected one or more")
     kinds = {(scores.protocol, scores.n) for scores in runs}
     if len(kinds) > 1:
-        told = ", ".join(f"{n:,} pairs under {protocol}" for protocol, n in sorted(kinds))
-        raise ValueError(f"the runs were not scored alike: {told}; score them on one test set under one protocol")
+        settings = ", ".join(f"{n:,} pairs under {protocol}" for protocol, n in sorted(kinds))
+        raise ValueError(
+            f"the runs were scored differently: {settings}; score them on the same test set under the same protocol"
+        )
     shared = [name for name in runs[0].values if all(name in scores.values for scores in runs)]
     return [_aggregate(name, [scores.values[name] for scores in runs]) for name in shared]
 
 
 def half_width(values: Sequence[float]) -> float:
-    """Half of the 95 % interval of the mean by Student's t: what stands behind `+-`; NaN for one value."""
+    """Return half the width of the mean's 95 % interval by Student's t, as shown after `+-`; NaN for one value."""
     from scipy.stats import t
 
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""SPICE, for those who have its parser: its models are no part of any Python package and are not fetched here."""
+"""SPICE. It needs Stanford's parser, whose models are in no Python package; install them yourself."""
 
 import json
 import math
@@ -19,15 +19,15 @@ WITHOUT = (
 )
 _NEEDED = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _TIMEOUT = 3600.0  # seconds
-# The parser looks into classes that Java has kept closed since version 16.
+# The parser uses reflection on classes that Java has closed since version 16.
 _OPENED = ("java.lang", "java.util", "java.math", "java.text", "java.net", "java.util.regex")
 
 
 def spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Measured:
-    """SPICE of tokenised captions, 0..1: how far the scene graphs of hypothesis and references agree.
+    """Compute SPICE of tokenised captions, 0..1: agreement of the scene graphs of hypothesis and references.
 
-    Without the jars that `JARS` names it judges nothing. The program is the one that pycocoevalcap ships; never run by
-    this project's tests, since the models cannot be had from a package registry.
+    Without the jars in the folder `JARS` it judges nothing. The program is pycocoevalcap's. This project's tests never
+    run it, since no package registry has the models.
 
     Source: Anderson et al., "SPICE", ECCV 2016.
 
@@ -40,17 +40,17 @@ def spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Mea
     if not folder:
         return Measured.of_corpus(math.nan, 0)
     if missing := [name for name in _NEEDED if not (Path(folder) / name).is_file()]:
-        raise ValueError(f"{JARS} is {folder!r}, which holds no {' and no '.join(missing)}")
+        raise ValueError(f"{JARS} is {folder!r}, which has no {' and no '.join(missing)}")
     pairs = [
         {"image_id": row, "test": hypothesis, "refs": list(of_one)}
         for row, (hypothesis, of_one) in enumerate(zip(hypotheses, references, strict=True))
     ]
     with tempfile.TemporaryDirectory() as name:
-        given, made = Path(name, "captions.json"), Path(name, "scores.json")
-        given.write_text(json.dumps(pairs))
-        _run([str(given), "-out", str(made), "-silent"], Path(folder))
-        found = {each["image_id"]: each["scores"]["All"]["f"] for each in json.loads(made.read_text())}
-    per_example = [float(found[row]) for row in range(len(pairs))]
+        captions_file, scores_file = Path(name, "captions.json"), Path(name, "scores.json")
+        captions_file.write_text(json.dumps(pairs))
+        _run([str(captions_file), "-out", str(scores_file), "-silent"], Path(folder))
+        by_id = {each["image_id"]: each["scores"]["All"]["f"] for each in json.loads(scores_file.read_text())}
+    per_example = [float(by_id[row]) for row in range(len(pairs))]
     return Measured(sum(per_example) / len(per_example), per_example)
 
 
@@ -67,5 +67,5 @@ def _run(arguments: list[str], folder: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"SPICE was still busy after {_TIMEOUT:.0f} s; leave `spice` out") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()[:500]
-        raise ChildProcessError(f"SPICE's Java process ended with code {done.returncode}; it said: {said!r}")
+        errors = done.stderr.decode(errors="replace").strip()[:500]
+        raise ChildProcessError(f"SPICE's Java process ended with code {done.returncode}; it said: {errors!r}")

@@ -1,4 +1,4 @@
-"""The language of scene captions, read: what kind of change a sentence states, of which thing, and the new value.
+"""Parse captions of procedural scenes: the kind of change, the object that changed, and its new value.
 
     "the small thing that is left of the red cube turned shiny"
     -> texture of (small; left of (red cube)), new value metal
@@ -90,7 +90,7 @@ _PATTERNS = [(kind, sentence.split()) for kind, sentences in SENTENCES.items() f
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """A thing as a caption names it: its attributes (size, color, material, shape), and where it is."""
+    """An object as a caption describes it: attributes (size, color, material, shape) and location."""
 
     attributes: Mapping[str, str]
     relation: str | None = None
@@ -99,7 +99,7 @@ class NounPhrase:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a caption states: the change type, the thing that changed and, for color and texture, its new value."""
+    """A caption's statement: the change type, the object that changed and, for color and texture, its new value."""
 
     change_type: str
     thing: NounPhrase | None = None
@@ -107,13 +107,13 @@ class Statement:
 
 
 def read_statement(caption: str) -> Statement | None:
-    """Read a scene caption: synonyms become one word, upper case and a final full stop do not matter.
+    """Parse a scene caption; synonyms become one word, case and a final full stop are ignored.
 
     Args:
         caption: Any text.
 
     Returns:
-        The statement, or None where the caption is no sentence of the language.
+        The statement, or None if the caption does not follow the grammar.
     """
     words = caption.lower().rstrip(" .\n").split()
     for change_type, pattern in _PATTERNS:
@@ -123,7 +123,7 @@ def read_statement(caption: str) -> Statement | None:
 
 
 class _Reader:
-    """A recursive-descent reader: every method takes words from the front, or takes none and answers None."""
+    """A recursive-descent parser: each method consumes words from the front, or consumes none and returns None."""
 
     def __init__(self, words: list[str]) -> None:
         self._words = words
@@ -156,15 +156,15 @@ class _Reader:
         return None if anchor is None else NounPhrase(attributes, relation, NounPhrase(anchor))
 
     def attributes(self) -> dict[str, str] | None:
-        said = {
+        attributes = {
             "size": self.value(SIZES),
             "color": self.value(COLORS),
             "material": self.value(MATERIALS),
             "shape": self.value(SHAPES),
         }
-        if said["shape"] is None and not any(self.phrase(word) for word in ANY_SHAPE):
+        if attributes["shape"] is None and not any(self.phrase(word) for word in ANY_SHAPE):
             return None
-        return {attribute: value for attribute, value in said.items() if value is not None}
+        return {attribute: value for attribute, value in attributes.items() if value is not None}
 
     def relation(self) -> str | None:
         start = self._at
@@ -176,9 +176,9 @@ class _Reader:
         return None
 
     def value(self, values: Mapping[str, str]) -> str | None:
-        found = values.get(self._words[self._at]) if self._at < len(self._words) else None
-        self._at += found is not None
-        return found
+        value = values.get(self._words[self._at]) if self._at < len(self._words) else None
+        self._at += value is not None
+        return value
 
     def phrase(self, words: str) -> bool:
         wanted = words.split()

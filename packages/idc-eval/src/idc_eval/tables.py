@@ -1,4 +1,4 @@
-"""What `idc-eval` prints."""
+"""The tables that `idc-eval` prints."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,11 +12,11 @@ from idc_eval.protocols import PROTOCOLS
 from idc_eval.score import Scores
 from idc_eval.seeds import Aggregate
 
-_number = partial(shown, unit=False)  # a row's label says the unit
+_number = partial(shown, unit=False)  # the row's label has the unit
 
 
 def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_difficulty: bool) -> None:
-    """Print the table of scores, what was skipped, and what it was computed by."""
+    """Print the table of scores, skipped metrics, and how they were computed."""
     console = Console()
     console.print(f"{scores.n:,} pairs, protocol {scores.protocol}, values x 100", highlight=False)
     table = Table()
@@ -48,14 +48,14 @@ def print_scores(scores: Scores, ceiling: Scores | None, *, by_type: bool, by_di
     console.print(f"{scores.tokenizer}; {versions}", style="dim", highlight=False)
 
 
-def print_differences(found: Sequence[Difference], title: str) -> None:
-    """Print what two systems differ in."""
-    pairs = max((each.pairs for each in found), default=0)
+def print_differences(differences: Sequence[Difference], title: str) -> None:
+    """Print the differences between two systems."""
+    pairs = max((each.pairs for each in differences), default=0)
     Console().print(f"{title}: {pairs:,} pairs, values x 100", highlight=False)
     table = Table()
     for heading in ("metric", "first", "second", "difference", "95 % interval", "p", "pairs needed", ""):
         table.add_column(heading, justify="left" if heading in ("metric", "") else "right", no_wrap="inter" in heading)
-    for each in found:
+    for each in differences:
         sign = -1 if METRICS[each.metric].lower_is_better else 1
         sure = "" if each.low <= 0 <= each.high else ("better" if sign * each.value > 0 else "worse")
         table.add_row(
@@ -71,14 +71,14 @@ def print_differences(found: Sequence[Difference], title: str) -> None:
     Console().print(table)
 
 
-def print_aggregates(found: Sequence[Aggregate], scores: Sequence[Scores]) -> None:
+def print_aggregates(aggregates: Sequence[Aggregate], scores: Sequence[Scores]) -> None:
     """Print each metric over several seeds."""
     title = f"{len(scores)} runs, {scores[0].n:,} pairs, protocol {scores[0].protocol}, values x 100"
     Console().print(title, highlight=False)
     table = Table()
     for heading in ("metric", "mean", "deviation", "95 % interval", "lowest", "highest"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for each in found:
+    for each in aggregates:
         spread = ("-", "-")
         if each.deviation is not None and each.low is not None and each.high is not None:
             deviation, low, high = (_number(each.metric, value) for value in (each.deviation, each.low, each.high))
@@ -101,7 +101,7 @@ def print_protocols() -> None:
 
 
 def _groups(by: str, groups: Mapping[str, Mapping[str, float]]) -> Table:
-    """A column for each group: there are fewer of them than metrics."""
+    """Make a table with a column per group: there are fewer groups than metrics."""
     table = Table(title=f"By {by.replace('_', ' ')}, values x 100")
     table.add_column("metric", no_wrap=True)
     for group in groups:

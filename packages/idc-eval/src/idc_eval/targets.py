@@ -1,4 +1,4 @@
-"""What commands read: a predictions file, a folder that holds one, or a run that a tracker knows."""
+"""What commands read: a predictions file, a folder with one, or a tracked run."""
 
 import json
 import re
@@ -15,10 +15,10 @@ _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
 
 
 class Target(click.ParamType):
-    """A predictions file, a folder with `predictions.jsonl`, or the id of a run; gives the file or the folder.
+    """A predictions file, a folder with `predictions.jsonl`, or the id of a run; the value is the file or folder.
 
-    Runs are found by the entry points of the group `idc.runs`: functions from an id to the folder of its artifacts,
-    which raise a ValueError where there is no such run. idc-run registers the one that asks MLflow.
+    Entry points of the group `idc.runs` find runs: functions from an id to the folder of its artifacts, which
+    raise ValueError for an unknown run. idc-run registers one that asks MLflow.
     """
 
     name = "file|folder|run"
@@ -32,7 +32,7 @@ class Target(click.ParamType):
             return self._checked(path, str(value), param, ctx)
         run = _RUN.fullmatch(str(value))
         if not run:
-            self.fail(f"{str(value)!r} is no file, no folder and no id of a run (32 hex digits)", param, ctx)
+            self.fail(f"{str(value)!r} is not a file, a folder or the id of a run (32 hex digits)", param, ctx)
         reasons = []
         for tracker in entry_points(group="idc.runs"):
             try:
@@ -40,29 +40,33 @@ class Target(click.ParamType):
             except ValueError as error:
                 reasons.append(str(error))
         self.fail(
-            "; ".join(reasons) or "no installed package knows runs; idc-run does, which `uv sync` installs", param, ctx
+            "; ".join(reasons) or "no installed package can look up runs; idc-run can: install it with `uv sync`",
+            param,
+            ctx,
         )
 
-    def _checked(self, folder: Path, given: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def _checked(self, folder: Path, name: str, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not (folder / PREDICTIONS).is_file():
-            self.fail(f"{given!r} holds no {PREDICTIONS}; give a predictions file or the folder of a run", param, ctx)
+            self.fail(
+                f"there is no {PREDICTIONS} in {name!r}; give a predictions file or the folder of a run", param, ctx
+            )
         return folder
 
 
 def predictions_file(target: Path) -> Path:
-    """The predictions file of a target."""
+    """Return the predictions file of a target."""
     return target / PREDICTIONS if target.is_dir() else target
 
 
 def shown(target: Path) -> str:
-    """A target in few words: a run by its id."""
+    """Return a short name of a target; for a run, its id."""
     return target.parent.name if target.name == "artifacts" else str(target)
 
 
 def recorded(target: Path) -> dict[str, Any]:
-    """What the scores in a folder were computed under, as keywords of `score`: `protocol` and `no_change`.
+    """Return the settings of the scores in a folder, as keywords of `score`: `protocol` and `no_change`.
 
-    Where nothing says so, and for a bare file, that is `plain` and no sentence.
+    Without recorded settings, and for a bare file: `plain` and no sentences.
 
     Raises:
         ValueError: Its scores.json is damaged.
@@ -74,4 +78,4 @@ def recorded(target: Path) -> dict[str, Any]:
         kept = json.loads(read_text(scores))
         return {"protocol": str(kept["protocol"]), "no_change": tuple(kept.get("details", {}).get("no_change", ()))}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{scores} is no file of scores: {error!r}; remove it, or give --protocol") from error
+        raise ValueError(f"{scores} is not a file of scores: {error!r}; remove it, or give --protocol") from error

@@ -1,4 +1,4 @@
-"""Text files: read whatever program saved them, written whole or not at all."""
+"""Text files: read with or without byte order mark, written whole or not at all."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ def read_text(path: Path) -> str:
     """Read UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: It is no UTF-8; names the file.
-        OSError: It cannot be read.
+        ValueError: The file is not UTF-8; names the file.
+        OSError: The file cannot be read.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
@@ -21,10 +21,10 @@ def read_text(path: Path) -> str:
 
 
 def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """Write a text, or several one after the other, as UTF-8; a crash leaves the file of before.
+    """Write a text, or several concatenated, as UTF-8; a crash leaves an existing file unchanged.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines([text] if isinstance(text, str) else text)
@@ -32,9 +32,9 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, with the same ending, which takes the place of `path` if nothing fails.
+    """Yield a temporary path with the same suffix; it replaces `path` if the block succeeds.
 
-    Several may write one file at a time: the last to end wins.
+    Concurrent writers are safe: the last one to finish wins.
     """
     unfinished = path.with_name(f".{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}")
     try:

@@ -1,1 +1,1 @@
-"""People rate captions: a blinded study in a web page, and how far the raters agree with each other and the metrics."""
+"""Human rating of captions: a blinded study on a web page, and agreement among raters and with metrics."""

@@ -1,6 +1,6 @@
-"""What came out of a study: how far raters agree, which system is better, and which metric says what people say.
+"""Evaluate a study: agreement of raters, which system is better, and which metrics agree with people.
 
-Pairs of images are the unit that is drawn: an interval is about other pairs, with the same raters.
+The unit of sampling is the image pair: an interval covers other pairs with the same raters.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from idc_eval.rating.store import Ratings
 from idc_eval.score import score
 
 METRICS = ("bleu-4", "rouge-l", "cider", "statement_accuracy")
-"""Held against people by default; those that the predictions cannot give are left out."""
+"""Metrics compared with people by default; those without a value are left out."""
 
 
 @dataclass(frozen=True)
 class Mean:
-    """What people say of a system; `low` and `high` are the 95 % bootstrap interval, None for one pair."""
+    """Mean rating of a system; `low` and `high` are the 95 % bootstrap interval, None for one pair."""
 
     question: str
     system: str
@@ -35,7 +35,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Second system minus first, over the pairs where both were judged; `p_holm` allows for several contrasts."""
+    """Second system minus first, over pairs where both were judged; `p_holm` is adjusted for several contrasts."""
 
     question: str
     first: str
@@ -50,19 +50,20 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Preference:
-    """Who is preferred.
+    """Which of two systems is preferred.
 
     Attributes:
-        first: A system.
-        second: The other one.
-        wins: The part of answers for the first, for neither, and for the second: the mean over pairs.
-        low: Of the 95 % interval of the first and the second part.
-        high: Likewise.
-        pairs: How many more raters prefer the first, as many on both sides, how many the second.
-        p: Of a sign test over pairs.
-        same: The part of all pairs that both say the same of, and that were not asked.
-        left: How often the sentence on the left was chosen, of `decided` choices.
-        decided: Choices for one of both.
+        first: One system.
+        second: The other system.
+        wins: Share of answers for the first, for neither, and for the second: means over pairs.
+        low: Lower ends of the 95 % intervals of the first's and the second's share.
+        high: Upper ends of these intervals.
+        pairs: Number of pairs where most raters prefer the first, where raters are split evenly, and where most prefer
+            the second.
+        p: p-value of a sign test over pairs.
+        same: Share of all pairs with equal captions, which raters were not asked about.
+        left: How often the left sentence was chosen, out of `decided`.
+        decided: Number of choices for either sentence.
     """
 
     first: str
@@ -82,14 +83,14 @@ class Agreement:
     """The outcome of a study.
 
     Attributes:
-        raters: All, also those whose answers do not count.
-        judgements: How many answers count.
-        alphas: By question.
-        means: Of each system on each question, under `scale`.
-        contrasts: Of each two systems, under `scale`.
-        preference: Under `prefer`.
-        correlations: By question and metric.
-        notes: What could not be computed, and why.
+        raters: All raters, including those whose answers do not count.
+        judgements: Number of answers that count.
+        alphas: Krippendorff's alpha by question.
+        means: Mean of each system on each question; `scale` only.
+        contrasts: Contrast of every two systems; `scale` only.
+        preference: Preference between the two systems; `prefer` only.
+        correlations: Correlation with people by question and metric.
+        notes: Reasons why something could not be computed.
     """
 
     raters: list[Rater]
@@ -115,34 +116,34 @@ def agreement(
 
     Args:
         ratings: The study.
-        metrics: To hold against people, see `idc_eval.score`; none is fine.
-        passing: The part of attention checks that a rater must pass.
-        keep_all: Count raters who did not, too.
-        draws: Of each bootstrap.
-        seed: Of the draws.
+        metrics: Metrics to correlate with people, see `idc_eval.score`; may be empty.
+        passing: Share of attention checks that a rater must pass.
+        keep_all: Also count raters who did not pass.
+        draws: Number of draws of each bootstrap.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: Nobody has answered, or no answer counts, or a metric is unknown.
+        ValueError: There are no answers, none counts, or a metric is unknown.
     """
     raters, answers = read_answers(ratings, passing=passing, keep_all=keep_all)
     by_question = {name: [a for a in answers if a.question == name] for name in ratings.questions}
-    by_question = {name: given for name, given in by_question.items() if given}
+    by_question = {name: answered for name, answered in by_question.items() if answered}
     alphas = {
-        name: alpha(_by_item(given), ratings.questions[name].level, draws=draws, seed=seed)
-        for name, given in by_question.items()
+        name: alpha(_by_item(answered), ratings.questions[name].level, draws=draws, seed=seed)
+        for name, answered in by_question.items()
     }
-    notes = [f"alpha of {name}: {found.note}" for name, found in alphas.items() if found.note]
+    notes = [f"alpha of {name}: {each.note}" for name, each in alphas.items() if each.note]
     prefer = ratings.settings.mode == "prefer"
     names = list(ratings.settings.systems)
-    found_means, contrasts, preference = [], [], None
+    all_means, contrasts, preference = [], [], None
     if prefer:
         preference = _preference(names, answers, ratings.same)
     else:
-        for question, given in by_question.items():
-            found_means += [found for name in names if (found := _mean(question, name, given))]
-            contrasts += _contrasts(question, names, given, seed)
+        for question, answered in by_question.items():
+            all_means += [mean for name in names if (mean := _mean(question, name, answered))]
+            contrasts += _contrasts(question, names, answered, seed)
     correlations, missing = _correlations(ratings, by_question, metrics, draws, seed)
-    return Agreement(raters, len(answers), alphas, found_means, contrasts, preference, correlations, [*notes, *missing])
+    return Agreement(raters, len(answers), alphas, all_means, contrasts, preference, correlations, [*notes, *missing])
 
 
 def _by_item(answers: Sequence[Answer]) -> list[list[int]]:
@@ -153,7 +154,7 @@ def _by_item(answers: Sequence[Answer]) -> list[list[int]]:
 
 
 def _of_system(system: str, answers: Sequence[Answer]) -> dict[str, float]:
-    """The mean over raters for each pair; a system has one caption for each."""
+    """Return the mean over raters for each pair; a system has one caption per pair."""
     own = [answer for answer in answers if system in answer.systems]
     pairs = {answer.item: answer.pair for answer in own}
     return {pairs[item]: value for item, value in means(own).items()}
@@ -168,23 +169,23 @@ def _mean(question: str, system: str, answers: Sequence[Answer]) -> Mean | None:
 
 def _contrasts(question: str, systems: Sequence[str], answers: Sequence[Answer], seed: int) -> list[Contrast]:
     by_system = {system: _of_system(system, answers) for system in systems}
-    found = []
+    compared = []
     for first, second in combinations(systems, 2):
         shared = sorted(by_system[first].keys() & by_system[second].keys())
         if shared:
-            found.append((first, second, [by_system[second][pair] - by_system[first][pair] for pair in shared]))
-    ps = [sign_flips(differences, seed=seed) for *_, differences in found]
+            compared.append((first, second, [by_system[second][pair] - by_system[first][pair] for pair in shared]))
+    ps = [sign_flips(differences, seed=seed) for *_, differences in compared]
     return [
         Contrast(question, first, second, fmean(differences), *_interval(differences), p, adjusted, len(differences))
-        for (first, second, differences), p, adjusted in zip(found, ps, holm(ps), strict=True)
+        for (first, second, differences), p, adjusted in zip(compared, ps, holm(ps), strict=True)
     ]
 
 
 def _preference(systems: Sequence[str], answers: Sequence[Answer], same: float) -> Preference:
-    """Each pair is one item here, so pairs and items are the same."""
+    """Evaluate preferences; each pair is exactly one item here."""
     items = _by_item(answers)
-    parts = np.array([[given.count(value) / len(given) for value in (-1, 0, 1)] for given in items])
-    signs = [int(np.sign(sum(given))) for given in items]
+    parts = np.array([[votes.count(value) / len(votes) for value in (-1, 0, 1)] for votes in items])
+    signs = [int(np.sign(sum(votes))) for votes in items]
     won, tied, lost = (signs.count(sign) for sign in (-1, 0, 1))
     (low, high), (other_low, other_high) = (_interval(list(parts[:, side])) for side in (0, 2))
     decided = [answer.left for answer in answers if answer.left is not None]
@@ -205,7 +206,7 @@ def _preference(systems: Sequence[str], answers: Sequence[Answer], same: float) 
 def _correlations(
     ratings: Ratings, by_question: dict[str, list[Answer]], metrics: Sequence[str], draws: int, seed: int
 ) -> tuple[dict[str, dict[str, Correlation]], list[str]]:
-    """Each metric against people, and what cannot be said."""
+    """Correlate each metric with people; also return why some have no correlation."""
     if not metrics:
         return {}, []
     values: dict[str, dict[str, dict[str, float]]] = {}  # metric, system, pair
@@ -216,10 +217,10 @@ def _correlations(
         for name, why in scores.skipped.items():
             notes[f"{name}: {why}"] = None
         for name in scores.values.keys() - scores.per_example.keys():
-            notes[f"{name}: single captions have no value"] = None
+            notes[f"{name}: has no values of single captions"] = None
         for name, each in scores.per_example.items():
             values.setdefault(name, {})[system] = dict(zip([p.id for p in predictions], each, strict=True))
-    found: dict[str, dict[str, Correlation]] = {}
+    correlations: dict[str, dict[str, Correlation]] = {}
     for question, answers in by_question.items():
         people = means(answers)
         items = {answer.item: answer for answer in answers}
@@ -231,12 +232,12 @@ def _correlations(
             result = correlation(judged, list(people.values()), pairs, draws=draws, seed=seed)
             if result.note:
                 notes[f"{name} and {question}: {result.note}"] = None
-            found.setdefault(question, {})[name] = result
-    return found, list(notes)
+            correlations.setdefault(question, {})[name] = result
+    return correlations, list(notes)
 
 
 def _metric_of(answer: Answer, by_system: dict[str, dict[str, float]], prefer: bool) -> float:
-    """The metric of a caption; of a choice, by how much it prefers the second system."""
+    """Return the metric of a caption; for a choice, the second system's minus the first's."""
     first, *others = (by_system[system][answer.pair] for system in answer.systems)
     return others[0] - first if prefer else first
 

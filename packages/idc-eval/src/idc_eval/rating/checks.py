@@ -1,4 +1,4 @@
-"""Attention checks: captions that are surely wrong tell who looks at the images."""
+"""Attention checks: captions that are certainly wrong show whether a rater looks at the images."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from idc_eval.changed import claims_change
 from idc_eval.prediction import Prediction
 
-_ALIKE = 0.5  # captions that share more of their words than this may both be true
+_ALIKE = 0.5  # captions that share a larger fraction of words may both be true
 
 
 def foreign_reference(p: Prediction, donors: Iterable[Prediction]) -> str | None:
-    """The reference of another pair that can be true of this one least; None if all of them may be true."""
+    """Return the reference of another pair least likely to be true of this one; None if all may be true."""
     best: tuple[bool, float, str] | None = None
     for donor in donors:
-        # "Nothing changed" is true of every pair where nothing did.
+        # "Nothing changed" is true of every unchanged pair.
         if donor.id == p.id or (_unchanged(donor) and _unchanged(p)):
             continue
         overlap = max(_overlap(one, other) for one in p.references for other in donor.references)
@@ -24,7 +24,7 @@ def foreign_reference(p: Prediction, donors: Iterable[Prediction]) -> str | None
 
 
 def styled(reference: str, captions: Sequence[str]) -> str:
-    """A reference in the spelling of the systems, so that a check does not stand out."""
+    """Write a reference in the systems' style, so that a check does not stand out."""
     if all(caption == caption.lower() for caption in captions):
         reference = reference.lower()
     if not any(caption.rstrip().endswith(".") for caption in captions):

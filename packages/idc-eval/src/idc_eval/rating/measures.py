@@ -1,4 +1,4 @@
-"""What the answers of several people amount to: agreement, significance, and rank correlation.
+"""Statistics of several people's answers: agreement, significance, and rank correlation.
 
 Sources: Krippendorff, "Content Analysis", 4th ed., 2019 (alpha); Efron and Tibshirani, "An Introduction to the
 Bootstrap", 1993; Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989.
@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-_AT_ONCE = 1_000  # draws
+_AT_ONCE = 1_000  # draws held in memory at once
 
 
 @dataclass(frozen=True)
 class Alpha:
-    """Krippendorff's alpha: 1 is full agreement, 0 what chance gives.
+    """Krippendorff's alpha: 1 is full agreement, 0 is chance.
 
     Attributes:
-        value: None where it does not exist.
-        low: Of the 95 % bootstrap interval over items; None if too few items were judged twice.
-        high: Its other end.
-        items: How many were judged by two raters or more.
-        note: Why there is no value.
+        value: Alpha; None if it is undefined.
+        low: Lower end of the 95 % bootstrap interval over items; None if too few items were judged twice.
+        high: Upper end of that interval.
+        items: Number of items judged by two or more raters.
+        note: Why there is no value; else empty.
     """
 
     value: float | None
@@ -39,22 +39,22 @@ class Alpha:
 def alpha(
     answers: Sequence[Sequence[int]], level: Literal["ordinal", "nominal"], *, draws: int = 1_000, seed: int = 0
 ) -> Alpha:
-    """Agreement of raters.
+    """Compute Krippendorff's alpha of raters.
 
     Args:
-        answers: For each item, what each of its raters said.
-        level: Of measurement: `ordinal` for scales, `nominal` for choices.
-        draws: Of the bootstrap.
-        seed: Of the draws.
+        answers: For each item, the answers of its raters.
+        level: Level of measurement: `ordinal` for scales, `nominal` for choices.
+        draws: Number of draws of the bootstrap.
+        seed: Seed of the draws.
     """
-    shared = [given for given in answers if len(given) > 1]
+    shared = [votes for votes in answers if len(votes) > 1]
     if not shared:
         return Alpha(None, None, None, 0, "no item was judged by two raters")
-    values = sorted({value for given in shared for value in given})
+    values = sorted({value for votes in shared for value in votes})
     if len(values) < 2:
-        note = f"every answer is {values[0]}: where nothing varies, alpha does not exist"
+        note = f"every answer is {values[0]}: alpha is undefined without variation"
         return Alpha(None, None, None, len(shared), note)
-    counts = np.array([[list(given).count(value) for value in values] for given in shared])
+    counts = np.array([[list(votes).count(value) for value in values] for votes in shared])
 
     def measured(rows: NDArray[np.int64]) -> float:
         return float(krippendorff.alpha(value_counts=rows, value_domain=values, level_of_measurement=level))
@@ -70,30 +70,30 @@ def alpha(
 
 
 def sign_flips(differences: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> float:
-    """The p-value, two-sided, of a paired randomisation test: the mean difference, against random signs."""
-    given = np.asarray(differences, float)
+    """Return the two-sided p-value of a paired randomisation test of the mean difference, by random signs."""
+    values = np.asarray(differences, float)
     rng = np.random.default_rng(seed)
     as_large = 0
     for start in range(0, draws, _AT_ONCE):
-        signs = rng.choice([-1.0, 1.0], size=(min(_AT_ONCE, draws - start), len(given)))
-        as_large += int((np.abs(signs @ given) >= abs(given.sum()) - 1e-9).sum())
-    # One is added on both sides: what was observed is one of the ways that chance could have it.
+        signs = rng.choice([-1.0, 1.0], size=(min(_AT_ONCE, draws - start), len(values)))
+        as_large += int((np.abs(signs @ values) >= abs(values.sum()) - 1e-9).sum())
+    # Add one to both counts: the observed assignment is itself one of the possible permutations.
     return (1 + as_large) / (1 + draws)
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """How well the order by a metric is the order by people.
+    """Rank correlation of a metric with people.
 
     Attributes:
-        spearman: Rank correlation; None where one side does not vary.
-        low: Of its 95 % bootstrap interval over pairs of images.
-        high: Its other end.
-        p: Of no correlation, as if the items were independent.
-        kendall: Tau-b.
-        kendall_p: As `p`.
-        items: How many have both.
-        note: Why there is no value.
+        spearman: Spearman's correlation; None if either side is constant.
+        low: Lower end of its 95 % bootstrap interval over image pairs.
+        high: Upper end of that interval.
+        p: p-value of no correlation, as if the items were independent.
+        kendall: Kendall's tau-b.
+        kendall_p: Its p-value.
+        items: Number of items with both values.
+        note: Why there is no value; else empty.
     """
 
     spearman: float | None
@@ -112,19 +112,19 @@ def correlation(
     """Correlate a metric with people, item by item; items that the metric does not judge (NaN) are left out.
 
     Args:
-        metric: Its value for each item.
-        people: Their mean for each item.
-        pairs: The images of each item: captions of the same images are drawn together.
-        draws: Of the bootstrap.
-        seed: Of the draws.
+        metric: The metric's value for each item.
+        people: Mean of people's answers for each item.
+        pairs: Pair of each item; captions of one pair are drawn together.
+        draws: Number of draws of the bootstrap.
+        seed: Seed of the draws.
     """
     kept = [row for row, value in enumerate(metric) if not math.isnan(value)]
     x, y = (np.array([side[row] for row in kept], float) for side in (metric, people))
     nothing = (None, None, None, None, None, None, len(kept))
     if len(kept) < 3:
-        return Correlation(*nothing, "fewer than three items have both")
+        return Correlation(*nothing, "fewer than three items have both values")
     if np.ptp(x) < 1e-12 or np.ptp(y) < 1e-12:
-        return Correlation(*nothing, f"{'the metric' if np.ptp(x) < 1e-12 else 'what people say'} does not vary")
+        return Correlation(*nothing, f"{'the metric' if np.ptp(x) < 1e-12 else 'the human mean'} does not vary")
     places: dict[str, list[int]] = {}
     for place, row in enumerate(kept):
         places.setdefault(pairs[row], []).append(place)
@@ -141,7 +141,7 @@ def correlation(
 
 
 def _quantiles(drawn: Sequence[float], draws: int) -> tuple[float | None, float | None]:
-    """The 95 % interval; none where most draws had no value."""
+    """Return the 95 % interval; (None, None) if most draws had no value."""
     if len(drawn) <= draws / 2:
         return None, None
     low, high = map(float, np.quantile(drawn, [0.025, 0.975]))

@@ -1,4 +1,4 @@
-"""The page that raters see: one HTML file that holds all it needs, and nothing that tells whose a caption is."""
+"""The page that raters see: one self-contained HTML file that does not reveal which system wrote a caption."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,13 @@ from idc_eval.rating.systems import digest
 from idc_eval.whole import read_text
 
 MAX_IMPORT = 20_000_000
-"""Bytes of a file of answers; a thousand items take one hundredth of it."""
+"""Maximum bytes of a file of answers; a thousand items take a hundredth of it."""
 
 _PAGE = Path(__file__).parent / "page.html"
 
 
 class Answers(BaseModel):
-    """The file that the self-contained page saves."""
+    """A file of answers, as saved by the self-contained page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,11 +31,11 @@ def rating_page(ratings: Ratings, *, served: bool) -> str:
 
     Args:
         ratings: The study.
-        served: The page sends each answer to the server that it came from; otherwise it keeps them in the browser and
-            saves them as a file.
+        served: Whether the page sends each answer to its server; otherwise it keeps them in the browser and saves them
+            as a file.
     """
     study, images = ratings.settings.study, ratings.images()
-    # The ids and the order of pairs may tell what changed, so the page has neither.
+    # Ids and order of pairs may reveal what changed, so the page has neither.
     pairs = sorted(images, key=lambda pair: digest([study, pair]))
     place = {pair: at for at, pair in enumerate(pairs)}
     data: dict[str, Any] = {
@@ -54,29 +54,29 @@ def rating_page(ratings: Ratings, *, served: bool) -> str:
             {"id": item.id, "images": place[item.pair], "captions": item.captions} for item in ratings.items.values()
         ],
     }
-    # A caption must not end the script that it stands in.
+    # A caption must not close the script element.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text)
 
 
 def import_answers(ratings: Ratings, file: Path) -> int:
-    """Take answers from a file that the self-contained page saved; the same file a second time adds nothing.
+    """Import answers from a file saved by the self-contained page; importing a file twice adds nothing.
 
     Returns:
-        How many answers are new.
+        Number of new answers.
 
     Raises:
-        ValueError: It is no such file, or one of another study; nothing of it is stored.
-        OSError: It cannot be read.
+        ValueError: The file is not such a file, or belongs to another study; nothing is stored.
+        OSError: The file cannot be read.
     """
     if file.stat().st_size > MAX_IMPORT:
         raise ValueError(f"{file} has {file.stat().st_size:,} bytes, expected at most {MAX_IMPORT:,}")
     try:
         answers = Answers.model_validate_json(read_text(file))
     except ValidationError as error:
-        raise ValueError(f"{file} is no file that the rating page saved: {explain(error)}") from error
+        raise ValueError(f"{file} is not a file saved by the rating page: {explain(error)}") from error
     if answers.study != ratings.settings.study:
-        raise ValueError(f"{file} is of another study than {ratings.path}")
+        raise ValueError(f"{file} belongs to another study than {ratings.path}")
     try:
         return ratings.add(answers.judgements)
     except ValueError as error:

@@ -11,18 +11,18 @@ from idc_eval.rating.checks import foreign_reference, styled
 from idc_eval.rating.questions import Mode
 from idc_eval.rating.systems import Systems, digest
 
-_DONORS = 200  # pairs that are looked at for a caption that fits another pair not at all
+_DONORS = 200  # pairs that are searched for a caption that does not fit another pair
 
 
 class Settings(BaseModel):
-    """What a study is made from; the same settings make the same study.
+    """Settings of a study; the same settings make the same study.
 
     Attributes:
         mode: `scale` asks for 1 to 5 on each question, `prefer` which of two systems is better.
-        num: Most pairs.
-        seed: Of the draw of pairs and checks.
-        checks: Attention checks, as a part of the number of other items.
-        systems: The name of each system, in the order given, and a hash of its captions and references.
+        num: Maximum number of pairs.
+        seed: Seed of the draw of pairs and checks.
+        checks: Attention checks, as a fraction of the other items.
+        systems: Names of the systems, in the given order, each with a hash of its captions and references.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,19 +35,20 @@ class Settings(BaseModel):
 
     @property
     def study(self) -> str:
-        """What tells this study from others; says nothing of the systems."""
+        """Return an id of this study that reveals nothing about the systems."""
         return digest(self.model_dump())
 
 
 class Item(BaseModel):
-    """What a rater judges at a time.
+    """One unit of judgement.
 
     Attributes:
-        id: Says nothing of where it comes from.
-        pair: Whose images are shown.
-        captions: One to judge, or two to choose from.
-        systems: Under `scale`, all that gave the caption; under `prefer`, whose each caption is. None for a check.
-        accepted: The right answers to the first question, for a check; otherwise nothing.
+        id: Reveals nothing about its origin.
+        pair: Id of the pair whose images are shown.
+        captions: One caption to judge, or two to choose from.
+        systems: Under `scale`, all systems with this caption; under `prefer`, the system of each caption. Empty for a
+            check.
+        accepted: For a check, the right answers to the first question; otherwise empty.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,15 +62,15 @@ class Item(BaseModel):
 
 @dataclass(frozen=True)
 class Plan:
-    """All of a study but the answers.
+    """A study without its answers.
 
     Attributes:
-        settings: What it was made from.
-        items: In an order that says nothing.
-        images: Before and after of each pair, as data URLs.
-        predictions: Of each system for the pairs of the study, to score them later.
-        files: The predictions file of each system, for people who look for it later.
-        same: Under `prefer`, the part of all pairs of which both systems say the same; nobody is asked about these.
+        settings: Settings of the study.
+        items: Items in an order that reveals nothing.
+        images: Before and after images of each pair, as data URLs.
+        predictions: Each system's predictions for the pairs of the study, to score them later.
+        files: Path of each system's predictions file, for reference.
+        same: Under `prefer`, share of all pairs with equal captions; raters do not see these.
     """
 
     settings: Settings
@@ -84,7 +85,7 @@ def make_plan(systems: Systems, settings: Settings) -> Plan:
     """Draw pairs, and make the items and the checks.
 
     Raises:
-        ValueError: There is nothing to ask, images are missing, or no check can be made.
+        ValueError: There is nothing to rate, images are missing, or no check can be made.
         OSError: An image cannot be read.
     """
     rng = Random(settings.seed)
@@ -94,18 +95,20 @@ def make_plan(systems: Systems, settings: Settings) -> Plan:
     differ = [pair for pair in systems.pairs if len(set(systems.said(pair).values())) > 1]
     asked = sorted(set(systems.pictured) & set(differ if prefer else systems.pairs))
     if not asked:
-        raise ValueError(f"{' and '.join(systems.names)} say the same of every pair with images; nothing is to choose")
+        raise ValueError(
+            f"{' and '.join(systems.names)} have equal captions for every pair with images: there is nothing to choose"
+        )
     chosen = sorted(rng.sample(asked, min(settings.num, len(asked))))
     items = []
     for pair in chosen:
-        said = systems.said(pair)
+        captions = systems.said(pair)
         if prefer:
             order = rng.sample(systems.names, 2)
-            items.append(_item(settings, pair, [said[name] for name in order], order))
+            items.append(_item(settings, pair, [captions[name] for name in order], order))
         else:
-            # A caption that several systems gave is judged once, for all of them.
-            for caption in dict.fromkeys(said.values()):
-                items.append(_item(settings, pair, [caption], [name for name in said if said[name] == caption]))
+            # A caption shared by several systems is judged once, for all of them.
+            for caption in dict.fromkeys(captions.values()):
+                items.append(_item(settings, pair, [caption], [name for name in captions if captions[name] == caption]))
     items += _checks(systems, settings, chosen, rng)
     return Plan(
         settings,
@@ -117,19 +120,19 @@ def make_plan(systems: Systems, settings: Settings) -> Plan:
     )
 
 
-def differing(stored: Settings, given: dict[str, object]) -> str:
-    """What of the given settings is not as in a stored study, in words; nothing if all of them are."""
-    for name, value in given.items():
+def differing(stored: Settings, settings: dict[str, object]) -> str:
+    """Describe how given settings differ from those of a stored study; empty if they do not."""
+    for name, value in settings.items():
         theirs = getattr(stored, name)
         if name == "systems" and isinstance(value, dict) and list(value.items()) != list(theirs.items()):
-            return f"is about {', '.join(theirs)}, and {', '.join(value)} with other names, order or captions was given"
+            return f"is about {', '.join(theirs)}, but the given {', '.join(value)} differ in names, order or captions"
         if value != theirs:
-            return f"has {name} {theirs!r}, and {value!r} was given"
+            return f"has {name} {theirs!r}, but {value!r} was given"
     return ""
 
 
 def _checks(systems: Systems, settings: Settings, chosen: list[str], rng: Random) -> list[Item]:
-    """Items that have a known answer: a reference of quite another pair is wrong."""
+    """Make items with a known answer: a reference of a very different pair is wrong."""
     wanted = 0
     if settings.checks:
         others = len(chosen) * (1 if settings.mode == "prefer" else len(systems.names))
@@ -154,7 +157,7 @@ def _checks(systems: Systems, settings: Settings, chosen: list[str], rng: Random
                 _item(settings, pair, [right, wrong] if first else [wrong, right], accepted=[-1 if first else 1])
             )
     if wanted and not made:
-        raise ValueError("no attention check can be made: the references of all pairs are too alike; give --checks 0")
+        raise ValueError("no attention check can be made: the references of all pairs are too similar; use --checks 0")
     return made
 
 

@@ -1,4 +1,4 @@
-"""What raters are asked."""
+"""The questions raters answer."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,13 @@ Mode = Literal["scale", "prefer"]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of an item.
+    """A question about an item.
 
     Attributes:
-        name: In the database and in tables.
-        text: On the page.
-        answers: Each value and what its button says, in the order of the keys 1, 2, 3, ...
-        level: Of measurement, for Krippendorff's alpha.
+        name: Name in the database and in tables.
+        text: Text on the page.
+        answers: Values and labels of the buttons, in the order of the keys 1, 2, 3, ...
+        level: Level of measurement, for Krippendorff's alpha.
     """
 
     name: str
@@ -29,18 +29,18 @@ def _five(name: str, text: str, low: str, high: str) -> Question:
 
 QUESTIONS: dict[Mode, tuple[Question, ...]] = {
     "scale": (
-        _five("correctness", "Is what the sentence says true?", "all wrong", "all true"),
-        _five("completeness", "Does it tell all that changed?", "nothing of it", "all of it"),
+        _five("correctness", "Is the sentence true?", "all wrong", "all true"),
+        _five("completeness", "Does it mention everything that changed?", "nothing", "everything"),
         _five("fluency", "Does it read well?", "unreadable", "very well"),
     ),
-    # -1 is the item's first caption, 1 its second one; which of them stands on the left is up to the page.
+    # -1 is the item's first caption, 1 its second; the page decides which one is on the left.
     "prefer": (
         Question(
             "preference",
-            "Which sentence tells better what changed from before to after?",
+            "Which sentence better describes what changed from before to after?",
             {-1: "left", 0: "about the same", 1: "right"},
             "nominal",
         ),
     ),
 }
-"""What is asked under each mode, in this order. An attention check is judged by the first question."""
+"""The questions of each mode, in order. Attention checks use the first question."""

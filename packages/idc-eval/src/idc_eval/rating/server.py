@@ -1,4 +1,4 @@
-"""The server of the rating page: the page, a rater's own answers, and a place to send each answer to."""
+"""The server of the rating page: serves the page and a rater's own answers, and stores new answers."""
 
 import ipaddress
 import socket
@@ -15,7 +15,7 @@ from idc_eval.prediction import explain
 from idc_eval.rating.page import rating_page
 from idc_eval.rating.store import Judgement, Ratings, rater_name
 
-_MAX_BYTES = 2_000  # of an answer
+_MAX_BYTES = 2_000  # maximum size of an answer
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -30,8 +30,8 @@ def rating_app(ratings: Ratings, host: str) -> Starlette:
     """Make the web application.
 
     Args:
-        ratings: The study, opened in the thread that serves.
-        host: The name or address that it is served at.
+        ratings: The study, opened in the serving thread.
+        host: The name or address to serve at.
     """
     page = rating_page(ratings, served=True)
 
@@ -39,11 +39,11 @@ def rating_app(ratings: Ratings, host: str) -> Starlette:
         return HTMLResponse(page)
 
     async def answers(request: Request) -> Response:
-        given = ratings.last(rater_name(request.query_params.get("rater", "")))
-        return JSONResponse([judgement.model_dump() for judgement in given])
+        judgements = ratings.last(rater_name(request.query_params.get("rater", "")))
+        return JSONResponse([judgement.model_dump() for judgement in judgements])
 
     async def judge(request: Request) -> Response:
-        # A page of another site can send a form without asking, but not JSON.
+        # Another site's page can send a form without permission, but not JSON.
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return PlainTextResponse("expected application/json", 415)
         body = b""
@@ -78,7 +78,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Open the port.
 
     Raises:
-        OSError: It is taken, or this machine has no such address; says what to do.
+        OSError: The port is taken, or this machine has no such address; the message has a remedy.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -99,18 +99,18 @@ def serve(ratings: Ratings, host: str, listening: socket.socket) -> None:
 
 async def _refused_or(endpoint: Endpoint, request: Request, host: str) -> Response:
     if not _is_ours(request.headers.get("host", ""), host):
-        return PlainTextResponse("this server goes by another name", 421)
+        return PlainTextResponse("this server has another name", 421)
     try:
         return await endpoint(request)
     except ValueError as error:
         return PlainTextResponse(str(error), 400)
     except OSError as error:
-        # The page keeps the answer and tries again.
+        # The page keeps the answer and retries.
         return PlainTextResponse(str(error), 503)
 
 
 def _is_ours(header: str, host: str) -> bool:
-    """Whether a request names this machine: a page elsewhere can make its own name lead here, but no address."""
+    """Return whether a request's Host names this machine; DNS rebinding can forge names, but not addresses."""
     name = header[1:].partition("]")[0] if header.startswith("[") else header.partition(":")[0]
     if name.lower() in {host.lower(), "localhost", socket.gethostname().lower()}:
         return True

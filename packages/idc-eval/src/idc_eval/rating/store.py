@@ -1,4 +1,4 @@
-"""The ratings of a study in one SQLite file: what was asked, and every answer as soon as it is given."""
+"""The ratings of a study in one SQLite file: its items, and every answer as soon as it arrives."""
 
 import json
 import re
@@ -32,10 +32,10 @@ CREATE TABLE judgements (number INTEGER PRIMARY KEY, rater TEXT NOT NULL, item T
 
 
 def rater_name(name: str) -> str:
-    """A rater's name as it is stored: in lower case, so that "Ann" goes on where "ann" stopped.
+    """Normalise a rater's name to lower case, so that "Ann" continues where "ann" stopped.
 
     Raises:
-        ValueError: It is empty, too long, or holds signs that names do not have.
+        ValueError: The name is empty, too long, or has invalid characters.
     """
     name = " ".join(unicodedata.normalize("NFC", name).lower().split())
     if not re.fullmatch(r"\w[\w .@'-]{0,39}", name):
@@ -54,11 +54,11 @@ class Judgement(BaseModel):
 
     Attributes:
         rater: See `rater_name`.
-        item: Which item.
-        question: Which question.
+        item: Id of the item.
+        question: Name of the question.
         value: The answer, see `QUESTIONS`.
-        flipped: Whether the item's second caption stood on the left.
-        time: When, in milliseconds since 1970, by the rater's clock.
+        flipped: Whether the item's second caption was on the left.
+        time: Milliseconds since 1970, by the rater's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -72,34 +72,34 @@ class Judgement(BaseModel):
 
 
 class Ratings:
-    """A study and its answers. Use it in `with`; nothing that was added is lost, whatever happens to the process.
+    """A study and its answers. Use it in `with`; added answers survive a crash of the process.
 
     Attributes:
         path: The SQLite file.
-        settings: What the study was made from.
-        files: Where each system's predictions were.
+        settings: Settings of the study.
+        files: Path of each system's predictions file.
         same: See `Plan`.
-        items: What is judged, by id.
-        questions: What is asked of each, by name.
+        items: Items by id.
+        questions: Questions by name.
 
     Args:
         path: The SQLite file of an existing study; see `create` for a new one.
 
     Raises:
-        ValueError: It is a database of something else, or of another version.
-        OSError: There is no such file, or it is no database.
+        ValueError: The database is not a study, or of another version.
+        OSError: The file does not exist or is not a database.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise FileNotFoundError(f"there is no file of ratings {str(path)!r}; `idc-eval rate` makes one")
+            raise FileNotFoundError(f"there is no file of ratings {str(path)!r}; create one with `idc-eval rate`")
         self.path = path
         with self._errors():
             self._database = sqlite3.connect(path, timeout=10, isolation_level=None)
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
             if version != _VERSION:
                 self._database.close()
-                raise ValueError(f"{path} holds no ratings of this version of idc-eval; give another file")
+                raise ValueError(f"{path} is not a file of ratings of this version of idc-eval; choose another file")
             _make_safe(self._database)
             rows = dict(self._database.execute("SELECT name, value FROM study"))
             self.settings = Settings.model_validate_json(rows["settings"])
@@ -114,10 +114,10 @@ class Ratings:
         """Begin a study in a new file, whole or not at all.
 
         Raises:
-            OSError: Something is there already, or the file cannot be written.
+            OSError: The file exists already, or cannot be written.
         """
         if path.exists() and path.stat().st_size:
-            raise FileExistsError(f"{path} exists; ratings are never overwritten, give another file")
+            raise FileExistsError(f"{path} exists and ratings are never overwritten; choose another file")
         with _sqlite_errors(path):
             database = sqlite3.connect(path, timeout=10, isolation_level=None)
             try:
@@ -136,25 +136,25 @@ class Ratings:
         self._database.close()
 
     def images(self) -> dict[str, tuple[str, str]]:
-        """Before and after of each pair, as data URLs."""
+        """Return before and after images of each pair, as data URLs."""
         with self._errors():
             return {pair: (before, after) for pair, before, after in self._database.execute("SELECT * FROM images")}
 
     def predictions(self, system: str) -> list[Prediction]:
-        """What a system said of the pairs of the study."""
+        """Return a system's predictions for the pairs of the study."""
         with self._errors():
             rows = self._database.execute("SELECT prediction FROM predictions WHERE system = ? ORDER BY pair", [system])
             return [Prediction.model_validate_json(text) for (text,) in rows]
 
     def add(self, judgements: Iterable[Judgement]) -> int:
-        """Store answers, all or none; they are on the disk when this returns. What is stored already is passed over.
+        """Store answers, all or none; they are on disk when this returns. Answers stored already are skipped.
 
         Returns:
-            How many are new.
+            Number of new answers.
 
         Raises:
-            ValueError: An answer is to no question of this study, or is no answer to it.
-            OSError: It cannot be stored.
+            ValueError: An answer's question is not in this study, or its value is not allowed.
+            OSError: The file cannot be written.
         """
         judgements = list(judgements)
         for judgement in judgements:
@@ -170,7 +170,7 @@ class Ratings:
             return self._database.total_changes - before
 
     def last(self, rater: str | None = None) -> list[Judgement]:
-        """The answers that count, of one rater or all: where one was changed, the last."""
+        """Return the answers of one rater or all; of changed answers, the last."""
         ordered = (
             "SELECT rater, item, question, value, flipped, time FROM judgements "
             "WHERE rater = ? OR ? IS NULL ORDER BY time, number"
@@ -192,7 +192,7 @@ class Ratings:
         if judgement.value not in values:
             raise ValueError(f"value is {judgement.value}, expected one of: {', '.join(map(str, values))}")
         if judgement.flipped and self.settings.mode != "prefer":
-            raise ValueError("flipped is true, but there is one caption only; expected false")
+            raise ValueError("flipped is true, but the item has one caption; expected false")
         if not 0 < judgement.time < time.time() * 1000 + _DAY:
             raise ValueError(f"time is {judgement.time}, expected milliseconds since 1970; is the clock right?")
 
@@ -209,7 +209,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
 
 
 def _make_safe(database: sqlite3.Connection) -> None:
-    # FULL: an answer is on the disk before the page is told so.
+    # FULL: an answer is on disk before the page gets its confirmation.
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         database.execute(f"PRAGMA {pragma}")
 

@@ -10,18 +10,18 @@ from idc_eval.prediction import Prediction, read_predictions
 from idc_eval.targets import predictions_file
 
 _PIXELS = 512  # longer side of an image on the page
-_EVERY_RUN = ("predictions", "artifacts")  # what files and folders of every run are called
+_EVERY_RUN = ("predictions", "artifacts")  # names of files and folders in every run
 
 
 class Systems:
-    """What each system says of each pair.
+    """Each system's captions for each pair.
 
     Attributes:
-        files: The predictions file of each system, by its name.
-        predictions: Of each system, by pair.
+        files: Predictions file of each system, by name.
+        predictions: Predictions of each system, by pair.
 
     Raises:
-        ValueError: A file is no predictions file, or the files are about other pairs; says which.
+        ValueError: A file is not a predictions file, or the files have different pairs; the message says which.
         OSError: A file cannot be read.
     """
 
@@ -34,8 +34,8 @@ class Systems:
             strange = [pair for pair in one | two if one.get(pair) != two.get(pair)]
             if strange:
                 raise ValueError(
-                    f"{first!r} and {other!r} are not about the same pairs: {strange[0]!r} ({len(strange):,} such) is "
-                    "missing in one of them or has other references; give predictions of one test set"
+                    f"{first!r} and {other!r} have different pairs: {strange[0]!r} ({len(strange):,} such) is "
+                    "missing in one of them or has other references; give predictions for the same test set"
                 )
         self._images: dict[str, tuple[Path, Path]] = {}
         for name, predictions in self.predictions.items():
@@ -46,20 +46,20 @@ class Systems:
 
     @property
     def names(self) -> list[str]:
-        """The systems in the order given."""
+        """Return the names of the systems in the given order."""
         return list(self.files)
 
     @property
     def pairs(self) -> dict[str, Prediction]:
-        """Every pair, as the first system has it."""
+        """Return the first system's prediction for every pair."""
         return self.predictions[self.names[0]]
 
     @property
     def pictured(self) -> list[str]:
-        """The pairs that have images; a run keeps those of a random sample.
+        """Return the pairs with images; a run keeps the images of a random sample.
 
         Raises:
-            ValueError: None has.
+            ValueError: No pair has images.
         """
         if not self._images:
             raise ValueError(
@@ -69,19 +69,19 @@ class Systems:
         return list(self._images)
 
     def said(self, pair: str) -> dict[str, str]:
-        """The caption that each system gives a pair."""
+        """Return each system's caption for a pair."""
         return {name: predictions[pair].hypothesis for name, predictions in self.predictions.items()}
 
     def hashes(self) -> dict[str, str]:
-        """For each system, what tells its captions and references from others; the rest of the file is left out."""
+        """Return a hash of each system's captions and references; other fields do not count."""
         rows = {
             name: sorted((p.id, p.hypothesis, p.references) for p in predictions.values())
             for name, predictions in self.predictions.items()
         }
-        return {name: digest(said) for name, said in rows.items()}
+        return {name: digest(own) for name, own in rows.items()}
 
     def images(self, pair: str) -> tuple[str, str]:
-        """Before and after of a pair that is `pictured`, as data URLs, from the first file that names them.
+        """Return before and after images of a pair in `pictured`, as data URLs, from the first file that has them.
 
         Raises:
             ValueError: An image is damaged.
@@ -92,12 +92,12 @@ class Systems:
 
 
 def digest(value: object) -> str:
-    """A short name for a value that JSON can hold; says nothing of it."""
+    """Return a short hash of a JSON value that reveals nothing about it."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Each system's name: that of its file or folder, or of a folder further up where several are called the same."""
+    """Name each system after its file or folder, or after a parent folder if names would clash."""
     chains = [
         [place.name if place.is_dir() else place.stem, *(folder.name for folder in place.parents)]
         for place in map(Path.resolve, paths)
@@ -106,4 +106,4 @@ def _named(paths: Sequence[Path]) -> dict[str, Path]:
     for level in zip(*telling, strict=False):
         if len(set(level)) == len(level):
             return {name: predictions_file(path) for name, path in zip(level, paths, strict=True)}
-    raise ValueError(f"a system is given twice: {', '.join(map(str, paths))}; give each once")
+    raise ValueError(f"a system was given twice: {', '.join(map(str, paths))}; give each system once")
