@@ -17,6 +17,7 @@ from random import Random
 import click
 import numpy as np
 import torch
+from idc_data.example import read_examples
 from idc_data.images import image_files, load_image
 from idc_data.readers import open_reader
 from idc_models.checkpoint import read_checkpoint
@@ -52,9 +53,7 @@ def main(model: str, folders: tuple[str, ...], pairs: int, data: str | None) -> 
 
     def own(split: str, num: int) -> Pairs:
         reader = open_reader(dataset, split, image_size=size)
-        rows = range(min(num, len(reader)))
-        render = getattr(reader, "examples", None)
-        examples = render(rows) if render else (reader[row] for row in rows)
+        examples = read_examples(reader, range(min(num, len(reader))))
         return [(load_image(example.before), load_image(example.after)) for example in examples]
 
     familiar = own("test", pairs)

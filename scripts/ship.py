@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from idc_data.example import Reader
+from idc_data.example import Reader, read_examples
 from idc_data.readers import open_reader
 from idc_eval.metrics import metric_names, shown
 from idc_eval.score import Scores
@@ -99,10 +99,7 @@ def halved(contents: Contents) -> dict[str, Tensor]:
 
 def compare(full: Path, half: Path, val: Reader, pairs: int) -> Fidelity:
     """Caption validation pairs with both."""
-    rows = range(min(pairs, len(val)))
-    render = getattr(val, "examples", None)  # a whole batch at once, where that is faster
-    examples = render(rows) if render else [val[row] for row in rows]
-    images = [(example.before, example.after) for example in examples]
+    images = [(example.before, example.after) for example in read_examples(val, range(min(pairs, len(val))))]
     answers: list[list[Caption]] = [PairCaptioner(path).caption(images) for path in (full, half)]
     both = list(zip(*answers, strict=True))
     return Fidelity(

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from idc_data.tokenizers import Tokenizer, read_tokenizer, write_tokenizer
 from idc_models.captioner import Captioner
-from idc_models.checkpoint import MODEL, build_trained, open_checkpoint, write_contents
+from idc_models.checkpoint import MODEL, open_checkpoint, write_contents
 from idc_models.description import Description, read_description
+from idc_models.fitting import build_trained
 from idc_models.frozen import Frozen, to_plain
 from torch import Tensor
 

@@ -1,8 +1,7 @@
 """Where a sweep searches: dotted paths of the spec, each with the values that it may have."""
 
 import json
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from itertools import product
 from math import prod
@@ -10,7 +9,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from idc_data.strict_yaml import set_value
-from idc_data.wording import first_fault
+from idc_data.wording import faults
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 _MOST_CELLS = 100_000
@@ -131,39 +130,6 @@ Node = Annotated[
 Space = Annotated[dict[str, Node], Field(min_length=1)]
 
 
-class Probe:
-    """Draws like a trial, but what it has not drawn yet if it can, and often what conditions ask for.
-
-    Args:
-        space: Where it draws from; of a range that is the ends, and what conditions ask for.
-    """
-
-    def __init__(self, space: Mapping[str, Node]) -> None:
-        self.params: dict[str, Any] = {}
-        self.seen: set[tuple[str, Any]] = set()
-        self._random = random.Random(0)
-        self._asked: dict[str, list[Any]] = {}
-        for node in space.values():
-            for path, wanted in conditions(node).items():
-                self._asked.setdefault(path.removesuffix(".name"), []).append(wanted)
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Draw one of a list."""
-        fresh = [choice for choice in choices if (name, choice) not in self.seen]
-        asked = [choice for choice in choices if choice in self._asked.get(name.removesuffix(".name"), ())]
-        likely = asked if asked and self._random.random() < 0.7 else choices
-        self.params[name] = chosen = self._random.choice(fresh or likely)
-        self.seen.add((name, chosen))
-        return chosen
-
-    def suggest_int(self, name: str, low: float, high: float, **_: Any) -> Any:
-        """Draw a number."""
-        asked = [value for value in self._asked.get(name, ()) if low < value < high]
-        return self.suggest_categorical(name, (low, high, *asked))
-
-    suggest_float = suggest_int
-
-
 def draw(space: Mapping[str, Node], trial: Chooser, base: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
     """Let a trial choose a value for each path whose condition holds.
 
@@ -282,7 +248,7 @@ def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
             try:
                 yield key, f"{name}.{key}", found.model_validate(value)
             except ValidationError as error:
-                raise ValueError(f"{name}.{key}: {first_fault(error)}") from error
+                raise ValueError(f"{name}.{key}: {faults(error, found)}") from error
 
 
 def _options(node: Any) -> dict[Any, Any]:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from idc_data.readers import resolve_reader
 from idc_data.spec import DataSpec
 from idc_data.strict_yaml import apply_override, load_yaml
 from idc_data.tokenizers import resolve_tokenizer
-from idc_data.wording import suggestion
+from idc_data.wording import faults, suggestion
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.protocols import find_protocol
 from idc_models.spec import ModelSpec, PartName, complete_objectives
@@ -271,10 +270,7 @@ def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        faults = error.errors()
-        # A list whose only item is at fault counts as empty, too.
-        faults = [one for one in faults if one["type"] != "too_short" or not one["input"] or one is faults[0]]
-        raise ValueError(f"{source}: " + "; ".join(dict.fromkeys(map(_explain, faults)))) from error
+        raise ValueError(f"{source}: {faults(error, Spec)}") from error
 
 
 def _completed_dataset(data: DataSpec) -> dict[str, Any]:
@@ -290,39 +286,3 @@ def _completed_tokenizer(data: DataSpec) -> dict[str, Any]:
     _, settings = resolve_tokenizer(data.tokenizer)
     name = data.tokenizer if isinstance(data.tokenizer, str) else data.tokenizer["name"]
     return {"name": name, **to_jsonable_python(settings)}
-
-
-def _explain(problem: Any) -> str:
-    loc = [part for part in problem["loc"] if isinstance(part, str) and part != "[key]"]
-    where = ".".join(loc)
-    if problem["type"] == "extra_forbidden":
-        owner = _section_at(loc[:-1])
-        known = sorted(field.alias or name for name, field in owner.model_fields.items())
-        inside = f" in {'.'.join(loc[:-1])}" if loc[:-1] else ""
-        return f"unknown key {loc[-1]!r}{inside}{suggestion(loc[-1], known)}"
-    if problem["type"] == "missing":
-        return f"{where} is missing; add it"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "too_short":
-        return f"{where} is {problem['input']!r}: expected at least {problem['ctx']['min_length']}"
-    if problem["type"] == "value_error":
-        return f"{where}: {message}" if where else message
-    return f"{where} is {problem['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _section_at(loc: Sequence[str]) -> type[BaseModel]:
-    """The section that a path of keys leads to."""
-    section: type[BaseModel] = Spec
-    for key in loc:
-        for name, field in section.model_fields.items():
-            if key in (name, field.alias):
-                section = _section_in(field.annotation) or section
-    return section
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, Annotated):
-        return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
-    return None

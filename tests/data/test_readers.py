@@ -102,14 +102,14 @@ def test_settings_are_completed_and_image_size_is_passed_on():
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("scnes", "'scnes' is not known, did you mean 'scenes'?"),
+        ("scnes", "unknown dataset 'scnes'; did you mean 'scenes'"),
         ("no/such/place", "dataset 'no/such/place': there is no such folder; expected the folder of a dataset"),
-        ({"name": "scenes", "image_siz": 3}, "'scenes' has no setting 'image_siz', did you mean 'image_size'?"),
-        ({"name": "scenes", "seed": "x"}, "'scenes': seed: Input should be a valid integer"),
-        ({"name": "clevr-change", "root": "r", "pairs": "x"}, "pairs: Input should be 'both', 'semantic'"),
-        ({"name": "clevr-change"}, "root: Field required"),
+        ({"name": "scenes", "image_siz": 3}, "'scenes': unknown setting 'image_siz'; did you mean 'image_size'"),
+        ({"name": "scenes", "seed": "x"}, "'scenes': seed is 'x': Input should be a valid integer"),
+        ({"name": "clevr-change", "root": "r", "pairs": "x"}, "pairs is 'x': Input should be 'both', 'semantic'"),
+        ({"name": "clevr-change"}, "root is missing"),
         ({"root": "x"}, "expected a name"),
-        ("no.such.module:Thing", "cannot be imported: No module named 'no'"),
+        ("no.such.module:Thing", "cannot be imported: ModuleNotFoundError: No module named 'no'"),
         ("idc_data.layout:Nothing", "cannot be imported"),
     ],
 )
@@ -130,5 +130,5 @@ def test_a_file_or_a_misspelt_folder_is_told_as_such(tmp_path, monkeypatch):
 
 
 def test_limits_of_settings_are_checked():
-    with pytest.raises(ValueError, match="'scenes': val_pairs: .*1"):
+    with pytest.raises(ValueError, match="'scenes': val_pairs is 0: .*1"):
         resolve_reader({"name": "scenes", "val_pairs": 0})

@@ -116,9 +116,9 @@ def test_a_single_sentence_is_a_reference(root):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"references": 5}, "references: it is 5, expected a list"),
-        ({"regions": {"before": [], "after": "x"}}, "regions.after: it is 'x', expected a list"),
-        ({"regions": {"before": [7], "after": []}}, "regions.before.0: it is 7, expected a list"),
+        ({"references": 5}, "references is 5: expected a list"),
+        ({"regions": {"before": [], "after": "x"}}, "regions.after is 'x': expected a list"),
+        ({"regions": {"before": [7], "after": []}}, "regions.before.0 is 7: expected a list"),
     ],
 )
 def test_what_should_be_a_list_is_said_in_plain_words(root, values, said):

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import unicodedata
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from idc_eval import METRICS, Prediction, reference_ceiling, score, write_predictions
 from idc_eval.calibration import confidence
 from idc_eval.cli import main
+from idc_eval.images import open_image
 from idc_eval.prediction import Regions
 from idc_eval.report import report_folder, write_report
 from idc_eval.report_data import EXPLAINED, bar_charts, curve_panels, metric_rows, outcomes
@@ -269,6 +271,13 @@ def test_images_are_found_in_either_unicode_form_of_their_name(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / split)
     said = [Prediction(id="1", hypothesis="x", references=["x"], before=composed, after=split)]
     assert write_report(tmp_path / "r.html", said, score(said, ["bleu-1"]), folder=tmp_path, title="a") == []
+
+
+def test_images_of_sixteen_bits_and_transparent_ones_look_as_the_model_sees_them(tmp_path):
+    Image.fromarray(np.array([[0, 1000, 4095]], np.uint16)).save(tmp_path / "sensor.png")  # 12 bits in use
+    Image.new("RGBA", (1, 1), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert np.asarray(open_image(tmp_path / "sensor.png"))[0, :, 0].tolist() == [0, 62, 255]
+    assert open_image(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_a_link_leads_to_a_pair(opened, predictions):

@@ -1,9 +1,10 @@
 import sys
 
 import pytest
+from idc_data.named import settings_schema
 from idc_models.contract import Objective
 from idc_models.decoders.recurrent import LstmDecoder
-from idc_models.registry import describe, find, names, settings_schema, validate
+from idc_models.registry import describe, find, names, validate
 
 
 def install(folder, distribution, entry, module="", source=""):
@@ -94,10 +95,10 @@ def test_schema_is_the_keyword_only_signature():
     ("settings", "message"),
     [
         ({"layer": 2}, "decoder 'transformer': unknown setting 'layer'; did you mean 'layers'\\? Known: dim, dropout"),
-        ({"layers": "many"}, "setting 'layers' is 'many': Input should be a valid integer"),
-        ({"layers": 0}, "setting 'layers' is 0: Input should be greater than 0"),
-        ({"dropout": 1.5}, "setting 'dropout' is 1.5"),
-        ({"layer": 2, "dropout": 2}, "unknown setting 'layer'.*; .*'dropout' is 2|'dropout' is 2.*'layer'"),
+        ({"layers": "many"}, "layers is 'many': Input should be a valid integer"),
+        ({"layers": 0}, "layers is 0: Input should be greater than 0"),
+        ({"dropout": 1.5}, "dropout is 1.5"),
+        ({"layer": 2, "dropout": 2}, "unknown setting 'layer'.*; .*dropout is 2|dropout is 2.*'layer'"),
     ],
 )
 def test_wrong_settings(settings, message):

@@ -34,7 +34,7 @@ def test_completed_writes_out_every_default():
     [
         ({"decoder": "gruu"}, "unknown decoder 'gruu'; did you mean 'gru'"),
         ({"decoder": {"name": "gru", "dims": 3}}, "unknown setting 'dims'; did you mean 'dim'"),
-        ({"encoder": {"name": "cnn", "widths": "wide"}}, "setting 'widths' is 'wide'"),
+        ({"encoder": {"name": "cnn", "widths": "wide"}}, "widths is 'wide'"),
         ({"encoder": {"blocks": 2}}, "encoder.name"),
         ({"speaker": "gru"}, "speaker"),
         ({"decoder": "dynamic-speaker"}, "reads a memory of 3 slots, which fusion 'concat' does not give; .*: .*duda"),

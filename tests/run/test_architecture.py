@@ -104,7 +104,17 @@ def test_idc_models_knows_the_light_part_of_idc_data_only():
         for path in (SOURCES["idc_models"] / "idc_models").rglob("*.py")
         for module in re.findall(r"^\s*(?:import|from) (idc_data[.\w]*)", path.read_text(), re.M)
     }
-    light = {"images", "installed", "mistakes", "strict_yaml", "tokenizers", "tokenizers.words", "whole", "wording"}
+    light = {
+        "images",
+        "installed",
+        "mistakes",
+        "named",
+        "strict_yaml",
+        "tokenizers",
+        "tokenizers.words",
+        "whole",
+        "wording",
+    }
     assert known == {f"idc_data.{name}" for name in light}
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from idc_data.readers import open_reader
-from idc_models.serving.inference import Decoding, PairCaptioner
+from idc_models.serving.inference import PairCaptioner
+from idc_models.serving.settings import Decoding
 from PIL import Image
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -141,7 +141,7 @@ def test_choices_that_could_be_taken_for_each_other_are_refused():
         ),
         (
             "{model.decoder: [{name: gru, dim: {low: 4, high: 8, stp: 1}}, lstm]}",
-            "^model.decoder=gru.dim: stp: Extra inputs",
+            "^model.decoder=gru.dim: unknown key 'stp'; did you mean 'step'",
         ),
         ("{train.epochs: {low: 1, high: 4, step: 0}}", "a step above 0"),
         ("{train.epochs: {low: 0, high: 4}}", "train.epochs=0: .*greater than 0"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from idc_run import cli
 from idc_run.tracking.store import connect
-from idc_run.tracking.tracker import NullTracker
+from idc_run.tracking.tracker import Tracker
 
 OFF = ("-s", "tracking=off", "-s", "eval.metrics=[bleu, cider]")
 
@@ -127,7 +127,7 @@ def test_a_test_is_a_run_of_its_own(registered, dataset, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_test_into_a_folder_with_other_files_hands_on_its_own_and_can_be_repeated(dataset, monkeypatch):
     handed = []
-    monkeypatch.setattr(NullTracker, "artifact", lambda self, path, folder="": handed.append(path.name))
+    monkeypatch.setattr(Tracker, "artifact", lambda self, path, folder="": handed.append(path.name))
     Path("tested").mkdir()
     Path("tested/secret.txt").write_text("mine")
     settings = ("-s", "data.dataset=own", *OFF, "-s", "eval.no_change=[all as before]", "--out", "tested")

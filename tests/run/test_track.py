@@ -21,7 +21,7 @@ from idc_run.tracking.provenance import differences
 from idc_run.tracking.registry import checkpoint_of
 from idc_run.tracking.runs import document, trials
 from idc_run.tracking.store import connect, store
-from idc_run.tracking.tracker import NullTracker
+from idc_run.tracking.tracker import Tracker
 from idc_run.training import experiment
 from idc_run.training.role import Alone
 
@@ -361,7 +361,7 @@ def test_without_tracking_mlflow_is_not_imported(tiny):
 
 
 def test_the_null_tracker_keeps_a_resumed_run_id():
-    tracker = NullTracker()
+    tracker = Tracker()
     assert tracker.begin("a", {}, {}, {}) != tracker.begin("a", {}, {}, {})
     assert tracker.begin("a", {}, {}, {}, "the-first") == "the-first"
 

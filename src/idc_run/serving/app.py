@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from idc_run.address import is_here, read_address
+from idc_run.serving.form import fields
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -54,6 +55,7 @@ def page_app(
         names: By which else it is asked, as `read_host` gives them: those of a proxy before it.
     """
     files = {path.name: path.read_bytes() for path in _PAGE.iterdir()}
+    files["app.html"] = files["app.html"].replace(b"<!-- settings -->", fields().encode())
     pairs = description.examples if description else ()
     pictures = {
         f"{row}-{side}.webp": content

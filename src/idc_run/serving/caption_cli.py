@@ -67,7 +67,7 @@ def caption(
 
     A pair of many that cannot be captioned gets an `error` and the others go on; the exit code is then 1.
     """  # noqa: D301 - click reads the \b
-    from idc_run.serving import many
+    from idc_run.serving import many, records
     from idc_run.serving.overlay import check_format
 
     if jsonl:
@@ -75,13 +75,13 @@ def caption(
             raise ValueError("--jsonl brings its own pairs; leave out BEFORE, AFTER, --overlay and --csv")
         with click.open_file(jsonl, encoding="utf-8") as file:
             source = many.from_jsonl(file, Path() if jsonl == "-" else Path(jsonl).parent)
-            _many(model, source, settings, _print_json, None, out)
+            _many(model, source, settings, records.print_json, None, out)
     elif before is None or after is None:
         raise ValueError("expected BEFORE and AFTER, two images or two folders, or --jsonl")
     elif before.is_dir() != after.is_dir():
         raise ValueError(f"{before} and {after} are a folder and a file; expected two images or two folders")
     elif before.is_dir():
-        show = _print_json if as_json else _print_csv if as_csv else _print_table
+        show = records.print_json if as_json else records.print_csv if as_csv else records.print_table
         _many(model, many.from_folders(before, after), settings, show, overlay, out)
     elif out or as_csv:
         raise ValueError("--out and --csv are for folders and --jsonl; of one pair, write what is printed: ... > file")
@@ -92,13 +92,13 @@ def caption(
 
 
 def _one(model: str, before: Path, after: Path, settings: dict[str, Any], as_json: bool, overlay: Path | None) -> None:
-    from idc_run.serving import many
+    from idc_run.serving import records
 
     said = _captioner(model)[0].caption([(before, after)], change_map=bool(overlay), **settings)[0]
     if overlay:
         _draw(overlay, before, after, said, settings["align"])
     if as_json:
-        _print_json([many.record({"before": str(before), "after": str(after)}, said)])
+        records.print_json([records.record({"before": str(before), "after": str(after)}, said)])
     elif settings["num_captions"] == 1:
         click.echo(said.caption)
     else:
@@ -122,7 +122,7 @@ def _many(
     from rich.console import Console
     from rich.progress import track
 
-    from idc_run.serving import many
+    from idc_run.serving import many, records
     from idc_run.serving.overlay import picture_name
 
     for path in source.alone:
@@ -132,8 +132,8 @@ def _many(
     if overlay:
         overlay.mkdir(parents=True, exist_ok=True)
     captioner, identity = _captioner(model)
-    records = many.Records(out, source.key and [identity, source.key, settings]) if out else None
-    done = records.done if records else 0
+    kept = records.Records(out, source.key and [identity, source.key, settings]) if out else None
+    done = kept.done if kept else 0
     if done:
         click.echo(f"going on after {done} pairs", err=True)
     console, failed, undrawn, foreign, known = Console(stderr=True), 0, 0, 0, 0
@@ -157,10 +157,10 @@ def _many(
                 except (ValueError, OSError) as error:
                     undrawn += 1
                     click.echo(f"no picture of {row.name}: {error}", err=True)
-            yield many.record(row.given, said)
+            yield records.record(row.given, said)
 
-    if records:
-        failed = records.write(found())
+    if kept:
+        failed = kept.write(found())
         click.echo(f"written: {out}", err=True)
     else:
         show(found())
@@ -175,36 +175,6 @@ def _many(
         click.echo(f"{undrawn} of the pairs have no picture", err=True)
     if failed or undrawn:
         sys.exit(1)
-
-
-def _print_json(records: Iterable[dict[str, Any]]) -> None:
-    from idc_run.serving.many import json_line
-
-    for found in records:
-        click.echo(json_line(found))
-
-
-def _print_csv(records: Iterable[dict[str, Any]]) -> None:
-    from idc_run.serving.many import csv_lines
-
-    for line in csv_lines(records):
-        click.echo(line, nl=False)
-
-
-def _print_table(records: Iterable[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from idc_run.serving.many import encodable
-
-    table = Table("before", "caption", box=None)
-    table.add_column("changed", justify="right")
-    table.add_column("familiar", justify="right")
-    for found in records:
-        said = f"error: {found['error']}" if "error" in found else found["caption"]
-        parts = (found.get(name) for name in ("changed", "familiar"))
-        table.add_row(encodable(found["before"]), said, *("" if part is None else f"{part:.1%}" for part in parts))
-    Console(highlight=False, markup=False).print(table)
 
 
 def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool) -> None:

@@ -1,27 +1,19 @@
 """Many pairs from the command line: out of two folders or a JSONL file, through a captioner, into records."""
 
-import csv
 import hashlib
-import io
 import json
-import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
 from idc_data.images import image_files, passed_over
 from idc_data.places import found
-from idc_eval.whole import write_whole
 from idc_models.serving.inference import Caption
 
 BATCH = 16
-COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "familiar", "note", "error")
-_ANSWERS = ("caption", "log_prob", "changed", "alternatives", "familiar", "note", "error")
-MODEL = "model_"
-"""What stands before a field of the answer whose name the line has already."""
 
 
 @runtime_checkable
@@ -96,7 +88,7 @@ def from_folders(before: Path, after: Path) -> Source:
     rows = [
         Row(name, {"before": str(first[name]), "after": str(second[name])}, first[name], second[name]) for name in both
     ]
-    return Source(rows, len(rows), _digest([row.given for row in rows]), tuple(alone), others)
+    return Source(rows, len(rows), digest([row.given for row in rows]), tuple(alone), others)
 
 
 def _by_name(folder: Path, images: Iterable[Path]) -> dict[Path, Path]:
@@ -121,7 +113,7 @@ def from_jsonl(file: IO[str], folder: Path) -> Source:
         return Source(_rows(file, folder))
     text = file.read()
     lines = text.split("\n")  # splitlines would cut at signs that JSON has within its texts
-    return Source(_rows(lines, folder), sum(map(bool, map(str.strip, lines))), _digest(text))
+    return Source(_rows(lines, folder), sum(map(bool, map(str.strip, lines))), digest(text))
 
 
 def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
@@ -139,7 +131,7 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
         if not isinstance(given, dict):
             yield Row(name, {"line": number}, error=f"line {number} is no object; expected one with before and after")
             continue
-        sides = _side(given, "before"), _side(given, "after")
+        sides = side_of(given, "before"), side_of(given, "after")
         if isinstance(sides[0], str) and isinstance(sides[1], str):
             yield Row(name, given, found(folder, sides[0]), found(folder, sides[1]))
         else:
@@ -177,104 +169,11 @@ def _caption(captioner: Captioner, rows: Sequence[Row], settings: dict[str, Any]
     return [each for row in rows for each in _caption(captioner, [row], settings)]
 
 
-def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
-    """What is written about a pair: all that was given, and the answer, or an `error` in its place.
-
-    A field of the answer whose name was given, such as `changed`, goes under `model_changed`. What an earlier try left
-    there is no more, nor is its `error`, which is a text.
-    """
-    if isinstance(said, str):
-        answer: dict[str, Any] = {"error": said}
-    else:
-        others = [{"caption": other.caption, "log_prob": other.log_prob} for other in said.alternatives]
-        answer = {"caption": said.caption, "log_prob": said.log_prob, "changed": said.changed}
-        answer |= {"familiar": said.familiar, "alternatives": others, "note": said.note}
-    earlier = {f"{MODEL}{name}" for name in _ANSWERS} | ({"error"} if isinstance(given.get("error"), str) else set())
-    kept = {key: value for key, value in given.items() if key not in earlier}
-    return kept | {f"{MODEL}{key}" if key in kept else key: value for key, value in answer.items()}
-
-
-def failure(record: dict[str, Any]) -> str | None:
-    """Why a pair has no caption; None if it has one."""
-    found = record.get(f"{MODEL}error", record.get("error"))
-    return found if isinstance(found, str) else None
-
-
-class Records:
-    """Records on their way to a file, which appears when all are there; a second start goes on where the first stopped.
-
-    Args:
-        path: A .jsonl or a .csv file, which gets no alternatives.
-        key: What the records depend on: others begin anew; None is what can never be gone on with.
-
-    Attributes:
-        done: How many records were there before.
-
-    Raises:
-        ValueError: The file's suffix is another.
-        OSError: It cannot be written.
-    """
-
-    def __init__(self, path: Path, key: Any) -> None:
-        if path.suffix not in (".jsonl", ".csv"):
-            raise ValueError(f"--out is {str(path)!r}; expected a .jsonl or a .csv file")
-        self._path, self._part = path, path.with_name(f".{path.name}.{_digest(key)}.part")
-        whole = []
-        if key is not None and self._part.is_file():
-            whole = [line for line in self._part.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        self.done = len(whole)
-        self._part.write_bytes(b"".join(whole))  # a line that was torn goes
-
-    def write(self, rest: Iterable[dict[str, Any]]) -> int:
-        """Write the rest, each as it comes, and put the file in its place; gives how many of all are errors."""
-        with self._part.open("a", encoding="utf-8", newline="\n") as file:
-            for found in rest:
-                file.write(f"{json_line(found)}\n")
-                file.flush()
-            os.fsync(file.fileno())
-        with self._part.open(encoding="utf-8") as file:
-            failed = sum(failure(json.loads(line)) is not None for line in file)
-        if self._path.suffix == ".csv":
-            with self._part.open(encoding="utf-8") as file:
-                write_whole(self._path, csv_lines(map(json.loads, file)))
-            self._part.unlink()
-        else:
-            self._part.replace(self._path)
-        return failed
-
-
-def json_line(found: dict[str, Any]) -> str:
-    """Write a record as JSON, in signs that UTF-8 has."""
-    return encodable(json.dumps(found, ensure_ascii=False))
-
-
-def encodable(text: str) -> str:
-    r"""Escape what UTF-8 does not have: names of files that are not UTF-8 hold such signs.
-
-    They become such as `\udcff`, which reads as the sign itself in JSON.
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Write the answers of records as the lines of a CSV, each as it comes."""
-    line = io.StringIO()
-    writer = csv.DictWriter(line, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in chain([None], records):
-        if row is not None:
-            answer: dict[str, Any] = {"error": failure(row)}
-            if answer["error"] is None:  # else a caption of the line's own would stand where the model's has to
-                answer |= {name: row.get(f"{MODEL}{name}", row.get(name)) for name in COLUMNS if name != "error"}
-            writer.writerow(answer | {side: _side(row, side) for side in ("before", "after")})
-        yield encodable(line.getvalue())
-        line.seek(0)
-        line.truncate()
-
-
-def _side(given: dict[str, Any], side: str) -> Any:
+def side_of(given: dict[str, Any], side: str) -> Any:
+    """Give the image of one side that a line names."""
     return given[side] if given.get(side) is not None else given.get(f"{side}_file_name")
 
 
-def _digest(what: Any) -> str:
+def digest(what: Any) -> str:
+    """Give what tells plain values from others, in 12 hex digits."""
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:12]

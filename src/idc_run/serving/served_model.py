@@ -26,8 +26,8 @@ from idc_data.images import pixels_in, read_pixels
 from idc_models.memory import return_large_blocks
 from idc_models.serving.batching import Batcher, Busy
 from idc_models.serving.guard import Guard, Limits, deadline
-from idc_models.serving.inference import Caption, Decoding, Pair, PairCaptioner, enlarge
-from idc_models.serving.settings import KINDS, SETTINGS
+from idc_models.serving.inference import Caption, Pair, PairCaptioner, enlarge
+from idc_models.serving.settings import KINDS, Decoding
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_EXHAUSTED
@@ -132,16 +132,16 @@ class CaptionerModel(PythonModel):
 
     def _predict(self, model_input: pd.DataFrame, params: dict[str, Any]) -> list[dict[str, Any]]:
         params = {name: value for name, value in params.items() if value is not None}
-        for name, value in params.items():
-            if (setting := SETTINGS.get(name)) and not setting.allows(value):
-                raise _refused(f"{name} is {value}; expected {setting.least} to {setting.most}")
         if not 1 <= len(model_input) <= MAX_PAIRS:
             raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}, split it up")
         align = params.pop("align", False)
+        try:
+            decoding = Decoding(**params)
+        except ValueError as error:
+            raise _refused(str(error)) from None
         room = _Room()
         rows = list(zip(count(), model_input["before"], model_input["after"], strict=False))
         pairs = self._share(lambda row: self._pair(*row, align, room), rows)
-        decoding = Decoding(**params)
         captions = self._batcher(pairs, decoding, room.seconds())
         answers = list(zip(captions, pairs, strict=True))
         if decoding.change_map:

@@ -15,8 +15,9 @@ from filelock import FileLock
 from idc_eval.metrics import metric_names
 from optuna.trial import FrozenTrial, TrialState
 
-from idc_run.space import Node, Probe, cells, conditions, draw, options, sets, with_values
+from idc_run.space import Node, cells, conditions, draw, options, sets, with_values
 from idc_run.spec import Direction, Spec, SweepSpec, make_spec
+from idc_run.sweeps.probe import Probe
 from idc_run.tracking.store import store
 
 LATENCY = "latency"

@@ -6,6 +6,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from idc_data.example import Reader
@@ -24,6 +25,21 @@ _GALLERY = 200
 """How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
 
 
+@dataclass(frozen=True)
+class Tested:
+    """What a test found.
+
+    Attributes:
+        predictions: One for each pair of the split.
+        scores: Of all of them.
+        ceiling: What one reference scores against the others, if pairs have several.
+    """
+
+    predictions: list[Prediction]
+    scores: Scores
+    ceiling: Scores | None
+
+
 def ceiling_of(spec: Spec, predictions: Sequence[Prediction], meteor: Meteor) -> Scores | None:
     """What people's own references score against each other; None where a pair has one, or a protocol joins them."""
     joined = find_protocol(spec.eval.protocol).references == "joined"
@@ -35,33 +51,34 @@ def ceiling_of(spec: Spec, predictions: Sequence[Prediction], meteor: Meteor) ->
 
 def log_results(
     spec: Spec,
-    test: Reader,
-    predictions: list[Prediction],
-    scores: Scores,
-    ceiling: Scores | None,
+    reader: Reader,
+    tested: Tested,
     tracker: Tracker,
-    progress: Progress,
+    progress: Progress | None = None,
+    out: Path | None = None,
 ) -> None:
-    """Write everything down and hand it to the tracker."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_results(folder, spec, test, predictions, scores, ceiling, progress)
-        for path in sorted(folder.iterdir()):
+    """Write predictions, scores, the report and pictures, and hand them to the tracker.
+
+    Args:
+        spec: Of the test.
+        reader: The split, in the order of the predictions.
+        tested: What the test found.
+        tracker: Keeps the files.
+        progress: Has the curves, if something was trained.
+        out: A folder that gets the files, too.
+    """
+    with tempfile.TemporaryDirectory() as name:  # `out` may hold other files, or what the last test wrote
+        _write(Path(name), spec, reader, tested, progress)
+        if out:
+            shutil.copytree(name, out, dirs_exist_ok=True)
+        for path in sorted(Path(name).iterdir()):
             tracker.artifact(path)
 
 
-def write_results(
-    folder: Path,
-    spec: Spec,
-    test: Reader,
-    predictions: list[Prediction],
-    scores: Scores,
-    ceiling: Scores | None,
-    progress: Progress | None = None,
-) -> None:
-    """Write predictions, scores, the report and pictures into a folder; curves if something was trained."""
+def _write(folder: Path, spec: Spec, reader: Reader, tested: Tested, progress: Progress | None) -> None:
     from idc_run.tracking import pictures  # matplotlib takes a second
 
+    predictions, scores, ceiling = tested.predictions, tested.scores, tested.ceiling
     curves = progress and {
         "train/loss": [(int(step), value) for step, value in progress.losses],
         "val/loss": [(int(step), value) for step, value in progress.val_losses],
@@ -74,7 +91,7 @@ def write_results(
     rows, _ = choose(predictions, scores, _GALLERY)
     first = range(min(pictures.SAMPLES, len(predictions)))
     with tempfile.TemporaryDirectory() as name:
-        shown = pictures.keep_images(Path(name), test, predictions, sorted({*rows, *sample, *first}))
+        shown = pictures.keep_images(Path(name), reader, predictions, sorted({*rows, *sample, *first}))
         pictures.sample_pairs(
             folder / "samples.png", Path(name), shown, [None if each != each else each for each in right]
         )

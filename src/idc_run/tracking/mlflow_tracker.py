@@ -9,6 +9,7 @@ from typing import Any
 from idc_run.address import mask
 from idc_run.tracking.server import impatient
 from idc_run.tracking.store import connect, embedded, store
+from idc_run.tracking.tracker import Tracker
 
 _KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
 """Tags of an experiment by which the UI knows what its charts show first, and that it holds models, not prompts."""
@@ -18,7 +19,7 @@ WHY = "failure"
 _LONGEST_TAG = 500
 
 
-class MlflowTracker:
+class MlflowTracker(Tracker):
     """Writes to MLflow: the server of MLFLOW_TRACKING_URI if that is set, else the embedded store in `mlruns/`.
 
     Args:

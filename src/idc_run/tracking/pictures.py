@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from idc_data.example import ChangeExample, Reader
+from idc_data.example import ChangeExample, Reader, read_examples
 from idc_data.fonts import installed
 from idc_data.images import load_image, load_pair
 from idc_data.words import wrap
@@ -104,7 +104,6 @@ def keep_images(
 
 
 def _read(reader: Reader, rows: Sequence[int]) -> Iterator[tuple[int, ChangeExample]]:
-    render = getattr(reader, "examples", None)
     for start in range(0, len(rows), _BATCH):
         some = rows[start : start + _BATCH]
-        yield from zip(some, render(some) if render else (reader[row] for row in some), strict=True)
+        yield from zip(some, read_examples(reader, some), strict=True)

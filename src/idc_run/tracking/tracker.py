@@ -1,17 +1,14 @@
-"""Where a run is written down, behind six verbs: begin, metrics, artifact, json, tag, end."""
+"""Where a run is written down, behind seven verbs: begin, metrics, artifact, json, tag, where, end."""
 
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
-
-from idc_run.tracking.mlflow_tracker import MlflowTracker
+from typing import Any, Literal
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """Where a run is written down."""
+class Tracker:
+    """Where a run is written down; this one, of `tracking: off`, writes nothing."""
 
     def begin(
         self,
@@ -25,80 +22,37 @@ class Tracker(Protocol):
 
         `params` may be nested; `datasets` holds the name and the identity of each split.
         """
-        ...
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Write metrics down."""
-        ...
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep a file with the run."""
-        ...
-
-    def json(self, documents: Mapping[str, Any]) -> None:
-        """Keep plain values with the run, each in a file NAME.json."""
-        ...
-
-    def tag(self, name: str, value: str) -> None:
-        """Set one tag of the run."""
-        ...
-
-    def where(self) -> str:
-        """Give the folder or address of what is kept with the run; empty if nothing is."""
-        ...
-
-    def end(self, status: str = "FINISHED", why: str = "") -> None:
-        """Close the run: `FINISHED`, `FAILED` or `KILLED`, and why it did not finish."""
-        ...
-
-
-class NullTracker:
-    """Writes nothing down."""
-
-    def begin(
-        self,
-        name: str,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-        datasets: Mapping[str, tuple[str, str]],
-        run_id: str = "",
-    ) -> str:
-        """Give an id of its own."""
         return run_id or uuid.uuid4().hex
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
+        """Write metrics down."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Do nothing."""
+        """Keep a file with the run."""
 
     def json(self, documents: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        """Keep plain values with the run, each in a file NAME.json."""
 
     def tag(self, name: str, value: str) -> None:
-        """Do nothing."""
+        """Set one tag of the run."""
 
     def where(self) -> str:
-        """Nowhere."""
+        """Give the folder or address of what is kept with the run; empty if nothing is."""
         return ""
 
     def end(self, status: str = "FINISHED", why: str = "") -> None:
-        """Do nothing."""
+        """Close the run: `FINISHED`, `FAILED` or `KILLED`, and why it did not finish."""
 
 
 class Ended(Exception):
     """A run ends before its time, and nothing is wrong: MLflow shows it as killed, not as failed."""
 
 
-def open_tracker(kind: Literal["mlflow", "off"], experiment: str, key_metric: str = "") -> Tracker:
-    """Give the tracker that a spec's `tracking` names.
+def open_tracker(kind: Literal["mlflow", "off"], experiment: str, key_metric: str) -> Tracker:
+    """Give the tracker that a spec's `tracking` names; the other arguments are those of `MlflowTracker`."""
+    from idc_run.tracking.mlflow_tracker import MlflowTracker  # which extends the one above
 
-    Args:
-        kind: `mlflow`, or `off` for one that writes nothing down.
-        experiment: MLflow's experiment; runs whose scores compare belong in one.
-        key_metric: What its charts show first.
-    """
-    return MlflowTracker(experiment, key_metric) if kind == "mlflow" else NullTracker()
+    return MlflowTracker(experiment, key_metric) if kind == "mlflow" else Tracker()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idc_data import unchanged
-from idc_data.example import ChangeExample, Reader
+from idc_data.example import ChangeExample, Reader, read_examples
 from idc_data.layout import Folder
 from idc_data.loader import check_flip
 from idc_data.readers import open_reader, resolve_reader
@@ -52,8 +52,7 @@ def validation_sample(data: Data) -> list[ChangeExample]:
     """The validation pairs, or 500 that lie evenly among them."""
     num = len(data.val)
     pairs = [index * num // min(num, _SAMPLE) for index in range(min(num, _SAMPLE))]
-    render = getattr(data.val, "examples", None)
-    return render(pairs) if render else [data.val[index] for index in pairs]
+    return read_examples(data.val, pairs)
 
 
 def _captions(train: Reader) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from idc_data.example import ChangeExample, Reader
+from idc_data.example import ChangeExample, Reader, read_examples
 from idc_data.images import load_pair
 from idc_data.readers import open_reader, resolve_reader
 from idc_data.strict_yaml import apply_override
@@ -103,14 +103,9 @@ def _batches(reader: Reader, spec: Spec, *, shuffled: bool = False) -> Iterator[
     rows = sorted(Random(0).sample(every, min(_PAIRS, len(every)))) if shuffled else every[:_PAIRS]
     transform = PairedTransform(spec.data.image_size)
     for start in range(0, len(rows), _BATCH):
-        pairs = [transform(example, Random(0))[:2] for example in _read(reader, rows[start : start + _BATCH])]
+        pairs = [transform(example, Random(0))[:2] for example in read_examples(reader, rows[start : start + _BATCH])]
         before, after = zip(*pairs, strict=True)
         yield torch.stack(before), torch.stack(after)
-
-
-def _read(reader: Reader, rows: Sequence[int]) -> list[ChangeExample]:
-    render = getattr(reader, "examples", None)
-    return render(rows) if render else [reader[row] for row in rows]
 
 
 def _examples(spec: Spec) -> tuple[tuple[bytes, bytes], ...]:
@@ -129,7 +124,7 @@ def _examples(spec: Spec) -> tuple[tuple[bytes, bytes], ...]:
     rest: list[ChangeExample] = []
     rows = range(min(len(reader), _PAIRS))
     for start in range(0, len(rows), 8):
-        for example in _read(reader, rows[start : start + 8]):
+        for example in read_examples(reader, rows[start : start + 8]):
             kind = example.change_type if example.changed else ""
             if kind in first:
                 rest.append(example)

@@ -6,14 +6,14 @@ from idc_run.checkpoint import load_checkpoint, save_checkpoint
 from idc_run.console import Console
 from idc_run.spec import Spec
 from idc_run.tracking import artifacts, note, provenance, registry
+from idc_run.tracking.artifacts import Tested
 from idc_run.tracking.champion import Standing
 from idc_run.tracking.generation import source
 from idc_run.training.data import Data, identity
 from idc_run.training.describe import described
 from idc_run.training.fit import Fitted
-from idc_run.training.predict import predict
 from idc_run.training.role import Finished, Role
-from idc_run.training.scoring import Tested, examine
+from idc_run.training.scoring import caption_split, examine
 from idc_run.training.tracked import Run
 
 
@@ -39,23 +39,10 @@ def finish(
     model.kept = data.kept
     best = described(best, model, data)
     save_checkpoint(path, best)
-    with console.captioning("test", len(data.test)) as advance:
-        predictions = predict(
-            model,
-            data.test,
-            data.tokenizer,
-            spec.data,
-            spec.eval,
-            device,
-            advance,
-            diagnose=True,
-            familiar=best.description and best.description.familiar,
-        )
+    predictions = caption_split(spec, model, data.test, data.tokenizer, device, console, "test", best.description)
     tested = examine(spec, predictions)
     run.tracker.metrics({f"test/{name}": value for name, value in tested.scores.values.items()}, fitted.progress.step)
-    artifacts.log_results(
-        spec, data.test, tested.predictions, tested.scores, tested.ceiling, run.tracker, fitted.progress
-    )
+    artifacts.log_results(spec, data.test, tested, run.tracker, fitted.progress)
     about = _about(spec, data, tested, run.id)
     run.tracker.tag(note.DESCRIPTION, about)
     registered = None

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from idc_run.console import Console
 from idc_run.progress import Progress
 from idc_run.spec import Spec
-from idc_run.training.scoring import Tested
+from idc_run.tracking.artifacts import Tested
 from idc_run.training.unfinished import LAST, Unfinished, find_unfinished, folder_of
 
 

@@ -1,36 +1,25 @@
 """A split captioned and scored: after every epoch to choose a checkpoint, and once as the test."""
 
-from dataclasses import dataclass
 from statistics import fmean
 
 import torch
 from idc_data.batch import Batch
+from idc_data.example import Reader
+from idc_data.tokenizers import Tokenizer
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import DIAGNOSTICS
 from idc_eval.prediction import Prediction
-from idc_eval.score import Scores, score
+from idc_eval.score import score
 from idc_models.captioner import Captioner
 from idc_models.contract import Fused
+from idc_models.description import Description
 
+from idc_run.console import Console
 from idc_run.spec import Spec
 from idc_run.tracking import artifacts
+from idc_run.tracking.artifacts import Tested
 from idc_run.training.data import Data, no_change
 from idc_run.training.predict import predict
-
-
-@dataclass(frozen=True)
-class Tested:
-    """What a test found.
-
-    Attributes:
-        predictions: One for each pair of the split.
-        scores: Of all of them.
-        ceiling: What one reference scores against the others, if pairs have several.
-    """
-
-    predictions: list[Prediction]
-    scores: Scores
-    ceiling: Scores | None
 
 
 def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> dict[str, float]:
@@ -54,6 +43,24 @@ def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> 
     if spec.eval.select not in scores.values:
         raise ValueError(f"eval.select is {spec.eval.select!r}, but there {scores.skipped[spec.eval.select]}")
     return {"val/loss": fmean(losses)} | {f"val/{name}": value for name, value in scores.values.items()}
+
+
+def caption_split(
+    spec: Spec,
+    model: Captioner,
+    reader: Reader,
+    tokenizer: Tokenizer,
+    device: torch.device,
+    console: Console,
+    split: str,
+    description: Description | None,
+) -> list[Prediction]:
+    """Caption a split for a test, with all that diagnostics ask for, and show how far it is."""
+    familiar = description and description.familiar
+    with console.captioning(split, len(reader)) as advance:
+        return predict(
+            model, reader, tokenizer, spec.data, spec.eval, device, advance, diagnose=True, familiar=familiar
+        )
 
 
 def examine(spec: Spec, predictions: list[Prediction]) -> Tested:

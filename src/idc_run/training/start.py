@@ -6,7 +6,8 @@ from typing import Any
 
 from idc_data.tokenizers import Tokenizer, read_tokenizer
 from idc_models.captioner import Captioner
-from idc_models.checkpoint import MODEL, misfits, open_checkpoint
+from idc_models.checkpoint import MODEL, open_checkpoint
+from idc_models.fitting import misfits
 from idc_models.frozen import Frozen, load_frozen
 from idc_models.loading import find_checkpoint
 from idc_models.spec import PartName

@@ -1,15 +1,13 @@
 """A trained model on any dataset: predictions, scores and a report, and a run of its own."""
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idc_data.example import Reader
+from idc_data.example import Reader, read_examples
 from idc_data.readers import open_reader
 from idc_data.strict_yaml import apply_override
 from idc_data.tokenizers import Tokenizer
@@ -20,12 +18,12 @@ from idc_run.checkpoint import Checkpoint, load_checkpoint
 from idc_run.console import Console
 from idc_run.spec import Spec, make_spec
 from idc_run.tracking import artifacts, provenance
+from idc_run.tracking.artifacts import Tested
 from idc_run.tracking.store import store
 from idc_run.tracking.tracker import open_tracker, recording
 from idc_run.training.data import identity
-from idc_run.training.predict import predict
 from idc_run.training.ready import prepare
-from idc_run.training.scoring import Tested, examine
+from idc_run.training.scoring import caption_split, examine
 
 _FREE = (
     *("name", "tracking", "eval", "train.device", "train.threads"),
@@ -94,31 +92,16 @@ def run_test(
     begin = (f"{spec.name} tested on {dataset[0]}", completed, tags, {split: dataset})
     with recording(tracker, *begin) as run_id, closing(console):
         tracker.json({"spec": completed, "provenance": came_from})
-        with console.captioning(split, len(reader)) as advance:
-            try:
-                predictions = predict(
-                    network,
-                    reader,
-                    held.tokenizer,
-                    spec.data,
-                    spec.eval,
-                    device,
-                    advance,
-                    diagnose=True,
-                    familiar=held.description and held.description.familiar,
-                )
-            except (RuntimeError, AssertionError) as error:
-                if (size := spec.data.image_size) == held.spec.data.image_size:
-                    raise
-                trained = f"it was trained on {held.spec.data.image_size}"
-                raise ValueError(f"the model takes no images of {size} x {size} pixels ({error}); {trained}") from error
+        try:
+            predictions = caption_split(spec, network, reader, held.tokenizer, device, console, split, held.description)
+        except (RuntimeError, AssertionError) as error:
+            if (size := spec.data.image_size) == held.spec.data.image_size:
+                raise
+            trained = f"it was trained on {held.spec.data.image_size}"
+            raise ValueError(f"the model takes no images of {size} x {size} pixels ({error}); {trained}") from error
         tested = examine(spec, predictions)
         tracker.metrics({f"{split}/{name}": value for name, value in tested.scores.values.items()}, 0)
-        with tempfile.TemporaryDirectory() as name:  # `out` may hold other files, or what the last test wrote
-            artifacts.write_results(Path(name), spec, reader, tested.predictions, tested.scores, tested.ceiling)
-            shutil.copytree(name, out, dirs_exist_ok=True)
-            for file in sorted(Path(name).iterdir()):
-                tracker.artifact(file)
+        artifacts.log_results(spec, reader, tested, tracker, out=out)
     notes.append(
         f"These scores compare with others under protocol {spec.eval.protocol} on the same pairs ({tags['dataset']}): "
         f"`idc-eval compare` takes {out / 'predictions.jsonl'} and theirs"
@@ -153,9 +136,7 @@ def spec_of_test(held: Checkpoint, overrides: Sequence[str]) -> tuple[Spec, list
 
 def _strange_words(reader: Reader, tokenizer: Tokenizer) -> list[str]:
     """Say how many words of the references the model has never learnt, if they are more than a few."""
-    rows = range(min(len(reader), 200))
-    render = getattr(reader, "examples", None)
-    examples = render(rows) if render else [reader[row] for row in rows]
+    examples = read_examples(reader, range(min(len(reader), 200)))
     references = [text for example in examples for text in example.references]
     unknown, words = (sum(len(of(text)) for text in references) for of in (tokenizer.unknown, tokenizer.tokens))
     strange = unknown / max(1, words)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from idc_data.wording import first_fault
+from idc_data.wording import faults
 from pydantic import TypeAdapter, ValidationError
 
 from idc_run.checkpoint import Checkpoint, load_checkpoint, restore_training
@@ -79,7 +79,7 @@ def open_unfinished(path: Path, spec: Spec) -> Unfinished:
             model = checkpoint.build()
         restore_training(build_optimizer(model, spec.train.optimizer), checkpoint.training)
     except ValidationError as error:
-        raise ValueError(f"{path} is damaged: its progress has no valid {first_fault(error)}") from error
+        raise ValueError(f"{path} is damaged: its progress: {faults(error)}") from error
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return Unfinished(path.parent, checkpoint)

@@ -11,9 +11,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from idc_data.generate.answer import answer_schema
 from idc_data.generate.answers import Answers
 from idc_data.generate.ask import Asking, Local, Question
-from idc_data.generate.chat import OpenAi, answer_schema
+from idc_data.generate.chat import OpenAi
 from idc_data.generate.difference import Captioned
 from idc_data.generate.endpoint import REFUSED, Endpoint
 

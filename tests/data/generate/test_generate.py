@@ -5,7 +5,7 @@ from click.testing import CliRunner
 from idc_data import Folder
 from idc_data.check import check_dataset
 from idc_data.cli import main
-from idc_data.generate.chat import read_answer
+from idc_data.generate.answer import read_answer
 
 SPEC = """\
 name: try
@@ -104,10 +104,10 @@ def test_answers_are_read(text, expected):
     ("override", "message"),
     [
         ("pair=similr", "did you mean 'similar'"),
-        ("pair.lo=0.1", "pair 'similar' has no setting 'lo', did you mean 'low'"),
+        ("pair.lo=0.1", "pair 'similar': unknown setting 'lo'; did you mean 'low'"),
         ("collect.root=nowhere", "no folder 'nowhere'"),
         ("caption.file=nowhere.json", "no file 'nowhere.json'"),
-        ("outt=x", "known keys: name, out, collect"),
+        ("outt=x", "unknown key 'outt'; did you mean 'out'"),
         ("pair.low=0.99999", "expected low < high"),
         ("pair.high=0.51", "no two images make a pair"),
         ("split.val=2", "less than 1"),

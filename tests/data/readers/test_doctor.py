@@ -143,7 +143,7 @@ def test_a_folder_in_our_own_layout_is_mended_into_a_new_one(check, root, tmp_pa
         (["--fix", "merge"], "--fix and --out go together"),
         (["--format", "spot-the-diff", "--fix", "drop-blnk", "--out", "new"], "did you mean 'drop-blank'?"),
         (["--format", "spot-the-diff", "-s", "images"], "expected NAME=VALUE"),
-        (["--format", "spot-the-diff", "-s", "image=x"], "has no setting 'image', did you mean 'images'?"),
+        (["--format", "spot-the-diff", "-s", "image=x"], "unknown setting 'image'; did you mean 'images'?"),
     ],
 )
 def test_mistakes(check, spot, arguments, message):

@@ -21,7 +21,7 @@ from idc_data.layout import Folder
 from idc_data.places import below, image_path, plain_name
 from idc_data.rows import METADATA, Row, read_rows
 from idc_data.whole import write_whole
-from idc_data.wording import first_fault
+from idc_data.wording import faults
 
 AUDIT = "audit.json"
 """In the folder of a dataset: the verdicts that were given, by the id of the pair."""
@@ -117,7 +117,7 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     try:
         return _Verdicts.validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path} is no file that the audit page saved: {first_fault(error)}") from error
+        raise ValueError(f"{path} is no file that the audit page saved: {faults(error)}") from error
 
 
 def add_verdicts(dataset: Path, given: Mapping[str, Verdict]) -> Summary:

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from idc_data.example import ChangeExample, Reader
+from idc_data.example import ChangeExample, Reader, read_examples
 from idc_data.whole import write_whole
 
 Image = Path | np.ndarray
@@ -80,7 +80,5 @@ def _read(known: Path) -> dict[str, list[int | str]]:
 
 
 def _examples(reader: Reader) -> Iterator[ChangeExample]:
-    render = getattr(reader, "examples", None)
     for start in range(0, len(reader), _AT_ONCE):
-        rows: Sequence[int] = range(start, min(start + _AT_ONCE, len(reader)))
-        yield from render(rows) if render else (reader[row] for row in rows)
+        yield from read_examples(reader, range(start, min(start + _AT_ONCE, len(reader))))

@@ -1,5 +1,6 @@
 """The unit of change captioning: two images of a scene and sentences that say what changed between them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -71,3 +72,9 @@ class Reader(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> ChangeExample: ...
+
+
+def read_examples(reader: Reader, rows: Iterable[int]) -> list[ChangeExample]:
+    """Read some examples of a reader, all at once where it renders."""
+    render = getattr(reader, "examples", None)
+    return render(rows) if render else [reader[row] for row in rows]

@@ -12,7 +12,7 @@ from filelock import FileLock
 from jaxtyping import Float
 from numpy.lib.format import open_memmap
 
-from idc_data.example import ChangeExample, Reader
+from idc_data.example import ChangeExample, Reader, read_examples
 from idc_data.whole import write_whole
 
 _CHECKED = 64
@@ -178,8 +178,7 @@ class WithFeatures:
     def examples(self, indices: Iterable[int]) -> list[ChangeExample]:
         """Read several pairs at once."""
         chosen = list(indices)
-        render = getattr(self._reader, "examples", None)
-        examples = render(chosen) if render else [self._reader[index] for index in chosen]
+        examples = read_examples(self._reader, chosen)
         return [self._with(index, example) for index, example in zip(chosen, examples, strict=True)]
 
     def _with(self, index: int, example: ChangeExample) -> ChangeExample:

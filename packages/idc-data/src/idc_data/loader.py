@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from idc_data.batch import Batch, collate
-from idc_data.example import ChangeExample, Reader
+from idc_data.example import Reader, read_examples
 from idc_data.features import check_shapes
 from idc_data.sides import REMEDY, unsafe
 from idc_data.spec import DataSpec, Flip
@@ -167,8 +167,7 @@ class _Batches(Dataset[Batch]):
             return error  # raised by `_iterate`: across a process it would come wrapped in the worker's traceback
 
     def _batch(self, epoch: int, indices: list[int]) -> Batch:
-        read = getattr(self.reader, "examples", None)
-        examples: list[ChangeExample] = read(indices) if read else [self.reader[index] for index in indices]
+        examples = read_examples(self.reader, indices)
         if self._triplets:
             examples = swapped(examples, (Random(f"swap/{self._seed}/{epoch}/{index}") for index in indices[::2]))
         before, after, captions, regions = [], [], [], []

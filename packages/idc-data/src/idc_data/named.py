@@ -1,16 +1,17 @@
-"""Parts that a spec names: a table of names, or `package.module:Class`, with settings that are checked."""
+"""Parts that a spec names: an installed name, or `package.module:Class`, with settings that are checked."""
 
-import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from idc_data.wording import did_you_mean, first_fault
+from idc_data.wording import faults, suggestion
 
 PLUGIN = r"[\w.]+:\w+"
 """`package.module:Class`."""
@@ -43,40 +44,57 @@ def resolve(
     name = values.pop("name", None)
     if not isinstance(name, str):
         raise ValueError(f"{kind} is {given!r}, expected a name or a mapping with a name and settings")
-    part = _import(kind, name, table)
-    if base and not (isinstance(part, type) and issubclass(part, base)):
-        raise ValueError(f"{kind} {name!r} does not extend {base.__module__}.{base.__name__}")
-    make = getattr(part, made_by) if made_by else part
-    hints = get_type_hints(make if made_by else part.__init__, include_extras=True)  # with their limits
-    fields: dict[str, Any] = {
-        parameter.name: (
-            hints.get(parameter.name, Any),
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for parameter in inspect.signature(make).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    for key in values.keys() - fields.keys():
-        raise ValueError(f"{kind} {name!r} has no setting {key!r}, {_nearest(key, fields)}")
-    try:
-        checked = create_model(name, __config__=ConfigDict(protected_namespaces=()), **fields)(**values)
-    except ValidationError as error:
-        raise ValueError(f"{kind} {name!r}: {first_fault(error)}") from error
-    return part, {key: getattr(checked, key) for key in fields}
-
-
-def _import(kind: str, name: str, table: Mapping[str, str]) -> type[Any]:
     target = table.get(name, name)
     if not re.fullmatch(PLUGIN, target):
-        raise ValueError(f"{kind} {name!r} is not known, {_nearest(name, table)}")
-    if target == name and (here := str(Path.cwd())) not in sys.path:
+        raise ValueError(f"unknown {kind} {name!r}{suggestion(name, table)}")
+    part = import_named(kind, name, target)
+    if base and not (isinstance(part, type) and issubclass(part, base)):
+        raise ValueError(f"{kind} {name!r} does not extend {base.__module__}.{base.__name__}")
+    return part, dict(check_settings(f"{kind} {name!r}", getattr(part, made_by) if made_by else part, values))
+
+
+def import_named(kind: str, name: str, value: str) -> Any:
+    """Import the `package.module:Class` that a name stands for; one that is named itself may lie in the current folder.
+
+    Raises:
+        ValueError: It cannot be imported.
+    """
+    if name == value and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # at the end: nothing there hides what is installed
-    module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from error
+        return EntryPoint(name, value, "").load()
+    except Exception as error:  # importing someone's module can raise anything
+        cause = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ValueError(f"{kind} {name!r} ({value}) cannot be imported: {cause}") from error
 
 
-def _nearest(given: str, known: Mapping[str, Any]) -> str:
-    return did_you_mean(given, known, f"expected one of {', '.join(sorted(known))}")
+def check_settings(what: str, make: Callable[..., Any], given: Mapping[str, Any]) -> BaseModel:
+    """Check the settings of a part against its schema and fill in the defaults.
+
+    Args:
+        what: Names the part in errors.
+        make: Its class, or the class method that takes the settings.
+        given: The settings.
+
+    Raises:
+        ValueError: One is unknown, missing or of the wrong type.
+    """
+    schema = settings_schema(make)
+    try:
+        return schema.model_validate(dict(given))
+    except ValidationError as error:
+        raise ValueError(f"{what}: {faults(error, schema, noun='setting')}") from error
+
+
+@cache
+def settings_schema(make: Callable[..., Any]) -> type[BaseModel]:
+    """Make a pydantic model of the settings of a class: the keyword-only parameters of what makes it."""
+    fields: dict[str, Any] = {
+        parameter.name: (
+            Any if parameter.annotation is parameter.empty else parameter.annotation,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in inspect.signature(make, eval_str=True).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return create_model(make.__name__, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from idc_data.example import Regions
 from idc_data.text import read_text
 from idc_data.unchanged import NO_CHANGE, claims_change, look_english, no_change_sentences
-from idc_data.wording import did_you_mean, first_fault
+from idc_data.wording import did_you_mean, faults
 
 METADATA = "metadata.jsonl"
 
@@ -68,7 +68,7 @@ class Line:
         try:
             return Row.model_validate(values)
         except ValidationError as error:
-            raise ValueError(f"{where}: {first_fault(error)}") from error
+            raise ValueError(f"{where}: {faults(error)}") from error
 
     @property
     def references(self) -> list[str]:

@@ -1,9 +1,12 @@
 """Words for mistakes in what a person wrote: what is wrong with a value, and what a name could have meant."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+_MOST = 5  # faults that one line tells
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
@@ -20,12 +23,45 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return (f"; did you mean {nearest[0]!r}?" if nearest else ";") + f" Known: {', '.join(listed) or 'none like it'}"
 
 
-def first_fault(error: ValidationError) -> str:
-    """Say in one line what pydantic found first: where, and what was expected."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    if first["type"] in ("tuple_type", "list_type"):
-        said = f"it is {first['input']!r:.80}, expected a list"
-    else:
-        said = first["msg"].removeprefix("Value error, ")
-    return f"{where}{': ' if where else ''}{said}"
+def faults(error: ValidationError, schema: type[BaseModel] | None = None, *, noun: str = "key") -> str:
+    """Say in one line what pydantic found wrong: where, what was given, what was expected, what was meant.
+
+    Args:
+        error: What pydantic raised.
+        schema: What was validated, to say which of its names an unknown one may have meant.
+        noun: What the names are called.
+    """
+    found = error.errors(include_url=False)
+    # A list whose only item is at fault counts as empty, too.
+    found = [each for each in found if each["type"] != "too_short" or not each["input"] or each is found[0]]
+    told = list(dict.fromkeys(_fault(each, schema, noun) for each in found))
+    return "; ".join(told[:_MOST]) + (f"; and {len(told) - _MOST} more" if len(told) > _MOST else "")
+
+
+def _fault(problem: Mapping[str, Any], schema: type[BaseModel] | None, noun: str) -> str:
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    where, message = ".".join(path), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        section, inside = _section(schema, path[:-1]), ".".join(path[:-1])
+        known = [field.alias or name for name, field in section.model_fields.items()] if section else []
+        meant = suggestion(path[-1], known) if known else "; leave it out"
+        return f"unknown {noun} {path[-1]!r}{f' in {inside}' if inside else ''}{meant}"
+    if problem["type"] == "missing":
+        return f"{where} is missing; add it"
+    if problem["type"] == "value_error" or not where:
+        return f"{where}: {message}" if where else message
+    if problem["type"] in ("tuple_type", "list_type"):
+        message = "expected a list"
+    if problem["type"] == "too_short":
+        message = f"expected at least {problem['ctx']['min_length']}"
+    return f"{where} is {problem['input']!r:.80}: {message}"
+
+
+def _section(schema: Any, path: Sequence[str]) -> type[BaseModel] | None:
+    """The model that a path of keys leads to, through sections that may be null or annotated."""
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        fields = {key: field for name, field in schema.model_fields.items() for key in (name, field.alias)}
+        if not path:
+            return schema
+        return _section(fields[path[0]].annotation, path[1:]) if path[0] in fields else None
+    return next((found for part in get_args(schema) if (found := _section(part, path))), None)

@@ -5,6 +5,7 @@ import unicodedata
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 50_000_000
@@ -18,7 +19,7 @@ def image_file(folder: Path, name: str) -> Path:
 
 
 def open_image(file: Path) -> Image.Image:
-    """Read an image as RGB, rotated upright.
+    """Read an image as RGB, rotated upright; transparency lies on white, 16 bits are scaled by those in use.
 
     Raises:
         ValueError: The file is not an image, is damaged, or is too large; names the file.
@@ -29,7 +30,14 @@ def open_image(file: Path) -> Image.Image:
         with Image.open(BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, more than the limit of {MAX_PIXELS:,}")
-            return ImageOps.exif_transpose(image).convert("RGB")
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # greys of up to 16 bits, which Pillow would cut off at 255
+                values = np.asarray(image, np.uint32)
+                full = next(2**bits - 1 for bits in (8, 10, 12, 14, 16, 32) if values.max(initial=0) < 2**bits)
+                image = Image.fromarray(np.rint(values * (255 / full)).astype(np.uint8))
+            if image.has_transparency_data:
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            return image.convert("RGB")
     except Exception as error:
         raise ValueError(f"image {str(file)!r} is damaged, too large or no image: {error}") from error
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from idc_eval.meteor import Meteor
 from idc_eval.metrics import FAST_METRICS, METRICS
 from idc_eval.notes import UNFAMILIAR, unfamiliar
-from idc_eval.prediction import Prediction, read_predictions
+from idc_eval.prediction import Prediction, explain, read_predictions
 from idc_eval.protocols import find_protocol
 from idc_eval.report_data import bar_charts, curve_panels, main_metric, metric_rows, outcomes, wording
 from idc_eval.report_gallery import Images, choose, shown_pair
@@ -187,9 +187,7 @@ def _read_curves(path: Path) -> dict[str, list[tuple[int, float]]] | None:
     try:
         return _Curves.validate_json(read_text(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path}: expected {{name: [[step, value], ...]}}; {where}: {first['msg']}") from error
+        raise ValueError(f"{path}: expected {{name: [[step, value], ...]}}; {explain(error)}") from error
 
 
 def _json(path: Path) -> dict[str, Any] | None:

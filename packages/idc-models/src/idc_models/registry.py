@@ -4,17 +4,15 @@ A plugin is imported when it is asked for and not before, so a broken one breaks
 """
 
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 from idc_data.installed import entries
+from idc_data.named import check_settings, import_named
 from idc_data.wording import suggestion
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel
 
 KINDS = ("encoder", "fusion", "decoder", "objective")
 
@@ -51,8 +49,6 @@ def find(kind: str, name: str) -> type:
             contract's class.
     """
     if ":" in name:
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)  # at the end: nothing there hides what is installed
         return _load(kind, EntryPoint(name=name, value=name, group=""))
     matches = [entry for entry in _entries(kind) if entry.name == name]
     if not matches:
@@ -77,41 +73,13 @@ def describe(kind: str) -> list[Plugin]:
     return plugins
 
 
-@cache
-def settings_schema(plugin: type) -> type[BaseModel]:
-    """Makes a pydantic model of a class's settings: the keyword-only parameters of its constructor."""
-    fields: dict[str, Any] = {
-        parameter.name: (
-            Any if parameter.annotation is parameter.empty else parameter.annotation,
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for parameter in inspect.signature(plugin, eval_str=True).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    return create_model(plugin.__name__, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
-
-
 def validate(kind: str, name: str, settings: Mapping[str, Any]) -> BaseModel:
     """Checks the settings of a plugin against its schema and fills in the defaults; builds nothing.
 
     Raises:
         ValueError: the plugin cannot be found, or a setting is unknown, missing or of the wrong type.
     """
-    schema = settings_schema(find(kind, name))
-    try:
-        return schema.model_validate(dict(settings))
-    except ValidationError as error:
-        problems = "; ".join(_problem(problem, schema) for problem in error.errors())
-        raise ValueError(f"{kind} {name!r}: {problems}") from error
-
-
-def _problem(problem: Mapping[str, Any], schema: type[BaseModel]) -> str:
-    setting = str(problem["loc"][0])
-    if problem["type"] == "extra_forbidden":
-        return f"unknown setting {setting!r}{suggestion(setting, schema.model_fields)}"
-    if problem["type"] == "missing":
-        return f"setting {setting!r} is required"
-    return f"setting {'.'.join(map(str, problem['loc']))!r} is {problem['input']!r}: {problem['msg']}"
+    return check_settings(f"{kind} {name!r}", find(kind, name), settings)
 
 
 def _entries(kind: str) -> list[EntryPoint]:
@@ -127,11 +95,7 @@ def _owner(entry: EntryPoint) -> str:
 def _load(kind: str, entry: EntryPoint) -> type:
     from idc_models.contract import BASES  # imports torch, which listing names does not need
 
-    try:
-        plugin = entry.load()
-    except Exception as error:  # importing someone's module can raise anything
-        cause = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise ValueError(f"{kind} {entry.name!r} ({entry.value}) cannot be imported: {cause}") from error
+    plugin = import_named(kind, entry.name, entry.value)
     if not (isinstance(plugin, type) and issubclass(plugin, BASES[kind])):
         raise ValueError(f"{kind} {entry.name!r}: {entry.value} does not extend idc_models.contract.{kind.title()}")
     if kind == "objective" and next(iter(inspect.signature(plugin).parameters), "") == "memory_dim":

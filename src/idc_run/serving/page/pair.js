@@ -10,7 +10,7 @@ const pair = {before: null, after: null, id: 0, reply: null, params: null};  // 
 const stage = $("#stage"), slider = $("#slider");
 const slot = side => $(`.slot[data-side=${side}]`);
 const EMPTY = matchMedia("(hover: none)").matches ? "Choose or take a photo" : "Drop, paste or choose an image";
-const SETTINGS = ["num_captions", "beam", "max_length", "no_repeat", "temperature", "seed"];
+const SETTINGS = $$("#settings input[type=number]").map(({id}) => id);
 let asking = null, focused = "before";
 
 // ---- the two images
@@ -304,6 +304,7 @@ export function start() {
   $("#opacity").value = kept.get("opacity", 70);
   setMode(kept.get("mode", "slider"));
   setMap(kept.get("map", false));
+  able();
   show();
   examples();
   list();

@@ -5,21 +5,19 @@ A repair shows the model its answer and says what is wrong with it.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
 )
 
+from idc_data.generate.answer import answer_schema, read_answer
 from idc_data.generate.ask import Asker, Asking, Question
 from idc_data.generate.caption import ToAsk
 from idc_data.generate.difference import Captioned, Difference
@@ -31,17 +29,6 @@ _References = Annotated[int, Field(ge=1, le=10)]
 _REVERSED = {"add": "drop", "drop": "add"}
 CONTRADICTION = "contradiction: "
 """What `rejected` begins with where the two orders do not fit."""
-
-
-class Answer(BaseModel):
-    """The JSON that a language model is asked for."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    caption: str = Field(min_length=3)
-    change_type: Literal["add", "drop", "replace", "attribute", "none", "other"]
-    confidence: float = Field(ge=0, le=1)
-    paraphrases: list[str] = []
 
 
 class _Writer:
@@ -236,31 +223,6 @@ class OpenAi(_Writer):
             schema=answer_schema(references) if json_schema else None,
             prices=(price_in, price_out),
         )
-
-
-def read_answer(text: str, references: int = 1) -> Answer | str:
-    """Read the JSON object in an answer; gives what is wrong with it as one sentence if it is no good."""
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        return "That was no JSON object."
-    try:
-        answer = Answer.model_validate_json(text[start : end + 1])
-    except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'The object'}: {first['msg']}."
-    if len(answer.paraphrases) < references - 1:
-        return f"paraphrases: expected {references - 1}, got {len(answer.paraphrases)}."
-    return answer
-
-
-def answer_schema(references: int) -> dict[str, Any]:
-    """Give the JSON schema of an answer, in the strict form that endpoints take."""
-    schema = Answer.model_json_schema()
-    if references == 1:
-        del schema["properties"]["paraphrases"]
-    for described in schema["properties"].values():
-        described.pop("default", None)
-    return {**schema, "required": list(schema["properties"]), "additionalProperties": False}
 
 
 def _repair(question: Question, said: str, problem: str) -> Question:

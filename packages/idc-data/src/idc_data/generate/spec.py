@@ -21,7 +21,7 @@ from idc_data.generate.difference import WRITERS
 from idc_data.generate.pair import PAIRERS
 from idc_data.named import resolve
 from idc_data.strict_yaml import apply_override, load_yaml
-from idc_data.wording import first_fault
+from idc_data.wording import faults
 
 FILTERS = {"standard": "idc_data.generate.filters:Filters"}
 """Name -> class with the method `__call__(pairs, captioned, differences, asking) -> (rows of FILTERED, notes)`."""
@@ -127,9 +127,7 @@ def load_generate_spec(path: Path, overrides: tuple[str, ...] = ()) -> GenerateS
     try:
         return GenerateSpec.model_validate(values)
     except ValidationError as error:
-        unknown = error.errors()[0]["type"] == "extra_forbidden"
-        known = f"; known keys: {', '.join(GenerateSpec.model_fields)}" if unknown else ""
-        raise ValueError(f"{path}: {first_fault(error)}{known}") from error
+        raise ValueError(f"{path}: {faults(error, GenerateSpec)}") from error
 
 
 def _plain(value: Any) -> Any:

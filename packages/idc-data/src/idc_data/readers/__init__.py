@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from idc_data.example import Reader
 from idc_data.named import PLUGIN, resolve
+from idc_data.wording import did_you_mean
 
 READERS = {
     "scenes": "idc_data.scenes:Scenes",
@@ -65,7 +65,7 @@ def resolve_reader(dataset: str | Mapping[str, Any]) -> tuple[type[Any], dict[st
     given = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
     name = given.get("name")
     if isinstance(name, str) and name not in READERS and not re.fullmatch(PLUGIN, name):
-        if not Path(name).is_dir() and not get_close_matches(name, READERS):  # which `resolve` names
+        if not Path(name).is_dir() and not did_you_mean(name, READERS):  # which `resolve` names
             raise ValueError(f"dataset {name!r}: {_no_folder(Path(name))}")
         given = given if not Path(name).is_dir() else {"root": name, **given, "name": "folder"}
     return resolve("dataset", given, READERS)
@@ -75,8 +75,8 @@ def _no_folder(path: Path) -> str:
     """Why there is no dataset at a path, and what could be meant."""
     if path.exists():
         return "it is a file, expected the folder of a dataset"
-    beside = [each.name for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, beside, n=1)
+    beside = [str(each) for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []
     known = " or ".join(name for name in READERS if name != "folder")
-    hint = f"did you mean {str(path.parent / near[0])!r}?" if near else f"expected the folder of a dataset, or {known}"
-    return f"there is no such folder; {hint}"
+    return (
+        f"there is no such folder; {did_you_mean(str(path), beside, f'expected the folder of a dataset, or {known}')}"
+    )

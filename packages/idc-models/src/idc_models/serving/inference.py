@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from idc_models.description import usual_no_repeat
 from idc_models.images import squeeze
 from idc_models.serving.align import as_seen
 from idc_models.serving.probability import total_probability
+from idc_models.serving.settings import Decoding
 
 MAX_ROWS = 256
 """How many hypotheses are decoded at a time, whatever is asked for."""
@@ -67,39 +69,6 @@ class Caption:
 
     def __str__(self) -> str:
         return self.caption
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How captions are written, and what is told beside them; pairs with equal ones may share a batch.
-
-    Attributes:
-        beam: hypotheses kept while decoding; None is what the model was tested with.
-        max_length: most tokens of a caption; None is what the model learnt.
-        num_captions: how many captions in all; the beam is widened to at least that many.
-        sample: draw captions instead of searching for them, the beam then says nothing.
-        temperature: of the draw.
-        seed: of the draw; a pair is drawn the same captions in any company.
-        change_map: tell where the model looks.
-        no_repeat: no caption says the same n tokens twice, 0 lets it; None is the smallest n for which the references
-            hardly ever do, if the checkpoint tells.
-    """
-
-    beam: int | None = None
-    max_length: int | None = None
-    num_captions: int = 1
-    sample: bool = False
-    temperature: float = 1.0
-    seed: int = 0
-    change_map: bool = False
-    no_repeat: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("beam", self.beam), ("max_length", self.max_length), ("num_captions", self.num_captions)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value!r}; expected 1 or more")
-        if self.no_repeat is not None and self.no_repeat < 0:
-            raise ValueError(f"no_repeat is {self.no_repeat!r}; expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -146,35 +115,21 @@ class PairCaptioner:
         self,
         pairs: Sequence[tuple[Image, Image]],
         *,
-        beam: int | None = None,
-        max_length: int | None = None,
-        num_captions: int = 1,
-        sample: bool = False,
-        temperature: float = 1.0,
-        seed: int = 0,
-        change_map: bool = False,
         align: bool = False,
-        no_repeat: int | None = None,
+        **settings: Any,
     ) -> list[Caption]:
-        """Captions pairs in one batch; the arguments are those of `Decoding` and of `prepare`.
+        """Captions pairs in one batch.
 
         Args:
             pairs: before and after images, of any size.
-            beam: hypotheses kept while decoding; by default what the model was tested with.
-            max_length: most tokens of a caption.
-            num_captions: how many captions in all.
-            sample: draw captions instead of searching for them.
-            temperature: of the draw.
-            seed: of the draw.
-            change_map: tell where the model looks.
             align: register after onto before first.
-            no_repeat: no caption says the same n tokens twice; 0 lets it.
+            **settings: those of `Decoding`.
 
         Raises:
             ValueError: a file is no image or too large, or an argument is out of range.
             OSError: a file cannot be opened.
         """
-        decoding = Decoding(beam, max_length, num_captions, sample, temperature, seed, change_map, no_repeat)
+        decoding = Decoding(**settings)
         prepared = [self.prepare(before, after, align=align) for before, after in pairs]
         return [
             each if each.change_map is None else replace(each, change_map=enlarge(each.change_map, pair.shape))

@@ -14,6 +14,7 @@ class Setting:
         help: What it does, in a sentence.
         least: The smallest value, None for a switch.
         most: The largest.
+        label: What the page calls it in its form; empty where it has no field there.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Setting:
     help: str
     least: int | float | None = None
     most: int | float | None = None
+    label: str = ""
 
     def allows(self, value: float) -> bool:
         """Whether a value is within the range, as every value of a switch is."""
@@ -29,12 +31,14 @@ class Setting:
 
 
 _TABLE = (
-    Setting("beam", int, None, "Hypotheses kept; by default what the model was tested with.", 1, 10),
-    Setting("max_length", int, None, "Most tokens of a caption.", 1, 200),
-    Setting("num_captions", int, 1, "How many captions in all, with their probabilities.", 1, 10),
-    Setting("sample", bool, False, "Draw captions instead of searching for the likeliest."),
-    Setting("temperature", float, 1.0, "Temperature of the draw.", 0.05, 10.0),
-    Setting("seed", int, 0, "Seed of the draw.", 0, 2**63 - 1),
+    Setting("beam", int, None, "Hypotheses kept; by default what the model was tested with.", 1, 10, "Beam"),
+    Setting("max_length", int, None, "Most tokens of a caption.", 1, 200, "Most tokens"),
+    Setting("num_captions", int, 1, "How many captions in all, with their probabilities.", 1, 10, "Captions"),
+    Setting(
+        "sample", bool, False, "Draw captions instead of searching for the likeliest.", label="Draw instead of search"
+    ),
+    Setting("temperature", float, 1.0, "Temperature of the draw.", 0.05, 10.0, "Temperature"),
+    Setting("seed", int, 0, "Seed of the draw.", 0, 2**63 - 1, "Seed"),
     Setting(
         "no_repeat",
         int,
@@ -43,6 +47,7 @@ _TABLE = (
         "0 allows repeats.",
         0,
         20,
+        "No repeats",
     ),
     Setting("align", bool, False, "Lay AFTER over BEFORE first: photos that were not taken from one place."),
     Setting("change_map", bool, False, "Give an image of where the model looks."),
@@ -52,3 +57,34 @@ SETTINGS = {setting.name: setting for setting in _TABLE}
 
 KINDS = {setting.name: setting.kind for setting in _TABLE}
 """The type of each, as a guard checks it."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How captions are written, and what is told beside them; pairs with equal ones may share a batch.
+
+    Attributes:
+        beam: hypotheses kept while decoding; None is what the model was tested with.
+        max_length: most tokens of a caption; None is what the model learnt.
+        num_captions: how many captions in all; the beam is widened to at least that many.
+        sample: draw captions instead of searching for them, the beam then says nothing.
+        temperature: of the draw.
+        seed: of the draw; a pair is drawn the same captions in any company.
+        change_map: tell where the model looks.
+        no_repeat: no caption says the same n tokens twice, 0 lets it; None is the smallest n for which the references
+            hardly ever do, if the checkpoint tells.
+    """
+
+    beam: int | None = None
+    max_length: int | None = None
+    num_captions: int = 1
+    sample: bool = False
+    temperature: float = 1.0
+    seed: int = 0
+    change_map: bool = False
+    no_repeat: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not SETTINGS[name].allows(value):
+                raise ValueError(f"{name} is {value!r}; expected {SETTINGS[name].least} to {SETTINGS[name].most}")

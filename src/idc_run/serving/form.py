@@ -1,0 +1,26 @@
+"""The fields of the page's form, made from the table of settings."""
+
+from html import escape
+
+from idc_models.serving.settings import SETTINGS, Setting
+
+_OF_THE_PAGE = {"num_captions": {"value": 4}, "seed": {"max": 999_999_999}}
+"""Where the page has its own mind: it shows some captions, and JavaScript has no whole numbers of 63 bits."""
+
+
+def fields() -> str:
+    """Give a labelled field for each setting that has a place in the form, as HTML."""
+    return "\n".join(_field(setting) for setting in SETTINGS.values() if setting.label)
+
+
+def _field(setting: Setting) -> str:
+    title = f' title="{escape(setting.help)}"'
+    if setting.kind is bool:
+        box = f'<input type="checkbox" role="switch" id="{setting.name}">'
+        return f'<label class="switch"{title}>{box}<span></span> {escape(setting.label)}</label>'
+    known = {"placeholder": "as the model"} if setting.default is None else {"value": setting.default}
+    step = {"step": setting.least} if setting.kind is float else {}
+    limits = {"min": setting.least, "max": setting.most, **step}
+    attributes = {"type": "number", "id": setting.name, **limits, **known, **_OF_THE_PAGE.get(setting.name, {})}
+    written = " ".join(f'{name}="{value}"' for name, value in attributes.items())
+    return f"<label{title}>{escape(setting.label)} <input {written}></label>"
