@@ -136,6 +136,6 @@ def test_only_a_model_that_is_missing_is_said_to_be_missing(monkeypatch, code, e
             return []
 
     fake = SimpleNamespace(MlflowClient=Refusing, exceptions=SimpleNamespace(MlflowException=MlflowException))
-    monkeypatch.setattr("idc_run.tracking.champion.connect", lambda: fake)
+    monkeypatch.setattr("idc_run.tracking.champion.look_into", lambda: fake)
     with pytest.raises(expected, match=message):
         versions("idc")

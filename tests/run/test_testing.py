@@ -90,7 +90,7 @@ def test_its_own_data_keep_their_protocol_and_overrides_count(tmp_path, monkeypa
         (["--test", "scenes", "-s", "data.dataset=own", "-s", "eval.metrics=[bluh]"], "bluh"),
         (
             ["--test", "scenes", "-s", "data.dataset=own", "-s", "eval.protocol=scenes/distractor"],
-            "unchanged pairs only",
+            "unchanged pairs",
         ),
         (["--test", "scenes", "--check"], "leave them out"),
         (["--test", "scenes", "--from-run", "a" * 32], "expected one of a SPEC file"),

@@ -116,7 +116,7 @@ def checkpoint_of(model: str) -> Path:
     Raises:
         ValueError: The registry has no such model, or it is none of this project's; or there is no registry.
     """
-    mlflow = look_into()
+    mlflow = look_into(f"no registered model {model!r}")
     try:
         folder = _folder(mlflow, model)
     except mlflow.exceptions.MlflowException as error:

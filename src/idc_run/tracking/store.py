@@ -35,15 +35,18 @@ def connect() -> Any:
     return mlflow
 
 
-def look_into() -> Any:
+def look_into(problem: str = "") -> Any:
     """Give the mlflow module as `connect` does, to read what is there: it makes no store.
+
+    Args:
+        problem: What it means if there is none, such as "no registered model 'idc'"; the error begins with it.
 
     Raises:
         ValueError: There is none.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI") and not store().is_dir():
         raise ValueError(
-            f"there is no {STORE}/ in {str(Path.cwd())!r} or in a folder above; type this where the runs are, or set "
+            f"{problem and f'{problem}: '}there is no {STORE}/ in {str(Path.cwd())!r} or in a folder above; type this where the runs are, or set "
             "MLFLOW_TRACKING_URI"
         )
     return connect()
