@@ -29,6 +29,7 @@ def remote(monkeypatch):
         exceptions=SimpleNamespace(MlflowException=KeyError),
     )
     monkeypatch.setattr(registry, "look_into", lambda problem: fake)
+    monkeypatch.setattr(registry, "connect", lambda: fake)
     monkeypatch.setattr(atexit, "register", lambda *call, **words: at_end.append(lambda: call[0](*call[1:], **words)))
     return fetched, at_end
 

@@ -45,9 +45,9 @@ def look_into(problem: str = "") -> Any:
         ValueError: There is none.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI") and not store().is_dir():
+        where = f"there is no {STORE}/ in {str(Path.cwd())!r} or in a folder above"
         raise ValueError(
-            f"{problem and f'{problem}: '}there is no {STORE}/ in {str(Path.cwd())!r} or in a folder above; type this where the runs are, or set "
-            "MLFLOW_TRACKING_URI"
+            f"{problem and f'{problem}: '}{where}; type this where the runs are, or set MLFLOW_TRACKING_URI"
         )
     return connect()
 
