@@ -32,4 +32,4 @@ def test_a_third_party_decoder(tmp_path):
 
     checked = command(idc_models, "check", "bag-of-memory", PYTHONPATH=target)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert checked.stdout.count("ok  ") == 11
+    assert checked.stdout.count("ok  ") == 12

@@ -7,10 +7,15 @@ from idc_models.serving.settings import SETTINGS, Setting
 _OF_THE_PAGE = {"num_captions": {"value": 4}, "seed": {"max": 999_999_999}}
 """Where the page has its own mind: it shows some captions, and JavaScript has no whole numbers of 63 bits."""
 
+_ORDER = ("num_captions", "beam", "max_length", "no_repeat", "sample", "temperature", "seed")
+"""What people ask for most comes first, and what belongs together stands together; others come last."""
+
 
 def fields() -> str:
     """Give a labelled field for each setting that has a place in the form, as HTML."""
-    return "\n".join(_field(setting) for setting in SETTINGS.values() if setting.label)
+    shown = [setting for setting in SETTINGS.values() if setting.label]
+    order = {name: place for place, name in enumerate(_ORDER)}
+    return "\n".join(_field(setting) for setting in sorted(shown, key=lambda each: order.get(each.name, len(order))))
 
 
 def _field(setting: Setting) -> str:
@@ -22,5 +27,10 @@ def _field(setting: Setting) -> str:
     step = {"step": setting.least} if setting.kind is float else {}
     limits = {"min": setting.least, "max": setting.most, **step}
     attributes = {"type": "number", "id": setting.name, **limits, **known, **_OF_THE_PAGE.get(setting.name, {})}
-    written = " ".join(f'{name}="{value}"' for name, value in attributes.items())
+    written = " ".join(f'{name}="{_plain(value)}"' for name, value in attributes.items())
     return f"<label{title}>{escape(setting.label)} <input {written}></label>"
+
+
+def _plain(value: object) -> object:
+    """Write 1.0 as 1, as browsers do."""
+    return format(value, "g") if isinstance(value, float) else value

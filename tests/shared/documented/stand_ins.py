@@ -51,6 +51,20 @@ def clevr(root: Path) -> None:
         (root / f"{name}.json").write_text(json.dumps(content))
 
 
+def published(root: Path) -> None:
+    """A table of pairs with columns of its own, and Spot-the-Diff as published."""
+    for folder in ("my/photos", "downloads/spot/resized_images"):
+        (root / folder).mkdir(parents=True)
+    for number, split in enumerate(("train", "val", "test")):
+        for side, name in (("before", "{}.png"), ("after", "{}_2.png")):
+            image = Image.open(root / f"{side}.png").rotate(90 * number)
+            image.save(root / "my/photos" / name.format(number))
+            image.save(root / "downloads/spot/resized_images" / name.format(number))
+        (root / f"my/photos/{split}.csv").write_text(f"old,new,caption\n{number}.png,{number}_2.png,the cube moved\n")
+        record = {"img_id": str(number), "sentences": ["the cube moved", "a ball came"]}
+        (root / f"downloads/spot/{split}.json").write_text(json.dumps([record]))
+
+
 def people(root: Path, run: Callable[[str], str]) -> None:
     """A study, and what its raters and those who audit a dataset have saved."""
     run("idc-eval rate lstm.jsonl transformer.jsonl --num 50 --html made.html")

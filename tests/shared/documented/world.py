@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 from documented.pages import BLOCKS, FIRST, OFFLINE, ROOT, SCENES, Block, entry_of, missing, plain
-from documented.stand_ins import clevr, images, people
+from documented.stand_ins import clevr, images, people, published
 
 
 class World:
@@ -118,6 +118,7 @@ def build(root: Path) -> World:
     images(root)
     clevr(root / "path/to/data")
     clevr(root / "downloads/data")
+    published(root)
     for block in BLOCKS:
         if file := re.match(r"# (\w+\.py)\n", block.text):
             (root / file[1]).write_text(block.text)
