@@ -41,14 +41,14 @@ def with_features(spec: Spec, data: Data, model: Captioner, device: torch.device
         ValueError: An image cannot be had.
         OSError: The features cannot be written.
     """
-    folder = store() / "features"
+    folder, weights = store() / "features", _digest(model.encoder)
     splits: dict[str, Reader] = {}
     shapes = set()
     for name in ("train", "val", "test"):
         reader: Reader = getattr(data, name)
         images = contents(reader, folder / f"{reader.fingerprint}.json")
         with console.captioning(f"features of {name}", len(images.images)) as advance:
-            file = _file(spec, images, model.encoder, device, folder / name, advance)
+            file = _file(spec, images, model.encoder, weights, device, folder / name, advance)
         splits[name] = WithFeatures(reader, file, images.rows)
         shapes.add(file.shape)
     assert len(shapes) == 1, "one encoder at one image size"
@@ -80,16 +80,26 @@ def check_features(spec: Spec, train: Reader, model: Captioner) -> None:
         )
 
 
-def _file(
-    spec: Spec, images: Contents, encoder: Encoder, device: torch.device, start: Path, advance: Callable[[int], None]
-) -> FeatureFile:
-    """Compute the features, or open them; the name of the file tells encoder, weights, size and images."""
-    size = spec.data.image_size
+def _digest(encoder: Encoder) -> str:
     weights = hashlib.sha256()
     for name, value in encoder.state_dict().items():
         weights.update(name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return weights.hexdigest()
+
+
+def _file(
+    spec: Spec,
+    images: Contents,
+    encoder: Encoder,
+    weights: str,
+    device: torch.device,
+    start: Path,
+    advance: Callable[[int], None],
+) -> FeatureFile:
+    """Compute the features, or open them; the name of the file tells encoder, weights, size and images."""
+    size = spec.data.image_size
     encoders = spec.completed()["model"]["encoder"]
-    told = [_VERSION, encoders, weights.hexdigest(), size, images.digests]
+    told = [_VERSION, encoders, weights, size, images.digests]
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def pixels(image: Image) -> torch.Tensor:

@@ -19,7 +19,7 @@ class Card(TokenFusion):
     Extras, `b d`: `before_common` and `after_common` (for `consistency`), `before_own` and `after_own` (for
     `independence`).
 
-    Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024, sections 3.1 and 3.2.
+    Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024.
     Differs from the paper: positions are learned for rows and columns, so that grids of other sizes fit, where the
     authors' code learns one for each of 197 places. What the paper leaves open: the token of the context is the same in
     both images, what is taken away is taken from the cells after self-attention, and no activation follows the

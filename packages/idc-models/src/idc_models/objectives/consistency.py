@@ -15,7 +15,7 @@ class Consistency(Objective):
     What is compared are the extras `before_common` and `after_common` of a fusion, by their cosine over a learned
     temperature; both ways are averaged. The published weight is 0.001.
 
-    Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024, section 3.2. Differs
+    Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024. Differs
     from the paper: pairs of one scene are no counter-examples of each other.
 
     Args:

@@ -13,7 +13,7 @@ class Independence(Objective):
     It is the Hilbert-Schmidt independence criterion (HSIC) of their directions, with Gaussian kernels of width 1. The
     published weight is 0.001. A batch of one tells nothing and gives 0.
 
-    Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024, section 3.2, after
+    Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024, after
     Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms, ALT 2005. Differs from the paper:
     nothing in what is computed.
     """

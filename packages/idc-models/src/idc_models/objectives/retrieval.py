@@ -19,7 +19,7 @@ class Retrieval(Objective):
     words, at the end token. The decoder has no part in it: it sees the pair that is to be found. Pairs with a reference
     in common are no counter-examples of each other, or "nothing has changed" would be the caption of one pair only.
 
-    Source: Guo, Wang, Laaksonen, CLIP4IDC, AACL 2022, section 3.3; InfoNCE: van den Oord, Li, Vinyals, Representation
+    Source: Guo, Wang, Laaksonen, CLIP4IDC, AACL 2022; InfoNCE: van den Oord, Li, Vinyals, Representation
     Learning with Contrastive Predictive Coding, 2018; both directions and the learned scale, 100 at most: Radford et
     al., Learning Transferable Visual Models From Natural Language Supervision (CLIP), ICML 2021. Differs from the
     paper: captions are read by a Transformer that is trained from scratch, over the words of the run, in place of
