@@ -107,7 +107,7 @@ def test_an_objective_looks_at_extras_and_has_parameters(vocab, batch):
 
 
 def test_an_extra_that_the_fusion_does_not_give_is_named(vocab, batch):
-    with pytest.raises(ValueError, match="no extra 'gate'.* it gives: none"):
+    with pytest.raises(ValueError, match="extra 'gate', but .*: none"):
         gated(vocab, Concat(16, dim=16)).loss(batch)
 
 

@@ -31,7 +31,7 @@ def test_check_a_class_that_breaks_the_contract():
     [
         (["transfomer"], "error: unknown plugin 'transfomer'; did you mean 'transformer'?"),
         (["transfomer", "--kind", "decoder"], "error: unknown decoder 'transfomer'"),
-        (["idc_models.contract:Decoder"], "does not say what it is; add --kind"),
+        (["idc_models.contract:Decoder"], "'idc_models.contract:Decoder'; add --kind"),
     ],
 )
 def test_a_name_nobody_has(arguments, message):

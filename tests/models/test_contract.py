@@ -193,7 +193,7 @@ def test_extras_of_a_fusion_reach_the_objective_that_asks():
     check_objective(Listening, fusion=Telling)
     with pytest.raises(AssertionError, match="extra 'seen' is .*expected the batch first"):
         check_fusion(Telling, rows="mean")
-    with pytest.raises(AssertionError, match="no extra 'seen'"):
+    with pytest.raises(AssertionError, match="needs the extra 'seen'"):
         check_objective(Listening)
     with pytest.raises(ValueError, match="only an objective"):
         check("decoder", "gru", fusion="concat")

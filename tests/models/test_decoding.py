@@ -142,7 +142,7 @@ def test_max_length(decoder):
     ("arguments", "message"),
     [
         ({"beam": 0}, "beam is 0; expected 1 to 10"),
-        ({"beam": 2, "sample": True}, "set beam to 1"),
+        ({"beam": 2, "sample": True}, "beam is 2 and sample is true; .* beam of 1"),
         ({"max_length": 0}, "max_length is 0"),
         ({"sample": True, "temperature": 0.0}, "temperature is 0.0"),
     ],

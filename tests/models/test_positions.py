@@ -46,7 +46,7 @@ def test_learned_positions_tell_column_and_row():
     places = table(2, 4)
     assert places.shape == (2, 4, 6)
     assert places[1, 3].equal(torch.cat([table.columns.weight[3], table.rows.weight[1]]))
-    with pytest.raises(ValueError, match=r"grid is 6 x 2 .* 5 x 5 .*grid_side"):
+    with pytest.raises(ValueError, match=r"grid is 6 x 2 .* 5 x 5.*grid_side"):
         table(6, 2)
 
 

@@ -306,7 +306,7 @@ def test_a_served_model_says_the_same(files, run, app_address):
         (["MODEL", "gone.png", "after.png"], "gone.png"),
         (["MODEL", "before.png", "notes.txt"], "'notes.txt' is damaged or no image"),
         (["gone.safetensors", "before.png", "after.png"], "no checkpoint at 'gone.safetensors'"),
-        (["before.png", "before.png", "after.png"], "before.png is no readable safetensors file"),
+        (["before.png", "before.png", "after.png"], "before.png is not a readable safetensors file"),
         (["models:/idc@loser", "before.png", "after.png"], "no registered model 'models:/idc@loser'"),
         (["models:/nobody/1", "before.png", "after.png"], "no registered model 'models:/nobody/1'"),
         (["models:/idc", "before.png", "after.png"], "no registered model 'models:/idc'"),

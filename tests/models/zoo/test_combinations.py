@@ -29,7 +29,7 @@ def captioner_of(fusion, decoder, vocab):
 def test_any_fusion_goes_with_any_decoder(fusion, decoder, vocab, batch):
     slots = getattr(find("decoder", decoder), "slots", None)
     if slots not in (None, getattr(find("fusion", fusion), "slots", None)):
-        with pytest.raises(ValueError, match=f"decoder '{decoder}' reads a memory of {slots} slots"):
+        with pytest.raises(ValueError, match=f"decoder '{decoder}' needs a memory of {slots} slots"):
             captioner_of(fusion, decoder, vocab)
         return
     captioner = captioner_of(fusion, decoder, vocab)

@@ -37,9 +37,9 @@ def test_settings_and_words_may_be_given(state, vocab):
     ("change", "settings", "message"),
     [
         ({"speaker/logit.weight": None}, {}, "does not fit 'duda' .*missing: decoder.output.weight"),
-        ({"speaker/embed.0.weight": None}, {}, "the state is no 'duda': it lacks 'speaker/embed.0.weight'"),
-        ({"speaker/logit.scale": torch.zeros(1)}, {}, "without a place: decoder.output.scale"),
-        ({"speaker/other.weight": torch.zeros(1)}, {}, "'speaker/other.weight' is no parameter of 'duda' as published"),
+        ({"speaker/embed.0.weight": None}, {}, "not one of 'duda': it lacks 'speaker/embed.0.weight'"),
+        ({"speaker/logit.scale": torch.zeros(1)}, {}, "unknown: decoder.output.scale"),
+        ({"speaker/other.weight": torch.zeros(1)}, {}, "'speaker/other.weight' is not a published parameter of 'duda'"),
         ({"speaker/logit.bias": torch.zeros(1)}, {}, "of another shape: decoder.output.bias"),
         ({}, {"heads": 8}, "unknown settings \\['heads'\\]; expected fusion, decoder, objectives, vocab"),
         ({}, {"decoder": {"head": 8}}, "unknown setting 'head'"),

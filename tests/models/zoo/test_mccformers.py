@@ -139,7 +139,7 @@ def test_a_decoder_is_what_its_equations_say(plugin, plain, vocab, agree, agree_
 
 
 def test_a_grid_that_is_too_large_is_told_what_to_raise():
-    with pytest.raises(ValueError, match=r"17 x 3 cells.* 16 x 16 .*grid_side"):
+    with pytest.raises(ValueError, match=r"17 x 3 cells.* 16 x 16.*grid_side"):
         MccformersD(3, dim=8)(torch.zeros(1, 17, 3, 3), torch.zeros(1, 17, 3, 3))
 
 

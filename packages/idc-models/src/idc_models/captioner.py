@@ -31,14 +31,14 @@ class Captioner(nn.Module):
     """Captions what changed between two images: encoder, fusion and decoder, and the objectives that train them.
 
     Args:
-        encoder: sees both images.
-        fusion: makes the memory.
-        decoder: writes the caption.
-        objectives: what is minimised, by name; their parameters are part of the model.
-        weights: the weight of each objective in the loss, by the same names.
+        encoder: Encodes both images.
+        fusion: Turns their grids into the decoder's memory.
+        decoder: Writes the caption.
+        objectives: What is minimised, by name; their parameters are part of the model.
+        weights: Weight of each objective in the loss, by the same names.
 
     Raises:
-        ValueError: an objective has no weight, or the other way round.
+        ValueError: An objective has no weight, or a weight has no objective.
     """
 
     def __init__(
@@ -55,17 +55,17 @@ class Captioner(nn.Module):
         self.encoder = encoder
         self.fusion = fusion
         self.decoder = decoder
-        # A module's name has no dot, which package.module:Class has.
+        # Module names must not contain dots, but package.module:Class does.
         self.objectives = nn.ModuleDict({name.replace(".", "-"): part for name, part in objectives.items()})
         self.weights = dict(weights)
-        self.frozen: dict[str, Frozen] = {}  # by the name of the part: what checkpoints need not hold
+        self.frozen: dict[str, Frozen] = {}  # by part: weights that checkpoints omit
         self.drawn = 0.0
-        """Share of the words that the decoder draws itself in training, in place of those of the captions."""
+        """Share of the caption tokens that training replaces with the decoder's own samples (scheduled sampling)."""
         self.kept: tuple[int, ...] | None = None
-        """Shape of the encoder's grid of one image, if a dataset gives such grids in place of images."""
+        """Shape of one image's grid, if the dataset provides the encoder's grids instead of images."""
 
     def load_pretrained(self, names: Collection[PartName] = PARTS) -> None:
-        """Load the pre-trained weights that the settings of these parts ask for."""
+        """Load the pre-trained weights that the settings of these parts request."""
         for name in names:
             part: Any = getattr(self, name)
             for each in part.values() if name == "objectives" else [part]:
@@ -77,12 +77,12 @@ class Captioner(nn.Module):
         """Load the weights of a checkpoint.
 
         Args:
-            weights: those that it holds.
-            frozen: those that it names only, by part.
+            weights: The weights that it holds.
+            frozen: The weights that it only refers to, by part.
 
         Raises:
-            ValueError: what it names cannot be had, or has changed.
-            RuntimeError: the weights are not those of such a model.
+            ValueError: Frozen weights cannot be loaded, or have changed.
+            RuntimeError: The weights do not fit this model.
         """
         named = {
             f"{name}.{key}": value
@@ -93,12 +93,12 @@ class Captioner(nn.Module):
         self.frozen = dict(frozen)
 
     def encode(self, before: Side, after: Side) -> tuple[Grid, Grid]:
-        """Encode both images, unless what a dataset gives are their grids already (see `kept`).
+        """Encode both images; grids that the dataset provides (see `kept`) are returned unchanged.
 
         Raises:
-            ValueError: the encoder takes something else.
+            ValueError: The encoder does not take such inputs.
         """
-        if before.dtype == torch.float16:  # features as they are stored
+        if before.dtype == torch.float16:  # features are stored in half precision
             before, after = before.float(), after.float()
         if self.kept and before.dtype != torch.uint8 and tuple(before.shape[1:]) == self.kept:
             return before, after
@@ -110,18 +110,18 @@ class Captioner(nn.Module):
         return self.fusion(*self.encode(before, after))
 
     def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Computes the loss; here because wrappers such as DistributedDataParallel hook into `forward`."""
+        """Compute the loss; wrappers such as DistributedDataParallel call `forward`."""
         return self.loss(batch)
 
     def loss(self, batch: TrainingBatch, fused: Fused | None = None) -> dict[str, Tensor]:
         """Compute every objective and their weighted total.
 
         Args:
-            batch: pairs with captions.
-            fused: these pairs, if they have been fused already.
+            batch: Pairs with captions.
+            fused: The fused pairs, if already computed.
 
         Returns:
-            The total as "loss", and each objective under its own name, before its weight.
+            The total as "loss", and each objective, unweighted, under its own name.
         """
         outputs = Outputs(
             fused or self.fuse(batch.before, batch.after),
@@ -140,7 +140,7 @@ class Captioner(nn.Module):
         return {"loss": torch.stack([self.weights[name] * part for name, part in parts.items()]).sum(), **parts}
 
     def generate(self, before: Side, after: Side, **how: Any) -> Generated:
-        """Write one caption per pair, in eval mode best; `how` is what `write` takes."""
+        """Write one caption per pair, normally in eval mode; `how` is passed to `write`."""
         with torch.no_grad():
             fused = self.fuse(before, after)
         return self.write(fused, **how)
@@ -161,8 +161,7 @@ class Captioner(nn.Module):
     ) -> Generated:
         """Write one caption for each fused pair; the arguments are those of `decoding.generate`.
 
-        With `locate` it also says where it sees the change: by the fusion's change map if there is one, else by what
-        the decoder attended to.
+        With `locate` the result includes a change map: the fusion's if there is one, otherwise the decoder's attention.
         """
         written = generate(
             self.decoder,
@@ -180,11 +179,11 @@ class Captioner(nn.Module):
 
     @torch.no_grad()
     def locate(self, fused: Fused, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b gh gw"] | None:
-        """Says where it sees the change that captions speak of: 1 in the cell that says so most, None if nothing does.
+        """Compute a change map whose largest cell is 1; None without a fusion's map or attention over a grid.
 
         Args:
-            fused: the pairs.
-            tokens: their captions, as `Generated` has them.
+            fused: The fused pairs.
+            tokens: Their captions, as in `Generated`.
         """
         change_map = fused.change_map
         if change_map is None:
@@ -193,7 +192,7 @@ class Captioner(nn.Module):
             attention = self.decoder(fused.memory, begun).attention
             if attention is None or fused.grid is None:
                 return None
-            # The mean over the words, without the padding. Several slots of one cell count together.
+            # Average over the tokens without padding; add up the slots of one cell.
             words = until_end(tokens, vocab.eos_id).float()[..., None]
             slots = (attention * words).sum(1) / words.sum(1).clamp(min=1)
             height, width = fused.grid

@@ -1,4 +1,4 @@
-"""Checkpoints as idc-run writes them, read with nothing but this package: to caption, not to train on."""
+"""Checkpoint files: write them, and read them for captioning without the training code."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,22 +22,22 @@ from idc_models.spec import ModelSpec
 
 FORMAT = "idc-checkpoint/1"
 MODEL = "model/"
-"""What the names of the model's weights begin with."""
+"""Prefix of the names of the model's weights."""
 
 _LARGEST = 4096
-"""Most pixels a side and most tokens of a caption: a damaged file asks for a million, and for all memory with it."""
+"""Upper limit of image_size and max_length: a damaged file could ask for a million and use up all memory."""
 
 _Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a checkpoint file holds, before anything is made of it.
+    """The raw contents of a checkpoint file.
 
     Attributes:
-        path: the file.
-        metadata: texts by name, most of them JSON.
-        tensors: by their names in the file, such as `model/encoder.layers.0.weight`.
+        path: The file.
+        metadata: Texts by name, most of them JSON.
+        tensors: Tensors by their names in the file, such as `model/encoder.layers.0.weight`.
     """
 
     path: Path
@@ -45,41 +45,41 @@ class Contents:
     tensors: Mapping[str, Tensor]
 
     def text(self, name: str) -> str:
-        """Give a text of the metadata.
+        """Return a text of the metadata.
 
         Raises:
-            ValueError: there is none of this name.
+            ValueError: There is none of this name.
         """
         if name not in self.metadata:
-            raise ValueError(f"{self.path} is damaged: its metadata lack {name!r}; expected a file that idc-run wrote")
+            raise ValueError(f"{self.path} is damaged: {name!r} is missing; expected a file that idc-run wrote")
         return self.metadata[name]
 
     def plain(self, name: str, kind: type[_Kind], default: str | None = None) -> _Kind:
-        """Give plain values of the metadata.
+        """Return a value that the metadata holds as JSON.
 
         Args:
-            name: of the entry, which is JSON.
-            kind: what it holds, such as dict.
-            default: JSON to take where there is none: files of older versions lack what came later.
+            name: Name of the entry.
+            kind: Its expected type, such as dict.
+            default: JSON to use if the entry is missing, as in files of older versions.
 
         Raises:
-            ValueError: there is none, it is no JSON, or it holds something else.
+            ValueError: The entry is missing, is not JSON, or has another type.
         """
         text = self.text(name) if default is None else self.metadata.get(name, default)
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{self.path} is damaged: {name!r} in its metadata is no JSON ({error})") from error
+            raise ValueError(f"{self.path} is damaged: {name!r} in its metadata is not JSON ({error})") from error
         if not isinstance(value, kind):
             expected = f"{name!r} in its metadata is {text[:60]!r}, expected a JSON {kind.__name__}"
             raise ValueError(f"{self.path} is damaged: {expected}")
         return value
 
     def frozen(self) -> dict[str, Frozen]:
-        """Give the weights that the file only names, by part.
+        """Return the weights that the file only refers to, by part.
 
         Raises:
-            ValueError: its metadata are damaged.
+            ValueError: The metadata is damaged.
         """
         try:
             return from_plain(self.plain("frozen", dict, "{}"))
@@ -87,20 +87,20 @@ class Contents:
             raise ValueError(f"{self.path}: {error}") from error
 
     def under(self, prefix: str) -> dict[str, Tensor]:
-        """Give the tensors whose names begin with a prefix, by the rest of their names."""
+        """Return the tensors whose names begin with a prefix, by the rest of their names."""
         return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its weights, in eval mode; its tokenizer, and what else the file tells.
+    """A trained model in eval mode, its tokenizer, and facts about its training.
 
     Attributes:
-        model: on the CPU; of its objectives, which only training needs, there is nothing.
-        tokenizer: what spells its captions.
-        spec: the completed spec of the run, as plain values.
-        unchanged: no-change sentences of the validation data; files of older versions have none.
-        description: what it was trained on; files of older versions do not tell.
+        model: On the CPU, without objectives, which only training needs.
+        tokenizer: The tokenizer of its captions.
+        spec: The completed spec of the run, as plain values.
+        unchanged: No-change sentences of the validation data; empty in files of older versions.
+        description: What it was trained on; None in files of older versions.
     """
 
     model: Captioner
@@ -120,7 +120,7 @@ class _Eval(BaseModel):
 
 
 class _Needed(BaseModel):
-    """What is needed of a spec to caption."""
+    """The fields of a spec that captioning needs."""
 
     model: ModelSpec
     data: _Data
@@ -128,14 +128,14 @@ class _Needed(BaseModel):
 
 
 def open_checkpoint(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> Contents:
-    """Read a checkpoint file; nothing is built of it.
+    """Read a checkpoint file without building a model.
 
     Args:
-        path: the file.
-        wanted: which tensors to read, by name.
+        path: The file.
+        wanted: Tells by name which tensors to read.
 
     Raises:
-        ValueError: it is missing, damaged, or no checkpoint of this project.
+        ValueError: The file is missing or damaged, or is not a checkpoint of this project.
     """
     if not path.is_file():
         raise ValueError(f"no checkpoint at {str(path)!r}; expected a .safetensors file that idc-run wrote")
@@ -144,19 +144,19 @@ def open_checkpoint(path: Path, wanted: Callable[[str], bool] = lambda name: Tru
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in filter(wanted, file.keys())}
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
+        raise ValueError(f"{path} is not a readable safetensors file ({error}); is the download complete?") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}, as idc-run writes it")
     return Contents(path, metadata, tensors)
 
 
 def write_contents(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-    """Write a checkpoint file, whole or not at all: a crash leaves the file of before.
+    """Write a checkpoint file completely or not at all: a crash leaves the previous file in place.
 
     Raises:
-        OSError: it cannot be written; the disk may be full.
+        OSError: The file cannot be written, for example because the disk is full.
     """
-    # Copies, because tied weights are one storage under two names, which the format does not know.
+    # Copy, because tied weights are one storage under two names, which the format does not allow.
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     try:
         with whole(path) as unfinished:
@@ -169,9 +169,9 @@ def read_checkpoint(path: Path) -> Trained:
     """Read a checkpoint that idc-run wrote.
 
     Raises:
-        ValueError: it is none, it is damaged, or a plugin that it was trained with is not installed.
+        ValueError: It is not a checkpoint, is damaged, or needs a plugin that is not installed.
     """
-    # What only training needs stays behind: the optimizer's moments, and objectives with their parameters.
+    # Skip what only training needs: the optimizer's moments and the objectives' parameters.
     needed_here = (MODEL, FAMILIAR, EXAMPLES)
     contents = open_checkpoint(
         path, lambda name: name.startswith(needed_here) and not name.startswith(f"{MODEL}objectives.")
@@ -183,10 +183,10 @@ def read_checkpoint(path: Path) -> Trained:
         if tokenizer.max_length > _LARGEST:
             raise ValueError(f"its tokenizer's max_length is {tokenizer.max_length!r}, expected at most {_LARGEST}")
         if unknown := [word for sentence in unchanged for word in tokenizer.unknown(str(sentence))]:
-            raise ValueError(f"its no-change sentences have words that its tokenizer lacks: {', '.join(unknown[:5])}")
+            raise ValueError(f"its tokenizer lacks words of its no-change sentences: {', '.join(unknown[:5])}")
         model = build_trained(needed.model, tokenizer, None, contents.under(MODEL), contents.frozen())
     except ValidationError as error:
-        raise ValueError(f"{path}: its spec is of no use here: {faults(error)}") from error
+        raise ValueError(f"{path}: its spec is invalid: {faults(error)}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Trained(model.eval(), tokenizer, spec, unchanged, read_description(contents))

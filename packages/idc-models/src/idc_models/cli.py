@@ -1,4 +1,4 @@
-"""The command `idc-models`: what is installed, and whether it keeps the contract."""
+"""The command `idc-models`: list and check plugins, and import published weights."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ def main() -> None:
 
 @main.command(name="list")
 def list_plugins() -> None:
-    """List every installed plugin: what it is, whose it is, and where."""
+    """List every installed plugin: what it is, which package provides it, and where its code is."""
     table = Table("kind", "name", "owner", box=None, header_style="bold", pad_edge=False)
     table.add_column("what and where", overflow="fold")
     for plugin in (plugin for kind in KINDS for plugin in describe(kind)):
@@ -32,8 +32,8 @@ def list_plugins() -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), help="Needed for package.module:Class, and for a name of two kinds.")
-@click.option("--fusion", help="For an objective that asks for extras: the fusion that gives them.")
+@click.option("--kind", type=click.Choice(KINDS), help="Required for package.module:Class, or if two kinds share NAME.")
+@click.option("--fusion", help="For an objective that reads extras: the fusion that provides them.")
 def check(name: str, kind: str | None, fusion: str | None) -> None:
     """Run the contract suite on the plugin NAME (or package.module:Class), with its default settings."""
     from idc_models.testing import check as run
@@ -51,15 +51,15 @@ main.add_command(import_command)
 
 
 def kind_of(name: str) -> str:
-    """Gives the one kind that has a plugin of this name.
+    """Return the one kind that has a plugin of this name.
 
     Raises:
-        ValueError: none has, or several have.
+        ValueError: No kind has one, or several do.
     """
     kinds = [kind for kind in KINDS if name in names(kind)]
     if len(kinds) == 1:
         return kinds[0]
     if kinds or ":" in name:
-        raise ValueError(f"{name!r} does not say what it is; add --kind {' or --kind '.join(kinds or KINDS)}")
+        raise ValueError(f"cannot tell the kind of {name!r}; add --kind {' or --kind '.join(kinds or KINDS)}")
     known = {name for kind in KINDS for name in names(kind)}
     raise ValueError(f"unknown plugin {name!r}{suggestion(name, known)}")

@@ -1,4 +1,4 @@
-"""How alike pairs of a batch are, token by token, and how hard it is to tell a pair's own side from the others."""
+"""Token-level similarity between sets of tokens, and a contrastive loss over it."""
 
 import math
 from typing import Any
@@ -11,20 +11,20 @@ from torch.nn.functional import cross_entropy
 
 
 def likeness(ours: Float[Tensor, "a m d"], theirs: Float[Tensor, "b n d"]) -> Float[Tensor, "a b"]:
-    """Compare every set of tokens with every other: each token with the one most like it, and the mean both ways.
+    """Compute the similarity of every two sets of tokens: each token's best match, averaged in both directions.
 
-    Source: Tu et al., ICCV 2023 (SCORER), equation 5; the products are not divided by the root of the width.
+    Source: Tu et al., ICCV 2023 (SCORER), equation 5; the dot products are not divided by the square root of the width.
     """
     return _Likeness.apply(ours, theirs)  # pyright: ignore[reportReturnType]
 
 
 class _Likeness(torch.autograd.Function):
-    """Of all products only those of the tokens most alike have a gradient: one in n and one in m."""
+    """Computes gradients for the best matches only: one product in n and one in m."""
 
     @staticmethod
     def forward(ctx: Any, ours: Tensor, theirs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         rows, nearest = [], []
-        for tokens in ours:  # one at a time: all products at once would be a times m times b times n numbers
+        for tokens in ours:  # one set at a time: all products at once would be a x m x b x n numbers
             each = torch.einsum("md,bnd->bmn", tokens, theirs)
             (forth, there), (back, here) = each.max(2), each.max(1)
             rows.append((forth.mean(1) + back.mean(1)) / 2)
@@ -40,14 +40,14 @@ class _Likeness(torch.autograd.Function):
         (a, m, _), (b, n, _) = ours.shape, theirs.shape
         own = torch.arange(a * m, device=grad.device).view(a, 1, m)
         other = torch.arange(b * n, device=grad.device).view(1, b, n)
-        first, second = own[:, :, :1] + here, other[:, :, :1] + there  # the token most like each of the other side's
+        first, second = own[:, :, :1] + here, other[:, :, :1] + there  # best match of each token of the other side
         places = torch.stack(
             [
                 torch.cat([own.expand_as(there).flatten(), first.flatten()]),
                 torch.cat([second.flatten(), other.expand_as(here).flatten()]),
             ]
         )
-        exact = torch.promote_types(ours.dtype, torch.float32)  # sparse products know no half precision
+        exact = torch.promote_types(ours.dtype, torch.float32)  # sparse products do not support half precision
         shares = [(grad.to(exact)[..., None] / (2 * num)).expand(-1, -1, num).flatten() for num in (m, n)]
         products = torch.sparse_coo_tensor(places, torch.cat(shares), (a * m, b * n), check_invariants=False)
         products = products.coalesce()
@@ -57,14 +57,14 @@ class _Likeness(torch.autograd.Function):
 
 
 def contrast(scores: Float[Tensor, "b b"], alike: Bool[Tensor, "b b"]) -> Float[Tensor, ""]:
-    """Compute the cross-entropy of finding each row's own column; other columns that are alike do not count."""
+    """Compute the cross-entropy of picking each row's own column; other columns where `alike` is True are ignored."""
     own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     scores = scores.float().masked_fill(alike & ~own, -torch.inf)
     return cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
 
 class Scale(nn.Module):
-    """A learned factor of match scores: exp(logit_scale), 100 at most."""
+    """A learned factor for match scores: exp(logit_scale), at most 100."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +72,6 @@ class Scale(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Scale the scores."""
-        if self.training:  # as after the last step of the optimizer
+        if self.training:  # same as clamping after each optimizer step
             self.logit_scale.data.clamp_(max=math.log(100))
         return scores * self.logit_scale.exp()

@@ -1,4 +1,4 @@
-"""One decision on whether anything changed, which the caption and its probability of a change share."""
+"""Makes a caption agree with the probability that anything changed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from idc_models.contract import Decoder
 from idc_models.decoding import generate, until_end, widest_beam
 
 _BEAM = 8
-"""Hypotheses of the search for a caption that agrees: the likeliest beginnings may all be of no-change sentences."""
+"""Beam of the search for a caption that agrees: the most likely beginnings may all belong to no-change sentences."""
 
 
 @torch.no_grad()
@@ -26,23 +26,23 @@ def agreeing(
     length_penalty: float = 0.0,
     no_repeat: int = 0,
 ) -> tuple[Int[Tensor, "b k n"], Float[Tensor, "b k"]]:
-    """Let the first caption of each pair agree with the probability that anything changed.
+    """Make the first caption of each pair agree with the probability that anything changed.
 
-    That probability counts all wordings of "nothing changed" together, while a caption wins alone: "there is no
-    difference" may be the likeliest caption of a pair where changes are likelier in sum. From 0.5 on the first caption
-    is one that tells a change, below it is a no-change sentence: the best of those written, else the best that can be
-    found. Captions that were broken off at the length limit are left alone.
+    That probability sums over all no-change sentences, whereas a caption competes alone: "there is no difference" may
+    be the most likely caption although changes are more likely in total. If the probability is at least 0.5, the first
+    caption must describe a change; otherwise it must be a no-change sentence. It is the best such caption in `tokens`,
+    or else the best one found by a search. Captions cut off at the length limit are left as they are.
 
     Args:
-        decoder: in eval mode.
-        memory: what it attends to.
-        tokens: captions as they were written, best first.
-        log_probs: of each of them.
-        changed: the probability that anything changed.
-        unchanged: the no-change sentences, as token ids without bos, with eos.
-        max_length: most tokens of a caption, eos included.
-        length_penalty: as `generate` takes it.
-        no_repeat: likewise.
+        decoder: In eval mode.
+        memory: What the decoder attends to.
+        tokens: The generated captions, best first.
+        log_probs: Log-probability of each caption.
+        changed: The probability that anything changed.
+        unchanged: The no-change sentences, as token ids without bos, with eos.
+        max_length: Maximum number of tokens of a caption, including eos.
+        length_penalty: As in `generate`.
+        no_repeat: Likewise.
     """
     vocab = decoder.vocab
     limit = vocab.max_length - 1 if max_length is None else max_length
@@ -83,7 +83,7 @@ def agreeing(
 
 
 def _ended(caption: Sequence[int], eos_id: int) -> tuple[int, ...] | None:
-    """A caption up to its end; None if it was broken off."""
+    """Return a caption up to eos; None if it was cut off."""
     return tuple(caption[: caption.index(eos_id) + 1]) if eos_id in caption else None
 
 
@@ -94,7 +94,7 @@ def _wide_enough(tokens: Int[Tensor, "... l"], length: int, pad_id: int) -> Int[
 def _likeliest(
     decoder: Decoder, memory: Float[Tensor, "1 m e"], captions: Sequence[Sequence[int]]
 ) -> tuple[Int[Tensor, "1 l"], Float[Tensor, "1"]]:
-    """The caption of those given that is the likeliest, and its log-probability."""
+    """Return the most likely of the given captions, and its log-probability."""
     vocab = decoder.vocab
     rows = [torch.tensor([vocab.bos_id, *caption], device=memory.device) for caption in captions]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=vocab.pad_id)

@@ -1,4 +1,4 @@
-"""Writes captions token by token: greedily, with a beam, or by sampling; one search for every decoder."""
+"""Generates captions with any decoder: greedy search, beam search or sampling."""
 
 from collections.abc import Sequence
 
@@ -25,29 +25,29 @@ def generate(
     no_repeat: int = 0,
     forbidden: Sequence[Sequence[int]] = (),
 ) -> Generated:
-    """Writes the caption of each memory.
+    """Generate one caption for each memory.
 
-    A hypothesis is ranked by log P / length ** length_penalty, where length counts its tokens with eos. Finished
-    hypotheses stay in the beam and compete with the others. Probabilities are the model's own at temperature 1; padding
-    and bos are never chosen, unless one of them is eos too.
+    Hypotheses are ranked by log P / length ** length_penalty, where length counts the tokens including eos. Finished
+    hypotheses stay in the beam and compete with the others. Log-probabilities in the result are those at temperature 1.
+    Padding and bos are never generated, unless they equal eos.
 
     Args:
-        decoder: in eval mode, unless dropout is wanted.
-        memory: what it attends to.
-        beam: hypotheses kept for each memory; 1 is greedy.
-        max_length: most tokens of a caption, eos included; by default what the decoder's vocabulary says.
-        length_penalty: 0 ranks by probability, which favours short captions; 1 by probability per token.
-        sample: draw each token instead of searching.
-        temperature: of the draw; below 1 it is bolder.
-        top_k: draw from the k likeliest tokens only; 0 draws from all.
-        generator: source of the draw's randomness.
-        draws: in its place, a number from 0 to below 1 for every token; a caption is then the same in any batch.
-        no_repeat: no caption says the same n tokens twice (Paulus et al., A Deep Reinforced Model for Abstractive
-            Summarization, ICLR 2018); 0 lets it.
-        forbidden: captions that are not to be written, as token ids without bos, with eos.
+        decoder: In eval mode, unless dropout is wanted.
+        memory: What the decoder attends to.
+        beam: Number of hypotheses kept for each memory; 1 is greedy search.
+        max_length: Maximum number of tokens of a caption, including eos; by default the vocabulary's limit.
+        length_penalty: 0 ranks by probability, which favours short captions; 1 by log-probability per token.
+        sample: Sample each token instead of searching.
+        temperature: Sampling temperature; below 1, likely tokens are preferred even more.
+        top_k: Sample from the k most likely tokens only; 0 samples from all.
+        generator: Source of randomness for sampling.
+        draws: Numbers in [0, 1) to sample with instead, one per token: a caption then does not depend on its batch.
+        no_repeat: Never repeat a sequence of n tokens within a caption; 0 allows repeats. Source: Paulus et al., A Deep
+            Reinforced Model for Abstractive Summarization, ICLR 2018.
+        forbidden: Captions that must not be generated, as token ids without bos, with eos.
 
     Raises:
-        ValueError: an argument is out of range, or sampling is asked for with a beam.
+        ValueError: An argument is out of range, or both sampling and a beam are requested.
     """
     vocab, batch, device = decoder.vocab, len(memory), memory.device
     limit = vocab.max_length - 1 if max_length is None else max_length
@@ -61,7 +61,7 @@ def generate(
     lengths = torch.zeros(batch, beam, dtype=torch.long, device=device)
     finished = torch.zeros(batch, beam, dtype=torch.bool, device=device)
     totals = torch.full((batch, beam), -torch.inf, device=device)
-    totals[:, 0] = 0.0  # all hypotheses begin alike: only the first may be continued
+    totals[:, 0] = 0.0  # all hypotheses are equal at first: continue only one
 
     for position in range(limit):
         logits, state = decoder.step(state | kept, token.flatten())
@@ -73,7 +73,7 @@ def generate(
             begun = (tokens[:, :, None] == torch.tensor(ends, dtype=torch.long, device=device)).all(3).any(2)
             log_probs[..., vocab.eos_id].masked_fill_(begun, -torch.inf)
         log_probs = log_probs.masked_fill(finished[..., None], -torch.inf)
-        log_probs[..., vocab.pad_id].masked_fill_(finished, 0.0)  # after eos comes padding, at no cost
+        log_probs[..., vocab.pad_id].masked_fill_(finished, 0.0)  # eos is followed by padding, which costs nothing
         continued = totals[..., None] + log_probs
         if sample:
             luck = torch.rand(batch, generator=generator, device=device) if draws is None else draws[:, position]
@@ -97,7 +97,7 @@ def generate(
 
 
 def _begin(decoder: Decoder, memory: Tensor, beam: int) -> tuple[State, State]:
-    """Give the state before the first token, and what of it every hypothesis of a pair shares: a row for each pair."""
+    """Return the initial state, and the part of it that the hypotheses of a pair share: one row per pair."""
     if decoder.of_memory is None or beam == 1:
         return decoder.start(memory.repeat_interleave(beam, dim=0)), {}
     state, start = decoder.start(memory), decoder.of_memory
@@ -106,12 +106,12 @@ def _begin(decoder: Decoder, memory: Tensor, beam: int) -> tuple[State, State]:
 
 
 def widest_beam(vocab: TokenSpace) -> int:
-    """Count the tokens that a caption can begin with, which is the most hypotheses that a beam can hold."""
+    """Return the largest possible beam: the number of tokens that a caption can begin with."""
     return vocab.size - len(_never(vocab))
 
 
 def until_end(tokens: Int[Tensor, "*b l"], eos_id: int) -> Bool[Tensor, "*b l"]:
-    """Tell captions from what follows them: True up to the first eos and on it; captions are without bos."""
+    """Return a mask that is True up to and including the first eos; captions are without bos."""
     ends = tokens == eos_id
     return ends.cumsum(-1) - ends.long() == 0
 
@@ -124,7 +124,7 @@ def _never(vocab: TokenSpace) -> list[int]:
 def _without_repeats(
     log_probs: Float[Tensor, "b k v"], tokens: Int[Tensor, "b k l"], num: int
 ) -> Float[Tensor, "b k v"]:
-    """Forbids the tokens that would end a sequence of `num` which the hypothesis holds already."""
+    """Rule out tokens that would repeat a sequence of `num` tokens of the hypothesis."""
     grams = tokens.unfold(2, num, 1)
     latest = tokens[:, :, None, tokens.shape[2] - num + 1 :]
     again = (grams[..., :-1] == latest).all(3)
@@ -133,7 +133,7 @@ def _without_repeats(
 
 
 def _draw(log_probs: Tensor, temperature: float, top_k: int, luck: Tensor) -> Tensor:
-    """Draws one token per row, `b 1`: the one whose share of the distribution holds the row's number."""
+    """Sample one token per row, `b 1`, by inverting the cumulative distribution at the row's number."""
     if top_k:
         least = log_probs.topk(min(top_k, log_probs.shape[1]), dim=1).values[:, -1:]
         log_probs = log_probs.masked_fill(log_probs < least, -torch.inf)
@@ -147,8 +147,11 @@ def _check(limit: int, beam: int, widest: int, sample: bool, temperature: float,
     if not 1 <= beam <= widest:
         raise ValueError(f"beam is {beam!r}; expected 1 to {widest}, the number of tokens that can begin a caption")
     if sample and beam > 1:
-        raise ValueError(f"beam is {beam!r} and sample is true; sampling writes one caption, set beam to 1")
+        raise ValueError(f"beam is {beam!r} and sample is true; sampling needs a beam of 1")
     if no_repeat < 0:
-        raise ValueError(f"no_repeat is {no_repeat!r}; expected 1 or more tokens that come once, or 0 for no such rule")
+        raise ValueError(f"no_repeat is {no_repeat!r}; expected a number of tokens, or 0 to allow repeats")
     if temperature <= 0 or top_k < 0:
-        raise ValueError(f"temperature is {temperature!r} and top_k {top_k!r}; expected above 0, and 0 or more")
+        raise ValueError(
+            f"temperature is {temperature!r} and top_k is {top_k!r}; expected a temperature above 0 and a top_k of 0 "
+            "or more"
+        )

@@ -1,4 +1,4 @@
-"""What a model was trained on, as its checkpoint tells those who use it."""
+"""Description of a model's training data, which its checkpoint holds for its users."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from idc_models.checkpoint import Contents
 
 NAME = "description"
-"""Of the entry in a checkpoint's metadata."""
+"""Name of the entry in a checkpoint's metadata."""
 
 FAMILIAR, EXAMPLES = "familiar/", "examples/"
-"""What the names of tensors begin with."""
+"""Prefixes of the names of tensors."""
 
 _SIDES = ("before", "after")
 
@@ -28,14 +28,14 @@ class Description:
     """What a model was trained on.
 
     Attributes:
-        dataset: its name.
-        shows: what its images show, in a few words that may stand in brackets: "procedural scenes".
-        pairs: how many pairs it was trained on.
-        image_size: height and width in pixels at which it sees images.
-        no_repeat: the n for which its references hardly ever say n words twice: captions of the model need not either.
-            0 if they do for every n.
-        familiar: what its training images are like.
-        examples: a few pairs of its validation data, as the bytes of WebP files.
+        dataset: Name of the data set.
+        shows: What its images show, in a few words: "procedural scenes".
+        pairs: Number of training pairs.
+        image_size: Height and width in pixels to which images are scaled.
+        no_repeat: The n for which references almost never repeat n words, so that captions need not either; 0 if there
+            is no such n.
+        familiar: Statistics of its training images.
+        examples: A few pairs of its validation data, as the bytes of WebP files.
     """
 
     dataset: str
@@ -47,16 +47,16 @@ class Description:
     examples: tuple[tuple[bytes, bytes], ...] = ()
 
     def sentence(self) -> str:
-        """Say in words what it was trained on."""
+        """Return in words what the model was trained on."""
         named = self.dataset.casefold() in self.shows.casefold()
         what = self.shows if named else f"{self.dataset} ({self.shows})"
         return f"{self.pairs:,} pairs of {what}, seen at {self.image_size} x {self.image_size} pixels"
 
     def warning(self, familiar: Sequence[float]) -> str | None:
-        """Say in one sentence which image of a pair is unlike the training images; None if neither is.
+        """Return one sentence on which image of a pair is unlike the training images; None if neither is.
 
         Args:
-            familiar: how familiar the earlier and the later image are.
+            familiar: How familiar the before and the after image are, 0..1.
         """
         before, after = (value < FOREIGN for value in familiar)
         if not before and not after:
@@ -65,11 +65,11 @@ class Description:
         return f"{which} unlike those that the model was trained on ({self.shows}): do not trust this caption"
 
     def metadata(self) -> dict[str, str]:
-        """Give what is text or a number, for the metadata of a checkpoint."""
+        """Return texts and numbers, for the metadata of a checkpoint."""
         return {NAME: json.dumps({name: getattr(self, name) for name in _KINDS})}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give what is not, for the tensors of a checkpoint."""
+        """Return everything else, for the tensors of a checkpoint."""
         named = {f"{FAMILIAR}{name}": value for name, value in self.familiar.tensors().items()}
         for row, pair in enumerate(self.examples):
             for side, content in zip(_SIDES, pair, strict=True):
@@ -81,10 +81,10 @@ _KINDS: Mapping[str, type] = {"dataset": str, "shows": str, "pairs": int, "image
 
 
 def read_description(contents: "Contents") -> Description | None:
-    """Read what a checkpoint tells of its training data; None of a file that was written before it was told.
+    """Read the description in a checkpoint; None if the file is of a version that had none.
 
     Raises:
-        ValueError: what it tells is damaged.
+        ValueError: The description is damaged.
     """
     plain: dict[str, Any] = contents.plain(NAME, dict, "{}")
     if not plain:
@@ -106,16 +106,16 @@ def read_description(contents: "Contents") -> Description | None:
 
 
 def usual_no_repeat(tested: int, description: Description | None) -> int:
-    """Give `no_repeat` of an answer that does not ask for one: as the model was tested, else as its references are.
+    """Return the default of `no_repeat`: the value used in the model's test, or else the one of its references.
 
     Args:
-        tested: what the model was tested with, 0 if repeats were allowed.
-        description: of the model.
+        tested: The value that the model was tested with; 0 if repeats were allowed.
+        description: The model's description.
     """
     return tested or (description.no_repeat if description else 0)
 
 
 def _bytes(content: Tensor) -> bytes:
     if content.dtype != torch.uint8:
-        raise ValueError(f"an example is {content.dtype}, expected the bytes of a file")
+        raise ValueError(f"an example image is stored as {content.dtype}, expected uint8: the bytes of a file")
     return content.numpy().tobytes()

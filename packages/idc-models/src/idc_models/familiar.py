@@ -1,7 +1,7 @@
-"""How much images are like those that a model was trained on.
+"""Measures how similar images are to a model's training images.
 
-A model captions whatever it is given, a photo of dogs too if it was trained on rendered cubes, and its probabilities
-say nothing of that. Its encoder does: the features of foreign images lie far from those of training images.
+A model captions any image, even a photo of dogs if it was trained on rendered cubes, and its probabilities do not show
+the mismatch. The encoder's features do: those of foreign images lie far from those of training images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,36 +14,36 @@ from torch import Tensor
 from idc_models.captioner import Captioner
 
 DIRECTIONS = 64
-"""Most directions of the features whose spread is kept on its own; all others share one."""
+"""Maximum number of feature directions with a variance of their own; all others share one."""
 
 FOREIGN = 0.5
-"""An image that is less familiar is unlike the training images: it lies beyond the limit."""
+"""An image below this familiarity is unlike the training images: its distance is beyond the limit."""
 
 RATE = 0.005
 """Share of the validation pairs that may lie beyond the limit."""
 
 _SPREADS = 4.0
-"""How many standard deviations, of the logarithms of distances, the limit is away from the mean at least."""
+"""Least distance of the limit from the mean, in standard deviations of the logarithms of distances."""
 
 _ORDINARY = 0.99
-"""How familiar the median validation pair is; what is as far beyond the limit as that is within is 1 - 0.99."""
+"""Familiarity of the median validation pair; an image equally far on the other side of the limit has 1 - 0.99."""
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What the features of training images are like: their mean and spread, and how far other images are from them.
+    """Mean and covariance of the features of training images, to measure how far other images are from them.
 
-    An image is described by the mean and the standard deviation of its encoder's grid over the cells. Its distance is
-    Mahalanobis', with the covariance shrunk towards a diagonal one, since features are many and images may be few:
+    The features of an image are the mean and the standard deviation of its encoder's grid over the cells. The distance
+    is Mahalanobis'; the covariance is shrunk towards a diagonal one, because images may be fewer than features. Source:
     Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks, NeurIPS
-    2018. Differs from the paper: there are no classes, and one level of the encoder is enough.
+    2018. Differs from the paper: no classes, and one level of the encoder.
 
     Attributes:
-        mean: of the features f.
-        scale: their standard deviations, by which they are divided.
-        directions: the r directions of largest variance of what results, as rows.
-        variances: along each direction, and last along any other.
-        limits: natural logarithms of the median distance of a validation pair, and of the one beyond which a pair is
+        mean: Mean of the f features.
+        scale: Their standard deviations, by which they are divided.
+        directions: The r directions of largest variance of the scaled features, as rows.
+        variances: Variance along each direction, and last along any other direction.
+        limits: Natural logarithms of two distances: the median of validation pairs, and the one beyond which a pair is
             foreign.
     """
 
@@ -54,57 +54,57 @@ class Familiarity:
     limits: Float[Tensor, "2"]
 
     def __call__(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b 2"]:
-        """Say how familiar both images of pairs are: about 1 like training images, below 0.5 foreign, to 0.
+        """Compute how familiar both images of each pair are, 0..1: near 1 like training images, below 0.5 foreign.
 
         Args:
-            before: the encoder's grids of the earlier images.
-            after: of the later ones.
+            before: The encoder's grids of the before images.
+            after: The encoder's grids of the after images.
         """
         return torch.stack([self.familiar(self.distance(grid)) for grid in (before, after)], dim=1)
 
     def distance(self, grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, " b"]:
-        """Measure how far images are from the training images, in standard deviations of those."""
+        """Compute the distance of images from the training images, in standard deviations of the latter."""
         centred = (features(grid) - self.mean) / self.scale
         along = centred @ self.directions.T
         rest = (centred.square().sum(1) - along.square().sum(1)).clamp(min=0)
         return ((along.square() / self.variances[:-1]).sum(1) + rest / self.variances[-1]).sqrt()
 
     def familiar(self, distance: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Turn distances into how familiar such images are, 0..1."""
+        """Convert distances into familiarities, 0..1."""
         typical, limit = self.limits
         beyond = (distance.clamp(min=1e-12).log() - limit) / (limit - typical)  # -1 at the median, 0 at the limit
         return torch.sigmoid(-beyond * torch.logit(torch.tensor(_ORDINARY)).to(beyond))
 
     def to(self, device: torch.device | str) -> "Familiarity":
-        """Give the same on another device."""
+        """Return a copy on another device."""
         return Familiarity(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give what it consists of, by name; the directions, nearly all of it, in half precision."""
+        """Return the attributes by name; the directions, nearly all of the data, in half precision."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
             "directions": self.directions.half()
         }
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> "Familiarity":
-        """Make it of what `tensors` gave.
+        """Restore an instance from the result of `tensors`.
 
         Raises:
-            ValueError: something is missing, or shapes do not fit.
+            ValueError: A tensor is missing or unknown, or the shapes do not fit.
         """
         names = {field.name for field in fields(cls)}
         if tensors.keys() != names:
-            raise ValueError(f"it keeps {sorted(tensors)} of its training images, expected {sorted(names)}")
+            raise ValueError(f"its statistics of training images are {sorted(tensors)}, expected {sorted(names)}")
         mean, scale, directions, variances, limits = (tensors[field.name] for field in fields(cls))
         shapes = [tuple(value.shape) for value in (mean, scale, directions, variances, limits)]
         rows, width = len(variances) - 1 if variances.ndim else -1, mean.numel()
         if shapes != [(width,), (width,), (rows, width), (rows + 1,), (2,)] or rows < 0:
-            raise ValueError(f"what it keeps of its training images has the shapes {shapes}, which do not fit")
+            raise ValueError(f"its statistics of training images have shapes that do not fit each other: {shapes}")
         return cls(mean.float(), scale.float(), directions.float(), variances.float(), limits.float())
 
 
 def features(grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b f"]:
-    """Describe images by the mean and the standard deviation of their grids over the cells."""
+    """Compute the mean and the standard deviation of grids over their cells."""
     cells = grid.float().flatten(1, 2)
     return torch.cat([cells.mean(1), cells.std(1, correction=0)], dim=1)
 
@@ -113,15 +113,14 @@ def features(grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b f"]:
 def learn(
     model: Captioner, train: Iterable[tuple[Tensor, Tensor]], val: Iterable[tuple[Tensor, Tensor]]
 ) -> Familiarity:
-    """Learn what the training images of a model are like, and from which distance on a pair is foreign.
+    """Compute the statistics of a model's training images, and the distance beyond which a pair is foreign.
 
-    Nothing is drawn at random, and the model is left in the mode that it was in.
+    Deterministic; the model stays in the mode that it is in.
 
     Args:
-        model: a trained model, on any device.
-        train: batches of training pairs as evaluation sees them, without distortions: two tensors of images `b 3 h w`,
-            where b may vary.
-        val: batches of validation pairs.
+        model: A trained model, on any device.
+        train: Batches of training pairs without augmentation: two tensors of images `b 3 h w`, where b may vary.
+        val: Batches of validation pairs.
     """
     device, training = next(model.parameters()).device, model.training
 
@@ -142,10 +141,10 @@ def _spread(known: Float[Tensor, "n f"]) -> Familiarity:
     mean, scale = known.mean(0), known.std(0, correction=0)
     scale = scale + 1e-3 * scale.mean() + 1e-6
     centred = (known - mean) / scale
-    # As if there had been as many images more as features, of independent features: few images say little of many.
+    # Equivalent to adding as many images as there are features, with independent features of variance 1.
     trust = num / (num + width)
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-    directions = directions[:DIRECTIONS].half()  # as they are kept: what is left of an image hangs on them
+    directions = directions[:DIRECTIONS].half()  # as stored, because the variances depend on the rounding
     along = singular[: len(directions)].square() / num
     others = (centred.square().sum() / num - along.sum()).clamp(min=0) / max(width - len(along), 1)
     variances = trust * torch.cat([along, others[None]]) + (1 - trust)
@@ -154,7 +153,7 @@ def _spread(known: Float[Tensor, "n f"]) -> Familiarity:
 
 def _limits(distances: Float[Tensor, " n"]) -> Float[Tensor, "2"]:
     logs = distances.clamp(min=1e-12).log()
-    # Few pairs have no quantile to speak of; and a limit at the median would be none.
+    # Few pairs have no reliable quantile, and the limit must lie above the median.
     spread = logs.std(correction=0)
     limit = torch.maximum(logs.quantile(1 - RATE), logs.mean() + _SPREADS * spread)
     return torch.stack([logs.median(), torch.maximum(limit, logs.median() + 0.1)]).float()

@@ -1,4 +1,4 @@
-"""Weights and the model of a spec: built and loaded, where they fit each other, before memory is taken."""
+"""Builds a model and loads its weights, after checking their shapes without allocating memory."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,44 +25,44 @@ def build_trained(
     weights: Mapping[str, Tensor],
     frozen: Mapping[str, Frozen] = MappingProxyType({}),
 ) -> Captioner:
-    """Build a model and load its weights; every name and every shape has to match.
+    """Build a model and load its weights; every name and every shape must match.
 
-    Both are compared before any memory is taken: what a damaged spec asks for may be more than there is.
+    They are compared before memory is allocated, because a damaged spec may ask for more than there is.
 
     Args:
-        spec: the model.
-        vocab: the tokens that it speaks.
-        objectives: name -> weight, or name -> {weight, settings}; None for a model that is not trained.
-        weights: the model's `state_dict`; half precision becomes the model's own.
-        frozen: those of its weights that a checkpoint only names, by part.
+        spec: The model.
+        vocab: Its tokens.
+        objectives: Name -> weight, or name -> {weight, settings}; None for a model that is not trained.
+        weights: The model's `state_dict`; half precision is converted to the model's precision.
+        frozen: Weights that a checkpoint only refers to, by part.
 
     Raises:
-        ValueError: the weights are not those of such a model; or those that are named cannot be had, or have changed.
+        ValueError: The weights do not fit the model, or frozen weights cannot be loaded or have changed.
     """
     named = {f"{name}.{key}" for name, part in frozen.items() for key in part.sha256}
     shapes = _shapes(spec, vocab, objectives, most=2 * (len(weights) + len(named)) + 100)
     if shapes is not None:
         shapes = {name: shape for name, shape in shapes.items() if name not in named}
     if shapes is not None and (faults := misfits(shapes, weights)):
-        raise ValueError(f"the weights do not fit the spec that they came with: {'; '.join(faults)}")
-    # A mask of -inf among the buffers is no fault.
+        raise ValueError(f"the weights do not fit the spec: {'; '.join(faults)}")
+    # Only NaN: a buffer may hold a mask of -inf.
     if broken := [name for name, value in weights.items() if value.isnan().any()]:
         raise ValueError(
-            f"{broken[0]}, one of {len(broken)} weights that hold NaN, makes the model useless: its training diverged, "
-            "or the file is damaged; take an earlier checkpoint, or train again"
+            f"{broken[0]}, one of {len(broken)} weights that contain NaN, makes the model useless: its training "
+            "diverged, or the file is damaged; use an earlier checkpoint, or train again"
         )
     try:
         model = build_captioner(spec, vocab, objectives, pretrained=False)
         model.load_weights(weights, frozen)
     except (RuntimeError, MemoryError) as error:
-        raise ValueError(f"the weights do not fit the spec that they came with: {error}") from error
+        raise ValueError(f"the weights do not fit the spec: {error}") from error
     return model
 
 
 def _shapes(
     spec: ModelSpec, vocab: "TokenSpace", objectives: Mapping[str, float | Mapping[str, Any]] | None, most: int
 ) -> dict[str, torch.Size] | None:
-    """The shapes of the weights that a spec asks for; None of a plugin that cannot be built without memory."""
+    """Return the shapes of a spec's weights; None if a plugin cannot be built on the meta device."""
     try:
         with torch.device("meta"), _Unfilled(), _at_most(most):
             model = build_captioner(spec, vocab, objectives, pretrained=False)
@@ -72,7 +72,7 @@ def _shapes(
 
 
 class _Unfilled(TorchFunctionMode):
-    """Draws no normal numbers: for tensors without memory that imports torch._dynamo, which takes seconds."""
+    """Skips `normal_`, which for tensors on the meta device imports torch._dynamo and so takes seconds."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
@@ -83,14 +83,14 @@ class _Unfilled(TorchFunctionMode):
 
 @contextmanager
 def _at_most(most: int) -> Iterator[None]:
-    """Refuse modules of more parameters: a million layers take hours and all memory, even without weights."""
+    """Limit the number of parameter tensors: a million layers take hours and all memory, even on the meta device."""
     num = 0
 
     def count(*_: object) -> None:
         nonlocal num
         num += 1
         if num > most:
-            raise ValueError(f"the spec asks for more than {most} weights, far more than the file holds")
+            raise ValueError(f"the spec needs more than {most} weights, far more than the file holds")
 
     handle = register_module_parameter_registration_hook(count)
     try:
@@ -100,7 +100,7 @@ def _at_most(most: int) -> Iterator[None]:
 
 
 def misfits(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> list[str]:
-    """Say how weights differ from what a spec asks for: missing, left over, of another shape."""
+    """Describe how weights differ from those of a spec: missing, unknown, or of another shape."""
     other = [name for name in shapes.keys() & weights.keys() if shapes[name] != weights[name].shape]
     found = {
         "missing": shapes.keys() - weights.keys(),

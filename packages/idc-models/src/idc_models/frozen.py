@@ -1,6 +1,6 @@
-"""Frozen weights that a part loads from elsewhere: a checkpoint says where from and keeps their hashes, not themselves.
+"""Frozen pre-trained weights: a checkpoint holds their origin and hashes instead of the weights.
 
-Of a language model of which only a few matrices are trained, a checkpoint then holds these few.
+The checkpoint of a language model with a few trained matrices then holds only these matrices.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from idc_models.contract import Part
 
 @dataclass(frozen=True)
 class Frozen:
-    """Weights of a part that training leaves as `Part.load_pretrained` has loaded them."""
+    """Weights of a part that `Part.load_pretrained` loads and training does not change."""
 
     origin: str
-    """What they are loaded from, as `Part.origin` says."""
+    """Where they are loaded from, as returned by `Part.origin`."""
     sha256: Mapping[str, str]
-    """Of each tensor, by its name in the part."""
+    """Hash of each tensor, by its name in the part."""
     sums: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
-    """Of tensors whose hash was found to be this: while the sum stays, they are not hashed again."""
+    """Checksums of tensors whose hash was verified: while the sum is the same, they are not hashed again."""
 
 
 def frozen_weights(part: Part) -> Frozen | None:
-    """Find what a part has just loaded and will not train; None if it has nothing of the kind."""
+    """Return the weights that a part has loaded and will not train; None if there are none."""
     origin = part.origin()
     fixed = {name for name, weight in part.named_parameters(remove_duplicate=False) if not weight.requires_grad}
     if origin is None or not fixed:
@@ -43,14 +43,14 @@ def frozen_weights(part: Part) -> Frozen | None:
 def without_frozen(
     weights: Mapping[str, Tensor], frozen: Mapping[str, Frozen]
 ) -> tuple[dict[str, Tensor], dict[str, Frozen]]:
-    """Take frozen weights out of a model's `state_dict`; what has changed since it was loaded stays in.
+    """Remove frozen weights from a model's `state_dict`; weights that changed since they were loaded are kept.
 
     Args:
-        weights: Of the whole model.
-        frozen: By the name of the part.
+        weights: The `state_dict` of the whole model.
+        frozen: Its frozen weights, by part.
 
     Returns:
-        The other weights, and what was taken out.
+        The remaining weights, and a description of the removed ones.
     """
     others, taken = dict(weights), {}
     for name, part in frozen.items():
@@ -63,46 +63,46 @@ def without_frozen(
 
 
 def load_frozen(part: Part, name: str, frozen: Frozen) -> dict[str, Tensor]:
-    """Load frozen weights again, into a part and to return them, and compare them with what a checkpoint says.
+    """Load frozen weights into a part, compare their hashes with a checkpoint's, and return them.
 
     Args:
-        part: Has its settings, and any weights.
-        name: What it is, for errors.
-        frozen: What the checkpoint says.
+        part: The part, with any weights.
+        name: Its name, for error messages.
+        frozen: Origin and hashes from the checkpoint.
 
     Raises:
-        ValueError: They cannot be had, or are others by now.
+        ValueError: The weights cannot be loaded, or have changed.
     """
-    where = f"{frozen.origin!r}, looked for from {str(Path.cwd())!r}"
-    remedy = "put it back there, or take the registered model of the run, which holds all weights"
+    where = f"{frozen.origin!r} (current folder: {str(Path.cwd())!r})"
+    remedy = "restore it there, or use the registered model of the run, which holds all weights"
     try:
         part.load_pretrained()
     except Exception as error:  # any library may be behind it
         cause = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"the frozen weights of the {name} are not in the checkpoint; they come from {where}, and cannot be loaded "
-            f"({cause}): {remedy}"
+            f"the checkpoint does not hold the frozen weights of the {name}; they come from {where}, and cannot be "
+            f"loaded ({cause}): {remedy}"
         ) from error
     state = part.state_dict()
     other = [key for key, digest in frozen.sha256.items() if key not in state or _sha256(state[key]) != digest]
     if other:
         raise ValueError(
-            f"the frozen weights of the {name} are not in the checkpoint; they come from {where}, which holds other "
-            f"weights than those of the training ({other[0]} and {len(other) - 1} more): {remedy}"
+            f"the checkpoint does not hold the frozen weights of the {name}; they come from {where}, where the weights "
+            f"now differ from those of the training ({other[0]} and {len(other) - 1} more): {remedy}"
         )
     return {key: state[key] for key in frozen.sha256}
 
 
 def to_plain(frozen: Mapping[str, Frozen]) -> dict[str, Any]:
-    """Give plain values for a checkpoint's metadata."""
+    """Convert frozen weights to plain values for a checkpoint's metadata."""
     return {name: {"origin": part.origin, "sha256": dict(part.sha256)} for name, part in frozen.items()}
 
 
 def from_plain(plain: Mapping[str, Any]) -> dict[str, Frozen]:
-    """Make what `to_plain` wrote.
+    """Restore frozen weights from the result of `to_plain`.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The values are damaged.
     """
     try:
         found = {
@@ -110,14 +110,14 @@ def from_plain(plain: Mapping[str, Any]) -> dict[str, Frozen]:
             for name, part in plain.items()
         }
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"what it says of frozen weights is damaged ({type(error).__name__}: {error})") from error
+        raise ValueError(f"its entry of frozen weights is damaged ({type(error).__name__}: {error})") from error
     if strange := found.keys() - {"encoder", "fusion", "decoder"}:
-        raise ValueError(f"it says that weights of {min(strange)!r} are frozen, expected encoder, fusion or decoder")
+        raise ValueError(f"its frozen weights belong to {min(strange)!r}, expected encoder, fusion or decoder")
     return found
 
 
 def _is_still(frozen: Frozen, key: str, value: Tensor) -> bool:
-    """Whether a tensor has the hash that it had; computed once, for a run saves many checkpoints."""
+    """Return whether a tensor still has its hash, which is computed only once: a run saves many checkpoints."""
     total = _sum(value)
     if key not in frozen.sums:
         if _sha256(value) != frozen.sha256[key]:
@@ -127,9 +127,9 @@ def _is_still(frozen: Frozen, key: str, value: Tensor) -> bool:
 
 
 def _sum(value: Tensor) -> int:
-    """The sum of all bits, 8 bytes at a time as far as they go: on its device, and as fast as memory is read."""
+    """Sum the bytes of a tensor on its device, in words of 8 bytes, which is as fast as memory is read."""
     plain = value.detach().contiguous().flatten().view(torch.uint8)
-    if plain.storage_offset() % 8:  # PyTorch reads no larger numbers from there
+    if plain.storage_offset() % 8:  # PyTorch requires alignment to view 8 bytes as one number
         plain = plain.clone()
     whole = len(plain) // 8 * 8
     return int(plain[:whole].view(torch.int64).sum()) + int(plain[whole:].sum())

@@ -1,4 +1,4 @@
-"""Images as a model takes them."""
+"""Scales images to a model's input size."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def squeeze(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[Tensor, "3 size size"]:
-    """Brings an image to the size that a model sees, as its evaluation does: nothing is cut off."""
+    """Scale an image to a model's input size, as in evaluation: without cropping, changing the aspect ratio."""
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
     if pixels.shape[1:] != (size, size):
         pixels = F.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]

@@ -1,4 +1,4 @@
-"""A trained model by a few words: the name of one that ships with this package, a file, or an address of a registry."""
+"""Loads a trained model by name, file or registry address."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     Picture = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""Checkpoints that come with the package, each with its card beside it."""
+"""Folder of the checkpoints that ship with the package, each with its model card."""
 
 BEST = "best.safetensors"
-"""The checkpoint of a run that is used, in the run's folder."""
+"""File name of a run's best checkpoint, in the run's folder."""
 
 _REGISTRIES = "idc.registries"
 _ADDRESS = ("http://", "https://")
 
 
 class ForeignImages(UserWarning):
-    """The model captions images unlike those that it was trained on: what it says of them means nothing."""
+    """The images are unlike those that the model was trained on, so its captions are not reliable."""
 
 
 def shipped_models() -> list[str]:
-    """List the names of the models that come with this package."""
+    """List the names of the models that ship with this package."""
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
@@ -41,12 +41,12 @@ def find_checkpoint(model: str | Path) -> Path:
     """Find the checkpoint of a model.
 
     Args:
-        model: the name of a model that ships with this package; a file; a folder with `best.safetensors`; or an address
-            such as models:/idc@champion. A shipped name means the shipped model, whatever lies in the current folder:
-            `./scenes` is a file or folder of that name.
+        model: The name of a model that ships with this package; a file; a folder with `best.safetensors`; or an address
+            such as models:/idc@champion. The name of a shipped model always means that model; write `./scenes` for a
+            file or folder of the same name.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: There is no such model.
     """
     name = str(model)
     if isinstance(model, str):
@@ -55,7 +55,7 @@ def find_checkpoint(model: str | Path) -> Path:
         if name.startswith("models:/"):
             return _registered(name)
         if name.startswith(_ADDRESS):
-            raise ValueError(f"{name!r} is the address of a server; expected the name or the file of a model")
+            raise ValueError(f"{name!r} is the address of a server; expected the name or file of a model")
     path = Path(model)
     if path.is_dir():
         if not (path / BEST).is_file():
@@ -70,45 +70,45 @@ def find_checkpoint(model: str | Path) -> Path:
 
 
 def _registered(address: str) -> Path:
-    """Ask the registry that an installed package knows: idc-run asks MLflow's, in mlruns/ or where its server is."""
+    """Ask the registries of installed packages; idc-run provides MLflow's, in mlruns/ or on a tracking server."""
     reasons = []
     for registry in entry_points(group=_REGISTRIES):
         try:
             return registry.load()(address)
         except ValueError as error:
             reasons.append(str(error))
-    missing = "which knows the registry, is not installed: `uv sync` in its repository, or `pip install .`"
-    raise ValueError("; ".join(reasons) or f"{address!r} is a registered model, and idc-run, {missing}")
+    missing = "which looks it up, is not installed: run `uv sync` in its repository, or `pip install .`"
+    raise ValueError("; ".join(reasons) or f"{address!r} is a registered model, but idc-run, {missing}")
 
 
 def load(model: str | Path, device: str = "cpu") -> "Model":
     """Load a trained model.
 
     Args:
-        model: as `find_checkpoint` takes it: "scenes", "mlruns/checkpoints/NAME/RUN/best.safetensors",
+        model: As in `find_checkpoint`: "scenes", "mlruns/checkpoints/NAME/RUN/best.safetensors" or
             "models:/idc@champion".
-        device: where to run, such as "cuda".
+        device: Where to run, such as "cuda".
 
     Raises:
-        ValueError: there is no such model, it is damaged, or a plugin that it was trained with is not installed.
+        ValueError: There is no such model, it is damaged, or it needs a plugin that is not installed.
     """
     return Model(find_checkpoint(model), device)
 
 
 class Model:
-    """Says what changed between two images.
+    """Captions what changed between two images.
 
     Args:
-        checkpoint: a file that idc-run wrote.
-        device: where to run.
+        checkpoint: A file that idc-run wrote.
+        device: Where to run.
 
     Attributes:
-        checkpoint: that file.
-        captioner: what does the work, `idc_models.serving.inference.PairCaptioner`.
+        checkpoint: That file.
+        captioner: The `idc_models.serving.inference.PairCaptioner` that does the work.
     """
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
-        from idc_models.serving.inference import PairCaptioner  # imports torch, which a name alone does not need
+        from idc_models.serving.inference import PairCaptioner  # imports torch, so only when needed
 
         self.checkpoint = checkpoint
         self.captioner = PairCaptioner(checkpoint, device)
@@ -120,24 +120,24 @@ class Model:
     def caption(self, before: "Sequence[Picture]", after: "Sequence[Picture]", **settings: Any) -> "list[Caption]": ...
 
     def caption(self, before: Any, after: Any, **settings: Any) -> "Caption | list[Caption]":
-        """Caption a pair of images, or many.
+        """Caption one pair of images, or many.
 
         Args:
-            before: the earlier image: a path, the bytes of a file, an image of Pillow, an array `h w`, `h w 1`,
-                `h w 3` or `h w 4` or a tensor with its channels first, in bytes or in floats from 0 to 1. Or a list of
-                images, an array or a tensor of four axes.
-            after: the later image, or as many of them.
-            **settings: of decoding, as `PairCaptioner.caption` takes them: beam, num_captions, change_map, align, ...
+            before: The before image: a path, the bytes of a file, a Pillow image, an array `h w`, `h w 1`, `h w 3` or
+                `h w 4`, or a tensor with channels first; as bytes, or as floats in [0, 1]. For many pairs: a list of
+                images, or an array or tensor with four axes.
+            after: The after image, or as many of them.
+            **settings: Decoding settings, as in `PairCaptioner.caption`: beam, num_captions, change_map, align, ...
 
         Returns:
-            What the model says, which prints as the caption; of many pairs a list in their order.
+            The caption, which prints as its text; for many pairs a list in their order.
 
         Raises:
-            ValueError: something is no image, the lists differ in length, or a setting is out of range.
-            OSError: a file cannot be opened.
+            ValueError: An input is not an image, the lists differ in length, or a setting is out of range.
+            OSError: A file cannot be opened.
 
         Warns:
-            ForeignImages: images are unlike those that the model was trained on; the `note` of their captions says so.
+            ForeignImages: Images are unlike those that the model was trained on; the `note` of their captions says so.
         """
         if not (_is_many(before) or _is_many(after)):
             said = self.captioner.caption([(_pixels(before), _pixels(after))], **settings)
@@ -145,7 +145,7 @@ class Model:
             return said[0]
         if not (_is_many(before) and _is_many(after) and len(before) == len(after)):
             num = [len(side) if _is_many(side) else "one image" for side in (before, after)]
-            raise ValueError(f"before and after are {num[0]} and {num[1]}; expected as many images of each")
+            raise ValueError(f"before is {num[0]} and after is {num[1]}; expected as many before as after images")
         said = self.captioner.caption([*zip(_all_pixels(before), _all_pixels(after), strict=True)], **settings)
         _warn_of(said)
         return said
@@ -175,7 +175,7 @@ def _all_pixels(side: Iterable[Any]) -> list[Any]:
 
 
 def _pixels(image: Any) -> Any:
-    """An image as `load_pair` takes it: a path, the bytes of a file, or RGB pixels, whose depth it brings to 8 bits."""
+    """Convert an image to what `load_pair` takes: a path, the bytes of a file, or RGB pixels of 8 bits."""
     if isinstance(image, str):
         return Path(image)
     if isinstance(image, Path | bytes):
@@ -194,13 +194,13 @@ def _pixels(image: Any) -> Any:
     shape = "x".join(map(str, array.shape))
     if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4) or not array.size:
         raise ValueError(
-            f"an array of {array.dtype} {shape} is no image; expected a path, bytes, an image of Pillow, an array of "
-            "height x width x 1, 3 or 4, or a tensor with its channels first"
+            f"an array of {array.dtype} {shape} is not an image; expected a path, bytes, a Pillow image, an array of "
+            "height x width x 1, 3 or 4, or a tensor with channels first"
         )
     if np.issubdtype(array.dtype, np.floating):
         if not (array.min() >= 0 and array.max() <= 1):
-            raise ValueError(f"an image of floats runs from {array.min():g} to {array.max():g}; expected 0 to 1")
+            raise ValueError(f"an image has floats from {array.min():g} to {array.max():g}; expected 0 to 1")
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise ValueError(f"an image array is {array.dtype}; expected uint8, or floats from 0 to 1")
+        raise ValueError(f"an image array has type {array.dtype}; expected uint8, or floats from 0 to 1")
     return load_image(Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array))

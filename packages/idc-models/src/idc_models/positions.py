@@ -1,4 +1,4 @@
-"""Where a token or a grid cell is: sines and cosines, learned tables, or plain coordinates."""
+"""Position encodings of tokens and grid cells: sinusoidal, learned, or plain coordinates."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 def sinusoids(length: int, dim: int, *, like: Tensor) -> Float[Tensor, "length dim"]:
-    """Computes the position codes of a sequence, on the device and in the type of `like`.
+    """Compute the sinusoidal encodings of a sequence, with the device and type of `like`.
 
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017, section 3.5. Differs from the paper: all sines come
-    first and then all cosines, which is a fixed permutation of the dimensions.
+    before all cosines, which is a fixed permutation of the dimensions.
     """
     wavelengths = torch.arange(math.ceil(dim / 2), device=like.device) * (-2 * math.log(10_000.0) / dim)
     angles = torch.arange(length, device=like.device)[:, None] * wavelengths.exp()
@@ -19,23 +19,23 @@ def sinusoids(length: int, dim: int, *, like: Tensor) -> Float[Tensor, "length d
 
 
 def interleaved(length: int, dim: int, *, like: Tensor) -> Float[Tensor, "length dim"]:
-    """Computes the same codes in the paper's own order: sine and cosine of each wavelength side by side."""
+    """Compute the same encodings in the paper's order: sine and cosine of each wavelength side by side."""
     even = sinusoids(length, dim + dim % 2, like=like)
     return torch.stack(even.chunk(2, dim=1), dim=2).flatten(1)[:, :dim]
 
 
 def grid_sinusoids(height: int, width: int, dim: int, *, like: Tensor) -> Float[Tensor, "height width dim"]:
-    """Computes the position codes of a grid of any size: half of the dimensions tell the row, half the column."""
+    """Compute the sinusoidal encodings of a grid: half of the dimensions encode the row, half the column."""
     rows = sinusoids(height, dim // 2, like=like)[:, None].expand(-1, width, -1)
     columns = sinusoids(width, dim - dim // 2, like=like)[None].expand(height, -1, -1)
     return torch.cat([rows, columns], dim=2)
 
 
 def grid_coordinates(height: int, width: int, *, like: Tensor) -> Float[Tensor, "height width 2"]:
-    """Compute where each cell of a grid is: x = 2 column / width - 1, then y = 2 row / height - 1.
+    """Compute the coordinates of each cell of a grid: x = 2 column / width - 1, then y = 2 row / height - 1.
 
-    Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019; the methods that build on it use the same two
-    channels. -1 is reached, +1 is not.
+    They include -1 but not +1. Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019; later methods use
+    the same two channels.
     """
     rows = torch.arange(height, device=like.device) * 2 / height - 1
     columns = torch.arange(width, device=like.device) * 2 / width - 1
@@ -43,17 +43,17 @@ def grid_coordinates(height: int, width: int, *, like: Tensor) -> Float[Tensor, 
 
 
 def with_coordinates(grid: Float[Tensor, "b gh gw d"]) -> Float[Tensor, "b gh gw d+2"]:
-    """Append the coordinates of each cell to its features; the setting `coordinates` of a part asks for it."""
+    """Append the coordinates of each cell to its features, for the setting `coordinates` of fusions."""
     places = grid_coordinates(*grid.shape[1:3], like=grid)
     return torch.cat([grid, places.expand(len(grid), -1, -1, -1)], dim=3)
 
 
 class GridTable(nn.Module):
-    """Learned positions of grid cells: the first half of the width tells the column, the second half the row.
+    """Learned position encodings of grid cells: the first half of the width encodes the column, the second the row.
 
     Args:
-        dim: width of a cell.
-        side: largest height and width of a grid, in cells; a smaller grid uses the first rows and columns.
+        dim: Width of a cell.
+        side: Maximum height and width of a grid in cells; a smaller grid uses the first rows and columns.
     """
 
     def __init__(self, dim: int, side: int) -> None:
@@ -63,16 +63,16 @@ class GridTable(nn.Module):
             nn.init.xavier_uniform_(table.weight)
 
     def forward(self, height: int, width: int) -> Float[Tensor, "height width d"]:
-        """Give the positions of a grid.
+        """Return the position encodings of a grid.
 
         Raises:
-            ValueError: the grid is larger than the table.
+            ValueError: The grid is larger than the table.
         """
         side = len(self.rows.weight)
         if max(height, width) > side:
             raise ValueError(
-                f"the grid is {height} x {width} cells, but positions are learned for {side} x {side} at most; raise"
-                " the fusion's grid_side, or make the images smaller"
+                f"the grid is {height} x {width} cells, but the fusion has positions for at most {side} x {side}; "
+                "raise its grid_side, or reduce the image size"
             )
         columns = self.columns.weight[:width].expand(height, -1, -1)
         rows = self.rows.weight[:height, None].expand(-1, width, -1)

@@ -1,6 +1,6 @@
 """Finds plugins by name through Python entry points (`idc.encoders`, `idc.fusions`, `idc.decoders`, `idc.objectives`).
 
-A plugin is imported when it is asked for and not before, so a broken one breaks only the run that names it.
+A plugin is imported only when it is requested, so a broken one affects only the runs that use it.
 """
 
 import inspect
@@ -19,33 +19,32 @@ KINDS = ("encoder", "fusion", "decoder", "objective")
 
 @dataclass(frozen=True)
 class Plugin:
-    """One installed plugin, as `idc-models list` shows it."""
+    """An installed plugin, as `idc-models list` shows it."""
 
     kind: str
     name: str
     owner: str
-    """The distribution that brings it."""
+    """The distribution that provides it."""
     where: str
-    """File and line of the class; its import path when it cannot be imported."""
+    """File and line of the class; its import path if it cannot be imported."""
     summary: str
     """First line of its docstring, or why it cannot be imported."""
 
 
 def names(kind: str) -> list[str]:
-    """Lists the names under which plugins of a kind are installed; imports none of them."""
+    """List the names of the installed plugins of a kind, without importing them."""
     return sorted({entry.name for entry in _entries(kind)})
 
 
 def find(kind: str, name: str) -> type:
-    """Gives the class of a plugin.
+    """Return the class of a plugin.
 
     Args:
         kind: "encoder", "fusion", "decoder" or "objective".
-        name: an installed name, or `package.module:Class` for a class that no distribution registers; its module may
-            lie in the current folder.
+        name: The name of an installed plugin, or `package.module:Class`; its module may be in the current folder.
 
     Raises:
-        ValueError: no plugin has this name, two distributions do, it cannot be imported, or it does not extend the
+        ValueError: No plugin or more than one has this name, it cannot be imported, or it does not extend the
             contract's class.
     """
     if ":" in name:
@@ -60,7 +59,7 @@ def find(kind: str, name: str) -> type:
 
 
 def describe(kind: str) -> list[Plugin]:
-    """Describes every installed plugin of a kind, the broken ones too."""
+    """Describe every installed plugin of a kind, including broken ones."""
     plugins = []
     for entry in sorted(_entries(kind), key=lambda entry: (entry.name, _owner(entry))):
         try:
@@ -74,10 +73,10 @@ def describe(kind: str) -> list[Plugin]:
 
 
 def validate(kind: str, name: str, settings: Mapping[str, Any]) -> BaseModel:
-    """Checks the settings of a plugin against its schema and fills in the defaults; builds nothing.
+    """Check the settings of a plugin against its schema and fill in the defaults, without building it.
 
     Raises:
-        ValueError: the plugin cannot be found, or a setting is unknown, missing or of the wrong type.
+        ValueError: The plugin cannot be found, or a setting is unknown, missing or of the wrong type.
     """
     return check_settings(f"{kind} {name!r}", find(kind, name), settings)
 
@@ -100,7 +99,7 @@ def _load(kind: str, entry: EntryPoint) -> type:
         raise ValueError(f"{kind} {entry.name!r}: {entry.value} does not extend idc_models.contract.{kind.title()}")
     if kind == "objective" and next(iter(inspect.signature(plugin).parameters), "") == "memory_dim":
         raise ValueError(
-            f"objective {entry.name!r}: {entry.value} takes memory_dim, as objectives once did; expected "
-            "__init__(self, widths, vocab, *, ...), where widths.memory, .visual and .state are numbers"
+            f"objective {entry.name!r}: {entry.value} takes memory_dim, the interface of an older version; expected "
+            "__init__(self, widths, vocab, *, ...), with the numbers widths.visual, widths.memory and widths.state"
         )
     return plugin

@@ -1,4 +1,4 @@
-"""What a model is made of, as the `model:` section of a spec says it, and the model made of it."""
+"""The `model:` section of a spec, and the model built from it."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from idc_models.captioner import Captioner
     from idc_models.contract import TokenSpace
 
-#: The parts of a model that have weights, by the names of `Captioner`'s attributes.
+#: The parts of a model, by the names of `Captioner`'s attributes.
 PartName = Literal["encoder", "fusion", "decoder", "objectives"]
 
 
 class Choice(BaseModel):
-    """A plugin by name, with its settings beside the name."""
+    """The name of a plugin, together with its settings."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -33,13 +33,13 @@ PartSpec = Annotated[Choice, BeforeValidator(lambda given: {"name": given} if is
 
 
 class ModelSpec(BaseModel):
-    """Which encoder, fusion and decoder make the model: each a name, or a name with settings.
+    """The encoder, fusion and decoder of a model: each a name, or a name with settings.
 
-    Names and settings are checked against the installed plugins when the spec is made.
+    Names and settings are validated against the installed plugins.
 
     Raises:
-        pydantic.ValidationError: a name or a setting is unknown, a setting has the wrong type, or the decoder reads
-            memory of a kind that the fusion does not give.
+        pydantic.ValidationError: A name or a setting is unknown, a setting has the wrong type, or the decoder needs
+            another number of memory slots than the fusion has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,13 +55,13 @@ class ModelSpec(BaseModel):
         slots = getattr(find("decoder", self.decoder.name), "slots", None)
         if slots is not None and getattr(find("fusion", self.fusion.name), "slots", None) != slots:
             raise ValueError(
-                f"decoder {self.decoder.name!r} reads a memory of {slots} slots, which fusion {self.fusion.name!r} does"
-                f" not give; choose another decoder, or one of these fusions: {', '.join(_fusions_of(slots)) or 'none'}"
+                f"decoder {self.decoder.name!r} needs a memory of {slots} slots, but fusion {self.fusion.name!r} makes "
+                f"another; choose another decoder, or a fusion of: {', '.join(_fusions_of(slots)) or '(none fits)'}"
             )
         return self
 
     def completed(self) -> "ModelSpec":
-        """Gives the same spec with every default written out."""
+        """Return the same spec with every default filled in."""
         return ModelSpec.model_validate(
             {
                 kind: {"name": part.name, **validate(kind, part.name, part.settings).model_dump(mode="json")}
@@ -71,7 +71,7 @@ class ModelSpec(BaseModel):
 
 
 def _fusions_of(slots: int) -> list[str]:
-    """List the installed fusions whose memory has so many slots."""
+    """List the installed fusions whose memory has this number of slots."""
     fitting = []
     for name in names("fusion"):
         with suppress(ValueError):  # a broken plugin fits nothing
@@ -81,13 +81,13 @@ def _fusions_of(slots: int) -> list[str]:
 
 
 def complete_objectives(objectives: Mapping[str, float | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Writes out what is minimised: name -> weight and every setting.
+    """Return the objectives with every default filled in: name -> {weight, settings}.
 
     Args:
-        objectives: name -> weight, or name -> {weight, settings}.
+        objectives: Name -> weight, or name -> {weight, settings}.
 
     Raises:
-        ValueError: a name or setting is unknown, or a weight is missing or negative; or nothing is minimised.
+        ValueError: A name or setting is unknown, a weight is missing or negative, or no weight is above 0.
     """
     completed = {}
     for name, given in objectives.items():
@@ -111,13 +111,13 @@ def build_captioner(
     """Build the model that a spec describes.
 
     Args:
-        spec: the encoder, the fusion and the decoder.
-        vocab: the tokens that it speaks.
-        objectives: name -> weight, or name -> {weight, settings}; None for a model that is not trained.
-        pretrained: False leaves pre-trained weights out, because a checkpoint is loaded next.
+        spec: The encoder, the fusion and the decoder.
+        vocab: The tokens of its captions.
+        objectives: Name -> weight, or name -> {weight, settings}; None for a model that is not trained.
+        pretrained: False skips pre-trained weights, because a checkpoint is loaded next.
 
     Raises:
-        ValueError: a setting has no meaning for this model, or pre-trained weights cannot be had.
+        ValueError: A setting does not fit this model, or pre-trained weights cannot be loaded.
     """
     from idc_models.captioner import Captioner
     from idc_models.contract import Widths
@@ -134,7 +134,7 @@ def build_captioner(
     if completed:
         if not hasattr(decoder, "state_dim"):
             raise ValueError(
-                f"decoder {spec.decoder.name!r} does not say how wide its states are; set self.state_dim in __init__"
+                f"decoder {spec.decoder.name!r} has no state_dim, the width of its states; set it in __init__"
             )
         widths = Widths(encoder.dim, fusion.memory_dim, decoder.state_dim)
         parts = {

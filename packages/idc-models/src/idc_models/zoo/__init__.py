@@ -1,6 +1,6 @@
-"""The zoo: published methods, one file each, with the map from the names of their published parameters to ours.
+"""The zoo: published methods, one file each, with a mapping from the published parameter names to ours.
 
-`load_published` makes our parts of a published state; tests/models/zoo compares what they compute.
+`load_published` builds our parts from a published state; tests/models/zoo compares their outputs.
 """
 
 import re
@@ -21,33 +21,33 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Method:
-    """A published method: its parts, what it minimises, and where its published weights go."""
+    """A published method: its parts, its objectives, and how its published weights are named here."""
 
     fusion: str
     decoder: str
     objectives: Mapping[str, float]
-    """What is minimised: name -> weight as published."""
+    """Objectives: name -> published weight."""
     names: Mapping[str, str | None]
-    """How published names begin -> how ours begin; None for weights that no output depends on. A name is that of the
-    module, a slash, and that of the parameter; ours begin with fusion/, decoder/ or objectives/NAME/. A star stands for
-    the number of a layer; where only theirs has one, the last layer's weights are ours."""
+    """Prefixes of published names -> prefixes of our names; None for weights that no output depends on. A name is
+    MODULE/PARAMETER; ours begin with fusion/, decoder/ or objectives/NAME/. A star stands for a layer number; if only
+    the published name has one, the last layer's weights are used."""
     found: Callable[[State], Mapping[str, Any]]
-    """Settings that the shapes of a state say: `visual_dim`, and those of `fusion`, `decoder`, `objectives`."""
+    """Infers settings from the shapes of a state: `visual_dim`, and those of `fusion`, `decoder`, `objectives`."""
     unused: Callable[[State], Sequence[str]] = lambda state: ()
-    """How the names of weights begin that this state does not use, though others of the method may."""
+    """Returns prefixes of weights that this state does not use, though other states of the method may."""
     pad: int = 0
     start: int = 2
     end: int = 3
-    """Ids of the special tokens; a negative one counts from the end of the vocabulary."""
+    """Ids of the special tokens; negative ids count from the end of the vocabulary."""
     level: int = -2
-    """Which level of ResNet-101 gives the grid."""
+    """Level of ResNet-101 that provides the grid."""
     image_size: int | None = None
-    """Height and width of the published images in pixels; None: 16 for each cell of the published grid."""
+    """Height and width of the published images in pixels; None means 16 per cell of the published grid."""
 
 
 @dataclass(frozen=True)
 class PublishedTokens:
-    """The token ids of a published model whose words are not known."""
+    """Token ids of a published model whose words are unknown."""
 
     size: int
     pad_id: int
@@ -56,7 +56,7 @@ class PublishedTokens:
     max_length: int = 50
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Spell the ids themselves, up to the first eos."""
+        """Return the ids themselves as text, up to the first eos."""
         ids = list(ids)
         ended = ids.index(self.eos_id) if self.eos_id in ids else len(ids)
         return " ".join(map(str, ids[:ended]))
@@ -68,10 +68,10 @@ def methods() -> list[str]:
 
 
 def method_of(name: str) -> Method:
-    """Give a method by name.
+    """Return a method by name.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: There is none of this name.
     """
     if name.replace("_", "-") not in methods():
         raise ValueError(f"unknown method {name!r}{suggestion(name, methods())}")
@@ -81,27 +81,25 @@ def method_of(name: str) -> Method:
 def load_published(
     method: str, state: State, settings: Mapping[str, Any] | None = None
 ) -> tuple[Fusion, Decoder, dict[str, Objective]]:
-    """Make our parts of the weights of a published model; in eval mode they compute what the published modules do.
+    """Build our parts from the weights of a published model; in eval mode they compute the same as the published ones.
 
-    Grids go in as `b gh gw d`, without coordinates; `fusion(before, after).memory` is `b m e`. One row of it for each
-    caption goes into `decoder(memory, tokens)`, whose logits `n l v` predict at position t the token at t + 1. Tokens
-    keep their published ids. What an objective gives is not yet multiplied by its weight, which is that of
-    `method_of(method).objectives`.
+    Grids are `b gh gw d`, without coordinates; `fusion(before, after).memory` is `b m e`. `decoder(memory, tokens)`
+    takes one row of memory per caption; its logits `n l v` at position t predict the token at t + 1. Tokens keep their
+    published ids. Objectives return values before the weights in `method_of(method).objectives`.
 
     Args:
-        method: one of `methods()`.
-        state: published tensors by `MODULE/NAME`, such as `detector/embed.0.weight`; each method's file lists them.
-        settings: what the shapes do not say: `fusion`, `decoder` and `objectives` -> settings of our parts (those of an
-            objective under its name), such as {"decoder": {"heads": 8}}, and `vocab`, a token space; by default the
-            published settings, and ids without words.
+        method: One of `methods()`.
+        state: Published tensors by `MODULE/NAME`, such as `detector/embed.0.weight`; each method's file lists them.
+        settings: Settings that the shapes do not determine: `fusion`, `decoder` and `objectives` (by name) -> settings
+            of our parts, such as {"decoder": {"heads": 8}}, and `vocab`, a token space. The default is the published
+            settings, and ids without words.
 
     Returns:
-        The fusion, the decoder, and the objectives by name, all in eval mode. An objective with weights is left out if
+        The fusion, the decoder, and the objectives by name, all in eval mode. An objective with weights is omitted if
         the state has none of them.
 
     Raises:
-        ValueError: there is no such method or setting, or the state is not one of this method; the message says what
-            does not fit.
+        ValueError: There is no such method or setting, or the state does not fit the method; the message says where.
     """
     recipe, renamed = method_of(method), rename(method, state)
     found = settings_of(method, state, settings)
@@ -126,7 +124,7 @@ def load_published(
     values = {name.replace("/", "."): value for name, value in renamed.items()}
     wrong = {
         "missing": wanted.keys() - values.keys(),
-        "without a place": values.keys() - wanted.keys(),
+        "unknown": values.keys() - wanted.keys(),
         "of another shape": {
             name for name in wanted.keys() & values.keys() if wanted[name].shape != values[name].shape
         },
@@ -139,18 +137,18 @@ def load_published(
 
 
 def settings_of(method: str, state: State, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Give the settings of our parts: those that the shapes of a state say, and above them those that are given.
+    """Return the settings of our parts: those inferred from the shapes of a state, overridden by the given ones.
 
     Args:
-        method: one of `methods()`.
-        state: as `load_published` takes it.
-        settings: likewise.
+        method: One of `methods()`.
+        state: As in `load_published`.
+        settings: Likewise.
 
     Returns:
-        `visual_dim`, and the settings of `fusion`, `decoder` and `objectives`; `vocab` if it is given.
+        `visual_dim`, and the settings of `fusion`, `decoder` and `objectives`; `vocab` if given.
 
     Raises:
-        ValueError: there is no such method, the state is not one of it, or settings are of other parts.
+        ValueError: There is no such method, the state does not fit it, or a setting belongs to no part.
     """
     recipe, given = method_of(method), dict(settings or {})
     if unknown := given.keys() - {"fusion", "decoder", "objectives", "vocab"}:
@@ -160,7 +158,7 @@ def settings_of(method: str, state: State, settings: Mapping[str, Any] | None = 
         found = dict(recipe.found(state))
         renamed["decoder/embedding.weight"]
     except KeyError as error:
-        raise ValueError(f"the state is no {method!r}: it lacks {error.args[0]!r}") from error
+        raise ValueError(f"the state is not one of {method!r}: it lacks {error.args[0]!r}") from error
     for part in ("fusion", "decoder"):
         found[part] = {**found.get(part, {}), **given.get(part, {})}
     shapes, asked = found.get("objectives", {}), given.get("objectives", {})
@@ -169,10 +167,10 @@ def settings_of(method: str, state: State, settings: Mapping[str, Any] | None = 
 
 
 def rename(method: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give tensors of a method, such as weights or their gradients, under our names instead of the published ones.
+    """Rename tensors of a method, such as weights or their gradients, from the published names to ours.
 
     Raises:
-        ValueError: a name is none of this method.
+        ValueError: A name is not one of this method.
     """
     rules = [
         (re.compile(re.escape(theirs).replace(r"\*", r"(\d+)")), ours)
@@ -185,8 +183,8 @@ def rename(method: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         matches = [(rule.match(name), ours) for rule, ours in rules]
         fitting = [(match, ours) for match, ours in matches if match]
         if not fitting:
-            raise ValueError(f"{name!r} is no parameter of {method!r} as published")
-        match, ours = max(fitting, key=lambda each: each[0].end())  # the longest beginning
+            raise ValueError(f"{name!r} is not a published parameter of {method!r}")
+        match, ours = max(fitting, key=lambda each: each[0].end())  # the longest prefix
         if ours is not None:
             numbers = iter(match.groups())
             renamed[re.sub(r"\*", lambda _: next(numbers), ours) + name[match.end() :]] = value  # noqa: B023

@@ -1,8 +1,8 @@
 """Chg2Cap: `encoder` is model.model_encoder.AttentiveEncoder, `decoder` is model.model_decoder.DecoderTransformer.
 
 The published encoder swaps height and width of its grids; the fusion's extras `before` and `after` hold the same cells
-row by row. The convolutions at the beginning of the published decoder belong to the fusion here. Published logits are
-sorted by falling length, ours are not; from a caption's end on they differ, since that decoder hides the end token in
+row by row. The first convolutions of the published decoder belong to our fusion. Published logits are sorted by
+decreasing caption length, ours are not. They differ from the end token on, which the published decoder masks in
 training.
 """
 
@@ -61,7 +61,7 @@ METHOD = Method(
         "decoder/Conv1.": "fusion/mix.",
         "decoder/LN.left.": "fusion/refine.layers.",
         "decoder/vocab_embedding.": "decoder/embedding.",
-        "decoder/position_encoding.": None,  # constants, and a table that is not used
+        "decoder/position_encoding.": None,  # constants, and an unused table
         "decoder/transformer.layers.*.": "decoder/layers.*.",  # both attentions, linear1, linear2, norm1 to norm3
         "decoder/transformer.layers.*.fc_alpha": None,
         "decoder/wdc.": "decoder/output.",

@@ -1,8 +1,9 @@
 """DIRL with CCR, on CLEVR-Change: `dirl` is models.DIRL.DIRL, `ccr` is models.CCR_no_init.CCR.
 
-The method `dirl-dc` is the form for CLEVR-DC, whose decoder is models.CCR.CCR; the state tells them apart, so that
-either name loads both, and only the weights of the objectives differ. The modules may also be called `detector` or
-`encoder`, and `speaker` or `decoder`. Greedily it never says the unknown word (token 1), nor does ours.
+The method `dirl-dc` is the variant for CLEVR-DC, whose decoder is models.CCR.CCR. The shapes of the state determine
+the variant, so either name loads both; only the weights of the objectives differ. The modules may also be called
+`detector` or `encoder`, and `speaker` or `decoder`. Greedy decoding never generates the unknown word (token 1), as
+published.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from idc_models.zoo import Method
 from idc_models.zoo.mccformers_s import layers
 
 MODULES = {"dirl": ("dirl", "detector", "encoder"), "ccr": ("ccr", "speaker", "decoder")}
-"""What each module may be called."""
+"""Possible names of each module."""
 
 DIRL = {
     "img.0.": "fusion/project.",
@@ -45,7 +46,7 @@ NAMES = {
 
 
 def found(state: Mapping[str, Tensor]) -> Mapping[str, Any]:
-    """Give the settings that the shapes of either form say."""
+    """Infer the settings from the shapes of a state of either variant."""
     dirl, ccr = (_module(state, part) for part in ("dirl", "ccr"))
     dim, seen = dirl["img.0.weight"].shape[:2]
     norm = "core.fc.1.weight" in ccr

@@ -1,8 +1,8 @@
 """DUDA: `detector` is models.modules.ChangeDetectorDoubleAttDyn, `speaker` is models.dynamic_speaker.DynamicSpeaker.
 
-Its end of a caption is token 0, which is its padding too, and no caption of it is empty: greedy decoding as published
-is `generate(decoder, memory, forbidden=[[0]])`. The state of the published detector holds a classifier of the kind of
-change, `fc1`, which no caption and no loss depends on.
+Its captions end with token 0, which is also its padding, and are never empty: greedy decoding as published is
+`generate(decoder, memory, forbidden=[[0]])`. The published detector has a classifier of change types, `fc1`, on which
+neither captions nor losses depend.
 """
 
 from collections.abc import Mapping

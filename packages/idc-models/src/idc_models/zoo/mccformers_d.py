@@ -1,7 +1,8 @@
 """MCCFormers-D: `encoder` is models_trans.MCCFormers_D, `decoder` is models_trans.DecoderTransformer.
 
-The published memory is `m b e`, ours `b m e`; published logits are sorted by falling length, ours are not. The released
-class cannot run before a wrong class name in it is mended, so the attention goes by different names in copies of it.
+The published memory is `m b e`, ours `b m e`; published logits are sorted by decreasing caption length, ours are not.
+The released class cannot run until a wrong class name in it is corrected, so the attention has different names in
+different copies.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """MCCFormers-S: `encoder` is models_trans.MCCFormers_S, `decoder` is models_trans.DecoderTransformer.
 
-The published memory is `m b e`, ours `b m e`; published logits are sorted by falling length, ours are not.
+The published memory is `m b e`, ours `b m e`; published logits are sorted by decreasing caption length, ours are not.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ GRID = {
 
 
 def layers(state: Mapping[str, Tensor], start: str) -> int:
-    """Count the layers whose names begin so, before their number."""
+    """Count the layers in a state; `start` is the part of their names before the layer number."""
     return len({name.removeprefix(start).partition(".")[0] for name in state if name.startswith(start)})
 
 
 def sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Give the settings that both forms of MCCFormers have in common."""
+    """Infer the settings that MCCFormers-S and MCCFormers-D have in common."""
     dim, visual_dim = state["encoder/input_proj.weight"].shape[:2]
     return {
         "visual_dim": visual_dim,

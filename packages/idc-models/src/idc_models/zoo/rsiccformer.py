@@ -1,7 +1,7 @@
 """RSICCformer: `encoder` is models_RSICCformerDfusion.MCCFormers_diff_as_Q, `decoder` is its DecoderTransformer.
 
-The published memory is `m b e`, ours `b m e`; published logits are sorted by falling length, ours are not. Of 129
-published tensors 26 never get a gradient, 19.8 of 57.9 million parameters: they have no place here.
+The published memory is `m b e`, ours `b m e`; published logits are sorted by decreasing caption length, ours are not.
+Of 129 published tensors 26 never get a gradient (19.8 of 57.9 million parameters); they are not loaded.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from idc_models.zoo import Method, State
 from idc_models.zoo.mccformers_s import layers
 
 _PROJECTIONS = {1024: "projection", 768: "projection2", 512: "projection3", 256: "projection4"}
-"""Which projection the published encoder uses for features of which width."""
+"""Width of the features -> the projection that the published encoder uses for them."""
 
 
 def _found(state: Mapping[str, Tensor]) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ def _found(state: Mapping[str, Tensor]) -> Mapping[str, Any]:
 
 
 def _unused(state: State) -> list[str]:
-    """The projections of features of other widths; among gradients, those of the one in use are the only ones."""
+    """Return the projections for features of other widths. Gradients exist for the projection in use only."""
     first = state.get("encoder/projection.weight")
     used = [name for name in _PROJECTIONS.values() if f"encoder/{name}.weight" in state]
     if first is not None and len(used) > 1:
@@ -53,7 +53,7 @@ METHOD = Method(
         "encoder/resblock.*.left.": "fusion/refine.*.layers.",
         "encoder/LN.*.": "fusion/norms.*.",
         "decoder/vocab_embedding.": "decoder/embedding.",
-        "decoder/position_encoding.": None,  # constants, and a table that is not used
+        "decoder/position_encoding.": None,  # constants, and an unused table
         "decoder/transformer.layers.*.": "decoder/layers.*.",  # self_attn, linear1, linear2, norm1, norm2, norm3
         "decoder/transformer.layers.*.multihead_attn2.": "decoder/layers.*.multihead_attn.",
         "decoder/transformer.layers.*.self_attn2.": None,

@@ -1,7 +1,8 @@
 """SCORER with CBR: `detector` is models.SCORER.ChangeDetector, `cbr` is models.CBR.CBR.
 
-Its decoder, `speaker`, is models.transformer_decoder.Speaker; greedily it never says the unknown word (token 1), nor
-does ours. The match scores of layers before the last have factors in the published state that no output depends on.
+Its decoder, `speaker`, is models.transformer_decoder.Speaker. Greedy decoding never generates the unknown word (token
+1), as published. In the published state, layers before the last have a factor of match scores that no output depends
+on.
 """
 
 from collections.abc import Mapping
