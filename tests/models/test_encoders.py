@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import timm
@@ -52,7 +54,7 @@ def test_a_frozen_encoder_stays_as_it_is(plugin, backbone):
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
 @pytest.mark.parametrize("classes", [7, 1000])
 def test_local_weights(tmp_path, suffix, classes):
-    whole = timm.create_model("test_resnet", num_classes=classes).eval()
+    whole: Any = timm.create_model("test_resnet", num_classes=classes).eval()
     path = tmp_path / f"weights{suffix}"
     if suffix == ".npz":
         np.savez(path, **{name: value.numpy() for name, value in whole.state_dict().items()})
@@ -95,7 +97,7 @@ def test_weights_that_do_not_fit(tmp_path):
     ("name", "error", "message"),
     [
         ("missing.npz", FileNotFoundError, "missing.npz"),
-        ("model.pt", ValueError, "expected a .safetensors or an .npz file"),
+        ("model.onnx", ValueError, "expected a .safetensors, an .npz or a .pth file"),
         ("text.npz", ValueError, "are not a .npz file, or it is truncated"),
         ("text.safetensors", ValueError, "are not a .safetensors file, or it is truncated"),
     ],

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from idc_models.fetching.command import fetch_command
 from idc_models.importing.command import import_command
 from idc_models.registry import KINDS, describe, names
 
@@ -48,6 +49,7 @@ def check(name: str, kind: str | None, fusion: str | None) -> None:
 
 
 main.add_command(import_command)
+main.add_command(fetch_command)
 
 
 def kind_of(name: str) -> str:

@@ -1,18 +1,14 @@
 """What encoders around an existing image classifier have in common: input scaling, freezing, weight files."""
 
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from idc_models.contract import Encoder, Grid
+from idc_models.encoders.weight_files import read_weights, with_timm_names
 from idc_models.positions import with_coordinates
 
 RGB = tuple[float, float, float]
@@ -64,7 +60,7 @@ def load_weights(model: nn.Module, path: str, *, ignore: Sequence[str] = (), wit
 
     Args:
         model: takes the weights, converted to its own float type.
-        path: a `.safetensors` file, or an `.npz` with one array per entry of the state dict.
+        path: a `.safetensors`, `.npz` or `.pth` file, as `read_weights` takes it.
         ignore: prefixes of entries in the file that the model has no use for, such as a classifier's head.
         within: prefix of the model's entries in a larger file, such as a checkpoint; a file without it is taken whole.
 
@@ -72,17 +68,7 @@ def load_weights(model: nn.Module, path: str, *, ignore: Sequence[str] = (), wit
         ValueError: not such a file, or not the weights of this model; the message says what differs.
         OSError: the file cannot be read.
     """
-    suffix = Path(path).suffix
-    if suffix not in (".safetensors", ".npz"):
-        raise ValueError(f"weights are {path!r}: expected a .safetensors or an .npz file")
-    try:
-        if suffix == ".npz":
-            with np.load(path) as arrays:
-                given = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        else:
-            given = load_file(path)
-    except (zipfile.BadZipFile, ValueError, safetensors.SafetensorError) as error:
-        raise ValueError(f"weights {path!r} are not a {suffix} file, or it is truncated: {error}") from error
+    given = with_timm_names(model, read_weights(path))
     if inner := {name.removeprefix(within): value for name, value in given.items() if name.startswith(within)}:
         given = inner
     prefixes = tuple(f"{prefix}." for prefix in ignore)

@@ -21,7 +21,8 @@ class TimmEncoder(BackboneEncoder):
             after it is cut off.
         pretrained: start from the published weights, which are downloaded.
         frozen: keep the weights as they are, batch-norm statistics included.
-        weights: start from a local `.safetensors` or `.npz` file instead; its classifier is not needed.
+        weights: start from a local `.safetensors`, `.npz` or `.pth` file instead; its classifier is not needed. Names
+            of `efficientnet-pytorch`, such as those of the published EfficientNet-Lite files, are read as they are.
         img_size: side of the images in pixels, which vision transformers must be told.
         pad_type: "same" for weights that were trained with TensorFlow's padding.
         mean: of each colour in [0, 1], if the weights want another one than timm says.
