@@ -12,9 +12,10 @@ from idc_eval.seeds import half_width
 from idc_run.sweeps.table import SEED, Gain, Table, effects, lower_is_better, of_best
 
 _STATISTICS = (
-    "The unit is the seed. A cell is the mean over seeds +- half of the 95 % interval (Student's t). For a gain, runs are "
-    "paired by seed, and the gains of a seed are averaged over the other settings; mean, interval and p (paired t-test) "
-    "are computed over these numbers, one per seed. Holm: corrected for the number of tests in the same table."
+    "The unit is the seed. A cell is the mean over seeds +- half of the 95 % interval (Student's t). For a gain, "
+    "runs are paired by seed, and the gains of a seed are averaged over the other settings; mean, interval and p "
+    "(paired t-test) are computed over these numbers, one per seed. Holm: corrected for the number of tests in the "
+    "same table."
 )
 
 
