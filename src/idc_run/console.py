@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idc_data.wording import counted
 from idc_eval.metrics import metric_names, shown
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -134,7 +135,9 @@ class Console:
             where: Where the tracker keeps the report; empty if nowhere.
         """
         self._bar.stop()
-        table = Table(title=f"{spec.name}: test, {scores.n} pairs, protocol {scores.protocol}", title_justify="left")
+        table = Table(
+            title=f"{spec.name}: test, {counted(scores.n, 'pair')}, protocol {scores.protocol}", title_justify="left"
+        )
         table.add_column("metric")
         table.add_column("model", justify="right")
         if ceiling:

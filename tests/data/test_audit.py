@@ -104,7 +104,7 @@ def test_a_split_is_not_emptied(dataset):
     [
         ("{}", "there are no verdicts"),
         ("[1]", "is no file that the audit page saved"),
-        ('{"a": {"verdict": "maybe", "written": ["x"]}}', "a.verdict is 'maybe': Input should be 'accept'"),
+        ('{"a": {"verdict": "maybe", "written": ["x"]}}', "a.verdict is 'maybe': expected 'accept'"),
         ('{"a": {"verdict": "accept", "written": ["x"]}}', "another dataset's audit"),
     ],
 )

@@ -83,7 +83,7 @@ def test_what_is_wrong_with_images(root):
     assert "in another split too" in messages[0] and "train/metadata.jsonl:3" in messages[0]
     assert "val-1_after.png' is damaged" in messages[1]
     assert "32 x 24 and 5 x 5" in messages[2]
-    assert "1 files in the folder are named by no line, as 'left_over.png'" in messages[3]
+    assert "no line names 1 file in the folder, such as 'left_over.png'" in messages[3]
 
 
 def test_nothing_there(tmp_path):

@@ -24,7 +24,7 @@ REFUSED = {
     "empty id": ({"id": "", "hypothesis": "x", "references": ["y"]}, "id is ''"),
     "id twice": ({"id": "good 1", "hypothesis": "x", "references": ["y"]}, "id 'good 1' is already on line 1"),
     "no hypothesis": ({"id": "3", "references": ["y"]}, "hypothesis is missing, add it"),
-    "number": ({"id": "3", "hypothesis": 3, "references": ["y"]}, "hypothesis is 3: Input should be a valid string"),
+    "number": ({"id": "3", "hypothesis": 3, "references": ["y"]}, "hypothesis is 3: expected a valid string"),
     "null": ({"id": "3", "hypothesis": None, "references": ["y"]}, "hypothesis is None"),
     "list": ({"id": "3", "hypothesis": ["x"], "references": ["y"]}, "hypothesis is ['x']"),
     "number in references": ({"id": "3", "hypothesis": "x", "references": ["y", 4]}, "references.1 is 4"),

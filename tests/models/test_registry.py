@@ -95,8 +95,8 @@ def test_schema_is_the_keyword_only_signature():
     ("settings", "message"),
     [
         ({"layer": 2}, "decoder 'transformer': unknown setting 'layer'; did you mean 'layers'\\? Known: dim, dropout"),
-        ({"layers": "many"}, "layers is 'many': Input should be a valid integer"),
-        ({"layers": 0}, "layers is 0: Input should be greater than 0"),
+        ({"layers": "many"}, "layers is 'many': expected a whole number"),
+        ({"layers": 0}, "layers is 0: expected more than 0"),
         ({"dropout": 1.5}, "dropout is 1.5"),
         ({"layer": 2, "dropout": 2}, "unknown setting 'layer'.*; .*dropout is 2|dropout is 2.*'layer'"),
     ],

@@ -125,8 +125,8 @@ def with_setting(path, value):
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("data.image_size", 10**6, "data.image_size is 1000000: Input should be less than or equal to 4096"),
-        ("data.image_size", "32", "data.image_size is '32': Input should be a valid integer"),
+        ("data.image_size", 10**6, "data.image_size is 1000000: expected at most 4096"),
+        ("data.image_size", "32", "data.image_size is '32': expected a whole number"),
         ("data", {}, "data.image_size is missing"),
         ("eval.beam", 10**6, "eval.beam"),
         ("eval.beam", 0, "eval.beam"),

@@ -74,7 +74,7 @@ def test_answers_are_asked_for_once_and_kept_batch_by_batch(tmp_path):
         Asking(answers, Local(), through)(failing, questions, "try")
     assert failing.asked == [["a", "b"], ["c", "d"]]
     asking = Asking(Answers(tmp_path / "a.sqlite"), Local(), through)
-    assert asking.estimate(asker, questions).startswith("1 questions, 5 more are answered; about 0.0 minutes")
+    assert asking.estimate(asker, questions).startswith("1 question, 5 more are answered; about 0.0 minutes")
     assert "1 tokens to read and 3 to write, cost 7.00" in asking.estimate(asker, questions)
     assert asking(asker, questions, "try") == ["a!", "b!", "a!", "c!", "d!", "e!"]
     assert asker.asked == [["e"]]

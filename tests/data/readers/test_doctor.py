@@ -36,7 +36,7 @@ def test_records_of_one_pair_and_blank_sentences_are_told_with_the_command_that_
         r"^mend: idc-data check .*set --format spot-the-diff --fix merge,drop-blank --out NEW$", output, re.M
     )
     code, output = check("--format", "spot-the-diff", "--fix", "merge,drop-blank", "--out", tmp_path / "new")
-    assert code == 0 and "2 pairs in train, 1 pairs in val, 1 pairs in test" in output
+    assert code == 0 and "2 pairs in train, 1 pair in val, 1 pair in test" in output
     assert [len(pair.references) for pair in Folder("train", root=tmp_path / "new")] == [2, 1]
 
 
@@ -47,7 +47,7 @@ def test_a_pair_in_two_splits_is_left_out_of_the_earlier(check, requests, root, 
     assert "error: pairs of val are in test too (1); --fix drop-shared\n    R_1 is R_9 in test" in output
     assert "error: before images of val are in test too (1)" in output
     code, output = check("--format", "image-editing-request", "--fix", "drop-shared", "--out", tmp_path / "new")
-    assert code == 0 and "1 pairs in train, 2 pairs in test" in output
+    assert code == 0 and "1 pair in train, 2 pairs in test" in output
     assert sorted(path.name for path in root.rglob("*")) == before
 
 
@@ -62,7 +62,7 @@ def test_sentences_that_contradict_a_flag_or_a_mask(check, levir, put, root, tmp
     assert "pairs in val have sentences that contradict their mask (1); --fix drop-contradicting" in output
     assert "the mask shows a change" in output
     _, output = check("--format", "levir-mci", "--fix", "drop-contradicting", "--out", tmp_path / "new")
-    assert "1 pairs in train, 1 pairs in val, 2 pairs in test" in output
+    assert "1 pair in train, 1 pair in val, 2 pairs in test" in output
     assert Folder("test", root=tmp_path / "new")[0].regions is not None
 
 

@@ -15,6 +15,7 @@ from idc_data.layout import misnamed, renamed
 from idc_data.places import below, image_path, plain_name
 from idc_data.rows import METADATA, Line, Row, numbered, own_columns, parse_line, unread
 from idc_data.unchanged import NO_CHANGE, claims_change, look_english, no_change_sentences
+from idc_data.wording import counted
 
 Severity = Literal["error", "warning", "note"]
 
@@ -137,7 +138,9 @@ class _Check:
         unused = {path.as_posix() for path in (*lying.images, *lying.others) if plain_name(path) not in used}
         if unused:
             example = min(unused)
-            yield Problem(file, 0, "warning", f"{len(unused)} files in the folder are named by no line, as {example!r}")
+            yield Problem(
+                file, 0, "warning", f"no line names {counted(len(unused), 'file')} in the folder, such as {example!r}"
+            )
 
     def _row(self, file: Path, number: int, row: Row) -> Iterator[Problem]:
         place = f"{file}:{number}"

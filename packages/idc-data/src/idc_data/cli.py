@@ -1,7 +1,7 @@
 """The command `idc-data`."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,6 +11,7 @@ import click
 from idc_data.example import SPLITS, ChangeExample, Reader
 from idc_data.mistakes import OneLineGroup
 from idc_data.readers import FORMATS
+from idc_data.wording import counted
 
 _Folder = click.Path(path_type=Path)
 _ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -102,8 +103,7 @@ def generate(spec: Path, overrides: tuple[str, ...], dry_run: bool) -> None:
     loaded = load_generate_spec(spec, overrides)
     counts = make(loaded, say=click.echo, progress=progress, dry_run=dry_run)
     if counts:
-        pairs = ", ".join(f"{count} pairs in {split}" for split, count in counts.items())
-        click.echo(f"{loaded.out}: {pairs}\nlook at it: idc-data show {loaded.out}")
+        click.echo(f"{loaded.out}: {_pairs(counts)}\nlook at it: idc-data show {loaded.out}")
         missing = [split for split in ("val", "test") if getattr(loaded.split, split) and not counts.get(split)]
         if missing:
             click.echo(
@@ -219,7 +219,7 @@ def check(
         click.echo(line)
     errors, warnings = severities.count("error"), severities.count("warning")
     if errors or warnings:
-        click.echo(f"{errors} errors, {warnings} warnings", err=True)
+        click.echo(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}", err=True)
         raise SystemExit(1 if out is None else 0)
     click.echo(f"{dataset}: no problem found", err=True)
 
@@ -245,7 +245,7 @@ def _examine(
         return lines, severities
     chosen = [name.strip() for name in (fixes or "").split(",") if name.strip()]
     counts = write_layout(out, mended(reader, values, found, chosen))
-    lines.append(f"{out}: " + ", ".join(f"{count} pairs in {split}" for split, count in counts.items()))
+    lines.append(f"{out}: {_pairs(counts)}")
     return lines, severities
 
 
@@ -303,7 +303,7 @@ def audit(dataset: Path, num: int, out: Path | None, seed: int, verdicts: Path |
     page, count = audit_page(dataset, num, seed=seed)
     out = out or Path(f"{dataset.resolve().name}_audit.html")
     write_whole(out, page.encode())
-    click.echo(f"{out}: {count} pairs to judge; open it in a browser")
+    click.echo(f"{out}: {counted(count, 'pair')} to judge; open it in a browser")
 
 
 def _track(tracker: str, dataset: Path) -> str:
@@ -332,7 +332,12 @@ def _write(out: Path, readers: list[Reader], *, overwrite: bool) -> None:
     silent = not console.is_terminal
     pairs = track(_each(readers), "Writing", total, console=console, transient=True, disable=silent)
     counts = write_layout(out, pairs, overwrite=overwrite)
-    click.echo(f"{out}: " + ", ".join(f"{count} pairs in {split}" for split, count in counts.items()))
+    click.echo(f"{out}: {_pairs(counts)}")
+
+
+def _pairs(counts: Mapping[str, int]) -> str:
+    """Word how many pairs each split has."""
+    return ", ".join(f"{counted(count, 'pair')} in {split}" for split, count in counts.items())
 
 
 def _each(readers: list[Reader]) -> Iterator[ChangeExample]:

@@ -23,6 +23,7 @@ from idc_data.spec import DataSpec, Flip
 from idc_data.tokenizers import Tokenizer
 from idc_data.transforms import PairedTransform
 from idc_data.triplets import couples, swapped
+from idc_data.wording import counted
 
 _MORE_ROOM = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"
 
@@ -39,8 +40,8 @@ def batches_per_epoch(reader: Reader, spec: DataSpec, *, world: int = 1) -> int:
     num = len(reader) // (spec.batch_size * world)
     if not num:
         raise ValueError(
-            f"the training split has {len(reader)} pairs, fewer than one batch of {spec.batch_size} for {world} "
-            "processes: make batch_size smaller"
+            f"the training split has {counted(len(reader), 'pair')}, fewer than one batch of {spec.batch_size} for "
+            f"{counted(world, 'process', 'processes')}: make batch_size smaller"
         )
     return num
 

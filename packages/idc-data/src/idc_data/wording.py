@@ -8,6 +8,32 @@ from pydantic import BaseModel, ValidationError
 
 _MOST = 5  # faults that one line tells
 
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "string_type": "text",
+    "too_short": "at least {min_length}",
+    "tuple_type": "a list",
+}
+"""What was expected, by pydantic's name of the fault; of the others pydantic's own words are taken."""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Word how many there are of something: 1 pair, 2,000 pairs."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
     """Word the nearest known name as a question, or say something else if none is near."""
@@ -50,11 +76,9 @@ def _fault(problem: Mapping[str, Any], schema: type[BaseModel] | None, noun: str
         return f"{where} is missing; add it"
     if problem["type"] == "value_error" or not where:
         return f"{where}: {message}" if where else message
-    if problem["type"] in ("tuple_type", "list_type"):
-        message = "expected a list"
-    if problem["type"] == "too_short":
-        message = f"expected at least {problem['ctx']['min_length']}"
-    return f"{where} is {problem['input']!r:.80}: {message}"
+    if expected := _EXPECTED.get(problem["type"]):
+        message = f"expected {expected.format(**problem.get('ctx', {}))}"
+    return f"{where} is {problem['input']!r:.80}: {message.replace('Input should be', 'expected')}"
 
 
 def _section(schema: Any, path: Sequence[str]) -> type[BaseModel] | None:

@@ -181,7 +181,8 @@ def explain(error: ValidationError, known: Iterable[str] = ()) -> str:
         else:
             value = repr(problem["input"])
             value = value if len(value) <= 80 else value[:77] + "..."
-            sentences.append(f"{field} is {value}: {problem['msg'].removeprefix('Value error, ')}")
+            message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+            sentences.append(f"{field} is {value}: {message}")
     return "; ".join(sentences)
 
 

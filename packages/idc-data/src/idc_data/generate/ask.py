@@ -12,6 +12,7 @@ from idc_data.generate.answers import Answers
 from idc_data.generate.progress import Progress
 from idc_data.generate.stage import identity
 from idc_data.images import load_image
+from idc_data.wording import counted
 
 
 class Question(NamedTuple):
@@ -129,7 +130,7 @@ class Asking:
         """Says, for people, what it would take to have the questions answered; nobody is asked."""
         num = len(self._unknown(asker, questions)[1])
         parts = [
-            f"{num:,} questions" + (f", {len(questions) - num:,} more are answered" if num < len(questions) else "")
+            counted(num, "question") + (f", {len(questions) - num:,} more are answered" if num < len(questions) else "")
         ]
         seen, seconds, tokens_in, tokens_out = self._answers.average(identity(asker.identity))
         if num and seen:

@@ -12,6 +12,7 @@ from idc_data.generate.models import VisionModel
 from idc_data.generate.stage import Rows
 from idc_data.places import plain_name
 from idc_data.text import read_text
+from idc_data.wording import counted
 
 CAPTIONERS = {"blip": "idc_data.generate.caption:Blip", "given": "idc_data.generate.caption:Given"}
 """Name -> class with the methods `__call__(images, root, asking) -> rows of CAPTIONS`, and `to_ask(images, root) ->
@@ -64,7 +65,9 @@ class Given:
                 without.append(row["path"])
             rows.append({"image": row["image"], "captions": [said] if isinstance(said, str) else said})
         if without:
-            raise ValueError(f"{self._file} has no caption of {len(without)} images, such as {', '.join(without[:3])}")
+            raise ValueError(
+                f"{self._file} has no caption of {counted(len(without), 'image')}, such as {', '.join(without[:3])}"
+            )
         return rows
 
 

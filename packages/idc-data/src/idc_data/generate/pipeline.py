@@ -22,6 +22,7 @@ from idc_data.generate.stage import Rows, Stages, identity
 from idc_data.images import passed_over
 from idc_data.layout import GENERATION
 from idc_data.whole import write_whole
+from idc_data.wording import counted
 
 STAGES_FOLDER = ".stages"
 
@@ -104,7 +105,9 @@ class _Generation:
             if not kept["reason"]
         ]
         if not kept:
-            raise ValueError(f"the filters kept none of {len(pairs)} pairs: {self._made['filter']['reasons']}")
+            raise ValueError(
+                f"the filters kept none of {counted(len(pairs), 'pair')}: {self._made['filter']['reasons']}"
+            )
         splits = split_pairs(kept, **self._spec.split.model_dump())
         counts = publish(self._spec.out, root, kept, splits, self._spec.image_size)
         self._finish(kept, counts)
@@ -154,7 +157,8 @@ class _Generation:
         )
         texts = _captioned(root, images, pairs, unknown)
         self._say(
-            f"to do: caption {len(images):,} images, write {len(pairs):,} differences; no model was asked for any"
+            f"to do: caption {counted(len(images), 'image')}, write {counted(len(pairs), 'difference')}; no model was "
+            "asked for any"
         )
         for stage, asks in (
             ("caption", self._parts["caption"].to_ask(images, root)),
