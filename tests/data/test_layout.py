@@ -1,8 +1,4 @@
 import json
-import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -100,48 +96,6 @@ def test_a_failed_write_leaves_nothing(tmp_path, make_example):
     assert not (tmp_path / "set").exists()
     with pytest.raises(ValueError, match="no examples"):
         write_layout(tmp_path / "set", [])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("there", [False, True])
-def test_a_killed_write_leaves_nothing_that_looks_whole(tmp_path, make_example, there):
-    program = """
-import os, signal, sys, pathlib, numpy as np
-from idc_data import ChangeExample, write_layout
-moment, replace, done = int(sys.argv[2]), pathlib.Path.replace, []
-def tick():
-    done.append(1)
-    if len(done) == moment: os.kill(os.getpid(), signal.SIGKILL)
-def replacing(path, target):
-    tick()
-    replace(path, target)
-    tick()
-pathlib.Path.replace = replacing
-def examples():
-    image = np.zeros((8, 8, 3), np.uint8)
-    for n in range(6):
-        tick()
-        yield ChangeExample(str(n), image, image, ("nothing has changed",), False, "none", ("train", "val")[n % 2])
-write_layout(pathlib.Path(sys.argv[1]), examples(), overwrite=True)
-"""
-
-    def contents(root):
-        return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-    def write(root, moment):
-        return subprocess.run([sys.executable, "-c", program, root, str(moment)], check=False).returncode
-
-    assert write(tmp_path / "whole", 99) == 0
-    root = tmp_path / "set"
-    for moment in (4, 7, 9):  # in a pair; before the first folder gets its name; between two
-        if there:
-            root.mkdir(exist_ok=True)
-        assert write(root, moment) == -signal.SIGKILL
-        assert there or not root.exists()
-        assert write(root, 99) == 0
-        assert contents(root) == contents(tmp_path / "whole")
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "whole"]
-        shutil.rmtree(root)
 
 
 def test_a_split_in_the_place_of_the_dataset(written):

@@ -22,7 +22,7 @@ def test_spot_the_diff_merges_records_and_drops_blanks(read, spot, caplog):
     assert (car.id, car.references, car.changed) == ("7", ("the car is gone", "a man left"), True)
     assert (same.id, same.changed, same.change_type) == ("8", False, "none")
     assert (car.before.name, car.after.name) == ("7.png", "7_2.png")
-    assert "4 records are 2 pairs" in caplog.text and "3 blank sentences, 1 pairs without" in caplog.text
+    assert "4 records for 2 pairs" in caplog.text and "3 blank sentences, 1 pair without" in caplog.text
 
 
 def test_spot_the_diff_joins_the_sentences_of_a_record_for_the_other_protocol(read, spot):

@@ -7,13 +7,14 @@ from pathlib import Path
 from unicodedata import normalize
 
 
-def image_path(folder: Path, name: str, *, line: str) -> Path:
+def image_path(folder: Path, name: str, *, line: str, dataset: Path | None = None) -> Path:
     """The image that a line of a metadata.jsonl names.
 
     Args:
-        folder: Of the split; the dataset is the folder above. A link may lead to anywhere in the dataset.
+        folder: Of the split.
         name: Relative to the split, or the whole path of a file in it; another Unicode form of its letters will do.
         line: Names the line in errors.
+        dataset: A link may lead to anywhere in it; by default the folder above that of the split.
 
     Raises:
         ValueError: The name leaves the folder (`..`, or a whole path of elsewhere), or is a link that leaves the
@@ -24,7 +25,7 @@ def image_path(folder: Path, name: str, *, line: str) -> Path:
     if problem := _outside(folder, Path(name)):
         raise ValueError(f"{line}: the image {name!r} {problem}")
     path = found(folder, name)
-    if problem := _leads_away(path, folder.parent, (folder,)):
+    if problem := _leads_away(path, dataset or folder.parent, (folder,)):
         raise ValueError(f"{line}: the image {name!r} {problem}")
     try:
         if path.is_file():

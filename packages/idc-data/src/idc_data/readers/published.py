@@ -15,6 +15,7 @@ from idc_data.places import image_path
 from idc_data.readers.masks import regions_of_mask
 from idc_data.text import read_text
 from idc_data.unchanged import claims_change
+from idc_data.wording import counted
 
 _KINDS: dict[Any, str] = {str: "a text", list: "a list", dict: "an object", str | int: "a text or a number"}
 
@@ -103,8 +104,8 @@ class Published(Sequence[ChangeExample]):
         without = len(merged(self.records)) - len(self.pairs)
         if len(self.pairs) < len(self.records) or blank:
             logging.getLogger(__name__).warning(
-                f"{self.name} {split}: {len(self.records):,} records are {len(self.pairs):,} pairs; left out: "
-                f"{blank:,} blank sentences, {without:,} pairs without any other"
+                f"{self.name} {split}: {counted(len(self.records), 'record')} for {counted(len(self.pairs), 'pair')}; "
+                f"left out: {counted(blank, 'blank sentence')}, {counted(without, 'pair')} without any other"
             )
 
     def read(self) -> Iterator[Record]:
@@ -173,11 +174,11 @@ class Published(Sequence[ChangeExample]):
         """The file of an image or a mask of a pair.
 
         Raises:
-            ValueError: Its name leads out of the root.
+            ValueError: Its name or a link leads out of the root.
             FileNotFoundError: There is none.
         """
         try:
-            return image_path(self.root, name, line=pair.where)
+            return image_path(self.root, name, line=pair.where, dataset=self.root)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"there is no {str(self.root / name)!r} ({pair.where}); {self.name} is {self.layout}"
