@@ -57,10 +57,10 @@ def test_cells_of_one_side_attend_to_those_of_the_other():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"backbone": "resnet18"}, "'resnet18' has no 3 layers of a vision transformer"),
-        ({"backbone": TINY, "layers": 99}, "has no 99 layers"),
+        ({"backbone": "resnet18"}, "'resnet18' does not end with 3 layers"),
+        ({"backbone": TINY, "layers": 99}, "does not end with 99 layers"),
         ({"backbone": "test_vitt"}, "unknown timm backbone 'test_vitt'"),
-        ({"pretrained": True}, "no backbone that they are of"),
+        ({"pretrained": True}, "without a backbone; set backbone"),
         ({"heads": 5, "dim": 16}, "heads must divide dim"),
     ],
 )
@@ -70,7 +70,7 @@ def test_what_is_no_vision_transformer_is_told(settings, message):
 
 
 def test_a_larger_grid_than_was_learned_is_told():
-    with pytest.raises(ValueError, match="raise the fusion's grid_side"):
+    with pytest.raises(ValueError, match="raise its grid_side"):
         Clip4Idc(8, dim=16, grid_side=2)(torch.zeros(1, 3, 2, 8), torch.zeros(1, 3, 2, 8))
 
 

@@ -139,5 +139,5 @@ def test_pretrained_without_network(tmp_path, monkeypatch):
         encoder.load_pretrained()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(ValueError, match="ResNet18_Weights.IMAGENET1K_V1 cannot be had"):
+    with pytest.raises(ValueError, match="ResNet18_Weights.IMAGENET1K_V1 cannot be loaded"):
         TorchvisionEncoder(pretrained=True).load_pretrained()

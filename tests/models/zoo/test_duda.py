@@ -133,14 +133,14 @@ def test_the_change_map_is_the_mean_of_both_maps(parts):
 
 
 def test_the_dynamic_speaker_says_which_memory_it_reads(vocab):
-    with pytest.raises(ValueError, match=r"3 slots .*this fusion gives 6; set fusion: duda"):
+    with pytest.raises(ValueError, match=r"3 memory slots .*has 6; set fusion: duda"):
         DynamicSpeaker(4, vocab)(torch.zeros(1, 6, 4), torch.ones(1, 2, dtype=torch.long))
 
 
 def test_objectives_say_what_they_miss(vocab, outputs):
     decoder = DynamicSpeaker(4, vocab, dim=4).eval()
     seen = outputs(Fused(torch.zeros(1, 3, 4)), decoder, torch.tensor([[1, 4, 2]]), torch.tensor([3]))
-    with pytest.raises(ValueError, match="'map-sum' asks for a change map"):
+    with pytest.raises(ValueError, match="'map-sum' needs a change map"):
         MapSum(Widths(4, 4, 4), vocab)(seen)
     assert -AttentionEntropy(Widths(4, 4, 4), vocab)(seen).item() <= 2 * math.log(3) + 1e-6
 

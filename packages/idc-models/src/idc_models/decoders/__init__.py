@@ -1,1 +1,1 @@
-"""Decoders: memory and the tokens so far become the next token."""
+"""Decoders: predict the next token from the memory and the tokens so far."""

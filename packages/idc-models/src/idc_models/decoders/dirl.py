@@ -1,4 +1,4 @@
-"""DIRL's Transformer decoder: words narrower than its layers, norms after the residuals."""
+"""DIRL's Transformer decoder: word embeddings narrower than its layers, layer norms after the residuals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,26 +13,25 @@ from idc_models.decoders.lean_transformer import LeanTransformerDecoder
 
 
 class DirlDecoder(LeanTransformerDecoder):
-    """Decodes with a Transformer over words that are narrower than its layers; norms come after the residuals.
+    """Decodes with a Transformer whose word embeddings are narrower than its layers; layer norms follow the residuals.
 
-    Extras: `words`, what the last layer makes of each place by self-attention, and `read`, what it makes of that by
-    cross-attention, both with residual and norm, `n l d`. The attention given back is the mean over the heads, in eval
-    mode only.
+    Extras, `n l d`: `words`, the output of the last layer's self-attention, and `read`, the output of its
+    cross-attention, both after residual and norm. The returned attention is the mean over the heads, in eval mode only.
 
     Source: Tu et al., Distractors-Immune Representation Learning with Cross-modal Contrastive Regularization for Change
-    Captioning, ECCV 2024. Differs from the paper: nothing that its text says.
+    Captioning, ECCV 2024. No known difference from its text.
 
     Args:
-        memory_dim: width of a memory slot; projected if it is not `dim`.
-        vocab: the tokens that it speaks.
-        dim: width of the layers; None is that of the memory; published: 512.
-        word_dim: width of a word's embedding; published: 300.
-        layers: number of layers.
-        heads: attention heads, a divisor of the width; published: 8.
-        dropout: on attention weights and after every sub-layer; published: 0.1.
-        norm: the form for CLEVR-DC, with a layer norm after the projection of words and Xavier's initialisation;
-            without it the form for CLEVR-Change.
-        unspoken: ids of tokens that are never written, such as that of unknown words.
+        memory_dim: Width of a memory slot; projected if it differs from `dim`.
+        vocab: The tokens of the captions.
+        dim: Width of the layers; None means that of the memory; published: 512.
+        word_dim: Width of word embeddings; published: 300.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of the width; published: 8.
+        dropout: Dropout rate on attention weights and after every sub-layer; published: 0.1.
+        norm: Use the variant for CLEVR-DC, with a layer norm after the projection of words and Xavier initialisation,
+            instead of the one for CLEVR-Change.
+        unspoken: Ids of tokens that are never generated, such as the unknown word.
 
     Raises:
         ValueError: `heads` does not divide the width.
@@ -83,7 +82,7 @@ class DirlDecoder(LeanTransformerDecoder):
 
 
 class DirlLayer(nn.Module):
-    """Self-attention, cross-attention and a feed-forward network four times as wide, each with residual and norm."""
+    """Self-attention, cross-attention and a feed-forward network, four times as wide, each with residual and norm."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -95,20 +94,20 @@ class DirlLayer(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "n l d"], seen: Cache, mask: Tensor, past: Cache | None = None
     ) -> tuple[Tensor, None, Cache]:
-        """Give the layer's output, and keys and values of all tokens so far."""
+        """Return the layer's output, and the keys and values of all tokens so far."""
         words, said = self.listen(hidden, mask, past)
         return self.feed(self.look(words, seen)), None, said
 
     def listen(self, hidden: Tensor, mask: Tensor, past: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Renew each place by the words so far."""
+        """Apply self-attention; also return the keys and values of all tokens so far."""
         said = extend(past, self.self_attention.cache(hidden))
         return self.norm1(hidden + self.dropout(self.self_attention(hidden, said, mask=mask))), said
 
     def look(self, words: Tensor, seen: Cache) -> Tensor:
-        """Take in what each place reads of the memory."""
+        """Apply cross-attention to the memory."""
         return self.norm2(words + self.dropout(self.cross_attention(words, seen)))
 
     def feed(self, hidden: Tensor) -> Tensor:
-        """Feed forward."""
+        """Apply the feed-forward network."""
         fed = self.linear2(self.dropout(self.linear1(hidden).relu()))
         return self.norm3(hidden + self.dropout(fed))

@@ -1,4 +1,4 @@
-"""DUDA's dynamic speaker: at every word it weighs what it saw before, after, and of the difference."""
+"""DUDA's dynamic speaker: attends to the before, difference and after slot at every word."""
 
 from typing import ClassVar
 
@@ -11,23 +11,23 @@ from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
 
 
 class DynamicSpeaker(Decoder):
-    """Decodes with two LSTMs: the first weighs the three slots of the memory at each word, the second speaks.
+    """Decodes with two LSTMs: at each word, the first weights the three memory slots and the second predicts the word.
 
-    The memory has three slots: before, difference, after, as the fusion `duda` makes them. The first LSTM reads a
-    projection of all three and the state of the second; its state gives each slot a weight. The second LSTM reads the
-    word and the weighted sum of the slots. The attention given back is these weights.
+    The memory has three slots, as from the fusion `duda`: before, difference, after. The first LSTM reads a projection
+    of all three and the state of the second LSTM; from its state the weights of the slots are computed. The second LSTM
+    reads the word and the weighted sum of the slots. The returned attention consists of these weights.
 
-    Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019, equations 7 to 12. Differs from the paper: it
-    predicts every position of a caption, where the published code stops where all captions of a batch have ended and
-    leaves log-probabilities of zero, which is certainty, behind.
+    Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019, equations 7 to 12. Differs from the published
+    code: every position is predicted, whereas the code stops once all captions of a batch have ended and leaves
+    log-probabilities of zero (probability 1) in the remaining positions.
 
     Args:
-        memory_dim: width of a memory slot.
-        vocab: the tokens that it speaks.
-        dim: width of the states of both LSTMs.
-        embed_dim: width of the projection of the three slots.
-        word_dim: width of word embeddings.
-        dropout: on the projection, on the words, and before the output layer.
+        memory_dim: Width of a memory slot.
+        vocab: The tokens of the captions.
+        dim: Width of the states of both LSTMs.
+        embed_dim: Width of the projection of the three slots.
+        word_dim: Width of word embeddings.
+        dropout: Dropout rate on the projection, on the words, and before the output layer.
     """
 
     slots: ClassVar[int | None] = 3
@@ -63,15 +63,15 @@ class DynamicSpeaker(Decoder):
         return Decoded(self.output(states), states, weights)
 
     def start(self, memory: Float[Tensor, "n m e"]) -> State:
-        """Project the slots once for the whole caption; both LSTMs begin with zeros.
+        """Project the slots, once per caption; the states of both LSTMs start at zero.
 
         Raises:
-            ValueError: the memory has not three slots.
+            ValueError: The memory does not have three slots.
         """
         if memory.shape[1] != self.slots:
             raise ValueError(
-                f"decoder 'dynamic-speaker' reads 3 slots of memory (before, difference, after), but this fusion gives"
-                f" {memory.shape[1]}; set fusion: duda, or another decoder"
+                f"decoder 'dynamic-speaker' needs 3 memory slots (before, difference, after), but this fusion has "
+                f"{memory.shape[1]}; set fusion: duda, or choose another decoder"
             )
         embedded = self.dropout(self.embed(memory.flatten(1)).relu())
         zeros = memory.new_zeros(len(memory), self.state_dim)
@@ -79,7 +79,7 @@ class DynamicSpeaker(Decoder):
         return {"memory": memory, "embedded": embedded, **states}
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Read one token."""
+        """Process one token."""
         state, _ = self._read(state, self._words(token))
         return self.output(self.dropout(state["speaking"])), state
 

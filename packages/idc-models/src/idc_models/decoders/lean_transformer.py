@@ -1,4 +1,4 @@
-"""The Transformer decoder of SCORER, NCT and CARD: attention without output projection, words narrower than layers."""
+"""The Transformer decoder of SCORER, NCT and CARD: no output projection of attention, narrow word embeddings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,29 +14,30 @@ from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
 from idc_models.positions import interleaved
 
 _MASKED = -10_000.0
-"""Added to the score of a position that is not to be seen."""
+"""Added to the attention score of a masked position."""
 
 
 class LeanTransformerDecoder(Decoder):
-    """Decodes with a Transformer whose attention has no output projection and whose words are narrower than its layers.
+    """Decodes with a Transformer without output projection of attention, whose word embeddings are narrow.
 
-    Positions are added to the words before they are projected; the residual of the feed-forward network goes around its
-    second half only. The attention given back is the softmax of the last layer's scores averaged over the heads, in
-    eval mode only; the scores themselves are the extra `attention_scores`.
+    Position encodings are added to the words before the projection to the layers' width. The residual of the
+    feed-forward network skips its second half only. The returned attention is the softmax of the last layer's scores,
+    averaged over the heads, in eval mode only; the scores themselves are the extra `attention_scores`.
 
     Source: the decoder of Tu et al., Self-supervised Cross-view Representation Reconstruction for Change Captioning,
-    ICCV 2023 (SCORER), and of their NCT and CARD. Differs from the paper: it describes a plain Transformer decoder;
-    this is what its authors' code computes. Padding is not trained, as there.
+    ICCV 2023 (SCORER), and of their NCT and CARD. Differs from the paper, which describes a plain Transformer decoder:
+    this follows the authors' code, including a padding embedding that is not trained.
 
     Args:
-        memory_dim: width of a memory slot; projected if it is not `dim`.
-        vocab: the tokens that it speaks.
-        dim: width of the layers; None is that of the memory; published: 512.
-        word_dim: width of a word's embedding; published: 300.
-        layers: number of layers.
-        heads: attention heads, a divisor of the width; published: 8.
-        dropout: on attention weights and after the projection and the feed-forward network; published: 0.1.
-        unspoken: ids of tokens that are never written, such as that of unknown words.
+        memory_dim: Width of a memory slot; projected if it differs from `dim`.
+        vocab: The tokens of the captions.
+        dim: Width of the layers; None means that of the memory; published: 512.
+        word_dim: Width of word embeddings; published: 300.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of the width; published: 8.
+        dropout: Dropout rate on attention weights, after the projection and after the feed-forward network; published:
+            0.1.
+        unspoken: Ids of tokens that are never generated, such as the unknown word.
 
     Raises:
         ValueError: `heads` does not divide the width.
@@ -89,14 +90,14 @@ class LeanTransformerDecoder(Decoder):
         return Decoded(self.output(hidden), hidden, attention, extras)
 
     def start(self, memory: Float[Tensor, "b m e"]) -> State:
-        """Compute keys and values of the memory once for the whole caption."""
+        """Compute the keys and values of the memory, once per caption."""
         state, memory = {}, self.source(memory)
         for index, layer in enumerate(self.layers):
             state[f"seen_keys{index}"], state[f"seen_values{index}"] = layer.cross_attention.cache(memory)
         return state
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Read one token; the state grows by its keys and values."""
+        """Process one token; its keys and values are added to the state."""
         length = state["keys0"].shape[2] if "keys0" in state else 0
         hidden, state = self.embed(token[:, None], past=length), dict(state)
         padding = self._padding(token[:, None])
@@ -112,26 +113,26 @@ class LeanTransformerDecoder(Decoder):
         return logits, state
 
     def _mask(self, tokens: Tensor, like: Tensor) -> Tensor:
-        """Give what is added to the scores of later tokens and of padding: n 1 l l."""
+        """Return the mask of later tokens and padding, to be added to the scores: n 1 l l."""
         length = tokens.shape[1]
         later = torch.ones(length, length, dtype=torch.bool, device=tokens.device).triu(1)
         return (later | self._padding(tokens)[:, None]).to(like.dtype)[:, None] * _MASKED
 
     def _padding(self, tokens: Tensor) -> Tensor:
-        """Tell what is padding and nothing else."""
+        """Return True for padding, unless the padding token is also bos or eos."""
         pad = self.vocab.pad_id
         alone = pad not in (self.vocab.bos_id, self.vocab.eos_id)
         return tokens == pad if alone else torch.zeros_like(tokens, dtype=torch.bool)
 
     def embed(self, tokens: Tensor, past: int = 0) -> Tensor:
-        """Embed tokens that stand behind `past` others, with their places."""
+        """Embed tokens that follow `past` others, with position encodings."""
         embedded = self.embedding(tokens)
         places = interleaved(past + tokens.shape[1], embedded.shape[-1], like=embedded)[past:]
         return self.norm(self.dropout(self.project(embedded + places)))
 
 
 class LeanLayer(nn.Module):
-    """Self-attention, cross-attention and a feed-forward network no wider than the layer, each with its norm."""
+    """Self-attention, cross-attention and a feed-forward network as wide as the layer, each with a norm."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -146,7 +147,7 @@ class LeanLayer(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "n l d"], seen: Cache, mask: Tensor | None, past: Cache | None = None
     ) -> tuple[Tensor, Tensor, Cache]:
-        """Give the layer's output, the scores of the memory, and keys and values of all tokens so far."""
+        """Return the layer's output, the scores of the memory, and the keys and values of all tokens so far."""
         said = extend(past, self.self_attention.cache(hidden))
         hidden = self.norm1(hidden + self.self_attention(hidden, said, mask)[0])
         read, scores = self.cross_attention(hidden, seen)
@@ -163,13 +164,13 @@ class LeanAttention(nn.Module):
         self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def cache(self, source: Float[Tensor, "n m d"]) -> Cache:
-        """Compute keys and values of what is attended to."""
+        """Compute the keys and values of the sequence to attend to."""
         return self._split(self.key(source)), self._split(self.value(source))
 
     def forward(
         self, hidden: Float[Tensor, "n l d"], cache: Cache, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Give what is read, and the scores before the softmax, of captions of one memory behind each other."""
+        """Return the attended values and the scores before the softmax; rows of the cache are shared, see `share`."""
         queries, (keys, values) = self._split(self.query(share(hidden, cache))), cache
         scores = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
         if mask is not None:

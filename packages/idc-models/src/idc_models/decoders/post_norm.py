@@ -1,4 +1,4 @@
-"""The Transformer decoder of MCCFormers and RSICCformer: as wide as the memory, with norms after the residuals."""
+"""The Transformer decoder of MCCFormers, RSICCformer and Chg2Cap, with layer norms after the residuals."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ from idc_models.positions import interleaved
 
 
 class PostNormDecoder(Decoder):
-    """Decodes with a Transformer as first published: layer norms come after each residual, and none at the end.
+    """Decodes with the original Transformer: layer norms follow the residuals, and there is no final norm.
 
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017; used by Qiu et al. (MCCFormers, ICCV 2021), Liu et
     al. (RSICCformer, TGRS 2022) and Chang and Ghamisi (Chg2Cap, TIP 2023) with the memory's width. Differs from the
-    paper: embeddings are not scaled up, as in both methods. The attention given back is the mean over the heads of the
-    last layer, in eval mode only.
+    first paper, as these methods do: embeddings are not scaled up. The returned attention is the mean over the heads of
+    the last layer, in eval mode only.
 
     Args:
-        memory_dim: width of a memory slot.
-        vocab: the tokens that it speaks.
-        dim: width of the layers; None is that of the memory, which is projected if it has another.
-        layers: number of layers.
-        heads: attention heads, a divisor of the width.
-        dropout: on attention weights, after every sub-layer and before the output layer; published: 0.5.
-        residual: add what a layer gets to what it gives, as Chg2Cap does.
+        memory_dim: Width of a memory slot; projected if it differs from `dim`.
+        vocab: The tokens of the captions.
+        dim: Width of the layers; None means that of the memory.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of the width.
+        dropout: Dropout rate on attention weights, after every sub-layer and before the output layer; published: 0.5.
+        residual: Add the input of each layer to its output, as in Chg2Cap.
 
     Raises:
         ValueError: `heads` does not divide the width.
@@ -73,14 +73,14 @@ class PostNormDecoder(Decoder):
         return Decoded(self.output(states), states, attention)
 
     def start(self, memory: Float[Tensor, "b m e"]) -> State:
-        """Compute keys and values of the memory once for the whole caption."""
+        """Compute the keys and values of the memory, once per caption."""
         state, memory = {}, self.project(memory)
         for index, layer in enumerate(self.layers):
             state[f"seen_keys{index}"], state[f"seen_values{index}"] = layer.multihead_attn.cache(memory)
         return state
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Read one token; the state grows by its keys and values."""
+        """Process one token; its keys and values are added to the state."""
         length = state["keys0"].shape[2] if "keys0" in state else 0
         hidden, state = self._embed(token[:, None], past=length), dict(state)
         for index, layer in enumerate(self.layers):
@@ -110,7 +110,7 @@ class PostNormLayer(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "n l d"], seen: Cache, past: Cache | None = None
     ) -> tuple[Tensor, Tensor, Cache]:
-        """Give the layer's output, what attended to the memory, and keys and values of all tokens so far."""
+        """Return the layer's output, the queries of the memory, and the keys and values of all tokens so far."""
         said = extend(past, self.self_attn.cache(hidden))
         heard = self.norm1(hidden + self.dropout(self.self_attn(hidden, said, causal=past is None)))
         looked = self.norm2(heard + self.dropout(self.multihead_attn(heard, seen)))

@@ -9,17 +9,17 @@ from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
 
 
 class RecurrentDecoder(Decoder):
-    """Reads the caption token by token and looks at the memory after each.
+    """Reads the caption token by token and attends to the memory after each.
 
-    The state attends additively (Bahdanau et al., ICLR 2015, section 3.1); what was looked at is fed back with the next
-    token (input feeding: Luong et al., EMNLP 2015, section 3.3). Differs from the papers: the new state attends, not
-    the previous one as in Bahdanau's, and the first state is computed from the mean of the memory.
+    Attention is additive (Bahdanau et al., ICLR 2015, section 3.1); its result is fed back with the next token (input
+    feeding: Luong et al., EMNLP 2015, section 3.3). Differs from the papers: the query is the new state, not the
+    previous one as in Bahdanau et al., and the first state is computed from the mean of the memory.
 
     Args:
-        memory_dim: width of a memory slot.
-        vocab: the tokens that it speaks.
-        dim: width of embeddings, state and attention.
-        dropout: on the embeddings and before the output layer.
+        memory_dim: Width of a memory slot.
+        vocab: The tokens of the captions.
+        dim: Width of embeddings, state and attention.
+        dropout: Dropout rate on the embeddings and before the output layer.
     """
 
     def __init__(self, memory_dim: int, vocab: TokenSpace, *, dim: PositiveInt = 256, dropout: Rate = 0.1) -> None:
@@ -35,11 +35,11 @@ class RecurrentDecoder(Decoder):
         self.dropout = nn.Dropout(dropout)
 
     def recur(self, fed: Float[Tensor, "n fed"], state: State) -> State:
-        """Gives the entries of the state that the recurrent cell renews, `hidden` among them."""
+        """Return the state entries that the recurrent cell updates, including `hidden`."""
         raise NotImplementedError
 
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
-        """Predicts the token after each position."""
+        """Predict the token after each position."""
         embedded = self.dropout(self.embedding(tokens))
         state, read = self.start(memory), []
         for position in embedded.unbind(1):
@@ -50,12 +50,12 @@ class RecurrentDecoder(Decoder):
         return Decoded(self.output(states), states, attention)
 
     def start(self, memory: Float[Tensor, "n m e"]) -> State:
-        """Computes the state before the first token, and the attention keys once for the whole caption."""
+        """Compute the state before the first token, and the attention keys, once per caption."""
         hidden = self.initial(memory.mean(1)).tanh()
         return {"memory": memory, "keys": self.key(memory), "hidden": hidden, "context": torch.zeros_like(memory[:, 0])}
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Reads one token."""
+        """Process one token."""
         embedded = self.dropout(self.embedding(token))
         state, _ = self._read(state, embedded)
         return self.output(self._states(state["hidden"], state["context"], embedded)), state
@@ -79,12 +79,12 @@ class LstmDecoder(RecurrentDecoder):
         self.cell = nn.LSTMCell(dim + memory_dim, dim)
 
     def start(self, memory: Float[Tensor, "n m e"]) -> State:
-        """Computes the state before the first token; the cell begins empty."""
+        """Compute the state before the first token; the cell starts at zero."""
         state = super().start(memory)
         return {**state, "cell": torch.zeros_like(state["hidden"])}
 
     def recur(self, fed: Float[Tensor, "n fed"], state: State) -> State:
-        """Renews hidden state and cell."""
+        """Update hidden state and cell."""
         hidden, cell = self.cell(fed, (state["hidden"], state["cell"]))
         return {"hidden": hidden, "cell": cell}
 
@@ -97,5 +97,5 @@ class GruDecoder(RecurrentDecoder):
         self.cell = nn.GRUCell(dim + memory_dim, dim)
 
     def recur(self, fed: Float[Tensor, "n fed"], state: State) -> State:
-        """Renews the hidden state."""
+        """Update the hidden state."""
         return {"hidden": self.cell(fed, state["hidden"])}

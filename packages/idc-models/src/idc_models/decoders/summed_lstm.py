@@ -1,4 +1,4 @@
-"""The LSTM decoder of MCCFormers: it hears the sum of the memory with every word."""
+"""The LSTM decoder of MCCFormers, which reads the sum of the memory with every word."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,17 +9,17 @@ from idc_models.contract import Decoded, Decoder, Rate, State, TokenSpace
 
 
 class SummedLstmDecoder(Decoder):
-    """Decodes with one LSTM that reads each word beside the sum of all memory slots; it attends to nothing.
+    """Decodes with an LSTM that reads each word together with the sum of all memory slots, without attention.
 
-    Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.3. Differs
-    from the paper: nothing that the paper or its tables say; states begin with zeros.
+    Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.3. No known
+    difference from the paper; states start at zero.
 
     Args:
-        memory_dim: width of a memory slot.
-        vocab: the tokens that it speaks.
-        dim: width of the state.
-        word_dim: width of word embeddings; None is that of the state.
-        dropout: before the output layer.
+        memory_dim: Width of a memory slot.
+        vocab: The tokens of the captions.
+        dim: Width of the state.
+        word_dim: Width of word embeddings; None means that of the state.
+        dropout: Dropout rate before the output layer.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class SummedLstmDecoder(Decoder):
         return Decoded(self.output(states), states)
 
     def start(self, memory: Float[Tensor, "n m e"]) -> State:
-        """Sum the memory once for the whole caption."""
+        """Sum the memory, once per caption."""
         zeros = memory.new_zeros(len(memory), self.state_dim)
         return {"sum": memory.sum(1), "hidden": zeros, "cell": zeros}
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Read one token."""
+        """Process one token."""
         state = self._read(state, self.embedding(token))
         return self.output(self.dropout(state["hidden"])), state
 

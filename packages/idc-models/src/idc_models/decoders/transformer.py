@@ -20,18 +20,18 @@ class TransformerDecoder(Decoder):
     """Decodes with a Transformer: causal self-attention over the caption, cross-attention to the memory.
 
     Source: Vaswani et al., Attention Is All You Need, NeurIPS 2017. Differs from the paper: layer norms come before
-    each sub-layer and once at the end, which trains without a long warm-up (Xiong et al., ICML 2020), GELU replaces
-    ReLU, and embeddings are not scaled up: words that start faint leave room for what is seen. The attention given back
-    is the mean over the heads of the last layer, in eval mode only: it costs time.
+    each sub-layer and once at the end, which trains without a long warm-up (Xiong et al., ICML 2020); GELU replaces
+    ReLU; and embeddings are not scaled up, so that words do not outweigh the memory at first. The returned attention is
+    the mean over the heads of the last layer, in eval mode only, because it costs time.
 
     Args:
-        memory_dim: width of a memory slot.
-        vocab: the tokens that it speaks.
-        dim: width of embeddings and layers.
-        layers: number of layers.
-        heads: attention heads, a divisor of `dim`.
-        dropout: on embeddings and after every sub-layer.
-        tied: use the embedding matrix as output layer too.
+        memory_dim: Width of a memory slot.
+        vocab: The tokens of the captions.
+        dim: Width of embeddings and layers.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of `dim`.
+        dropout: Dropout rate on embeddings and after every sub-layer.
+        tied: Share the embedding matrix with the output layer.
 
     Raises:
         ValueError: `heads` does not divide `dim`.
@@ -64,7 +64,7 @@ class TransformerDecoder(Decoder):
             self.output.weight = self.embedding.weight
 
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
-        """Predicts the token after each position."""
+        """Predict the token after each position."""
         hidden, attention = self._embed(tokens, past=0), None
         for layer in self.layers:
             cross = layer.cross_attention.cache(memory)
@@ -75,14 +75,14 @@ class TransformerDecoder(Decoder):
         return Decoded(self.output(states), states, attention)
 
     def start(self, memory: Float[Tensor, "n m e"]) -> State:
-        """Computes keys and values of the memory once for the whole caption."""
+        """Compute the keys and values of the memory, once per caption."""
         state = {}
         for index, layer in enumerate(self.layers):
             state[f"cross_keys{index}"], state[f"cross_values{index}"] = layer.cross_attention.cache(memory)
         return state
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Reads one token; the state grows by its keys and values."""
+        """Process one token; its keys and values are added to the state."""
         length = state["keys0"].shape[2] if "keys0" in state else 0
         hidden, state = self._embed(token[:, None], past=length), dict(state)
         for index, layer in enumerate(self.layers):
@@ -99,7 +99,7 @@ class TransformerDecoder(Decoder):
 
 
 class Layer(nn.Module):
-    """One layer: self-attention, cross-attention, and a feed-forward network four times as wide."""
+    """Self-attention, cross-attention and a feed-forward network, four times as wide."""
 
     def __init__(self, dim: int, memory_dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -112,13 +112,13 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "n l d"], cross: Cache, past: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Computes the layer's output, and keys and values of all tokens so far; with a past, `hidden` is one token."""
+        """Return the layer's output and the keys and values of all tokens; with a past, `hidden` is one token."""
         hidden, seen = self._listen(hidden, past)
         hidden = hidden + self.dropout(self.cross_attention(self.cross_norm(hidden), cross))
         return hidden + self.dropout(self.feed_forward(self.feed_norm(hidden))), seen
 
     def attention(self, hidden: Float[Tensor, "n l d"], cross: Cache) -> Float[Tensor, "n l m"]:
-        """Computes how much of each memory slot every position reads, as the mean over the heads."""
+        """Compute the attention of every position to the memory slots, averaged over the heads."""
         hidden, _ = self._listen(hidden)
         return self.cross_attention.weights(self.cross_norm(hidden), cross).mean(1)
 
@@ -132,7 +132,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values are computed apart, so that they can be kept."""
+    """Multi-head attention whose keys and values are computed separately, so that they can be cached."""
 
     def __init__(self, dim: int, source_dim: int, heads: int) -> None:
         super().__init__()
@@ -142,17 +142,17 @@ class Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def cache(self, source: Float[Tensor, "n m e"]) -> Cache:
-        """Computes keys and values of what is attended to."""
+        """Compute the keys and values of the sequence to attend to."""
         keys, values = self.key_value(source).chunk(2, dim=2)
         return self._split(keys), self._split(values)
 
     def forward(self, hidden: Float[Tensor, "n l d"], cache: Cache, *, causal: bool = False) -> Float[Tensor, "n l d"]:
-        """Reads the values, each position those that it attends to."""
+        """Attend to cached keys and values."""
         read = scaled_dot_product_attention(self._split(self.query(hidden)), *cache, is_causal=causal)
         return self.output(read.transpose(1, 2).flatten(2))
 
     def weights(self, hidden: Float[Tensor, "n l d"], cache: Cache) -> Float[Tensor, "n heads l m"]:
-        """Computes the attention weights themselves, which the fused kernel does not give."""
+        """Compute the attention weights, which the fused kernel does not return."""
         query, (keys, _) = self._split(self.query(hidden)), cache
         return (query @ keys.transpose(2, 3) / math.sqrt(query.shape[-1])).softmax(-1)
 

@@ -1,1 +1,1 @@
-"""Encoders: an image becomes a grid of features."""
+"""Encoders: turn an image into a grid of features."""

@@ -1,4 +1,4 @@
-"""What encoders around an existing image classifier have in common: input scaling, freezing, weight files."""
+"""Base class of encoders around an existing image classifier: input scaling, freezing, weight files."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,9 @@ RGB = tuple[float, float, float]
 
 
 class BackboneEncoder(Encoder):
-    """Keeps a backbone with the scaling of its input; a frozen one stays in eval mode and learns nothing.
+    """Scales images for a backbone; a frozen backbone stays in eval mode and is not trained.
 
-    A subclass says in `encode` what the backbone makes of scaled images.
+    A subclass implements `encode`, which runs the backbone on scaled images.
     """
 
     backbone: Any  # a module with the methods of its library
@@ -31,42 +31,42 @@ class BackboneEncoder(Encoder):
         self.backbone = backbone
         self.dim = dim + 2 * coordinates
         self.frozen, self.coordinates = frozen, coordinates
-        # Settings, not weights: a checkpoint's spec holds them already.
+        # These are settings, which the spec in a checkpoint already holds.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         if frozen:
             self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "BackboneEncoder":
-        """Sets the training mode, which a frozen encoder never enters: its batch norms keep their statistics."""
+        """Set the training mode; a frozen encoder stays in eval mode, so batch norms keep their statistics."""
         return super().train(mode and not self.frozen)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Grid:
-        """Encodes images with values in [0, 1]."""
+        """Encode images with values in [0, 1]."""
         grid = self.encode(self.scaled(image))
         return with_coordinates(grid) if self.coordinates else grid
 
     def encode(self, scaled: Float[Tensor, "b 3 h w"]) -> Grid:
-        """Encodes images that are scaled to what the backbone was trained on."""
+        """Encode images that are already scaled for the backbone."""
         raise NotImplementedError
 
     def scaled(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Scales an image from [0, 1] to what the backbone was trained on."""
+        """Scale images from [0, 1] to the backbone's mean and standard deviation."""
         return (image - self.mean) / self.std
 
 
 def load_weights(model: nn.Module, path: str, *, ignore: Sequence[str] = (), within: str = "") -> None:
-    """Loads a file of weights that must fit the model entry by entry.
+    """Load a file of weights, whose names and shapes must match the model's.
 
     Args:
-        model: takes the weights, converted to its own float type.
-        path: a `.safetensors`, `.npz` or `.pth` file, as `read_weights` takes it.
-        ignore: prefixes of entries in the file that the model has no use for, such as a classifier's head.
-        within: prefix of the model's entries in a larger file, such as a checkpoint; a file without it is taken whole.
+        model: The model; weights are converted to its own float type.
+        path: A `.safetensors`, `.npz` or `.pth` file, as in `read_weights`.
+        ignore: Prefixes of entries in the file to skip, such as a classifier's head.
+        within: Prefix of the model's entries in a larger file, such as a checkpoint; if no entry has it, all are used.
 
     Raises:
-        ValueError: not such a file, or not the weights of this model; the message says what differs.
-        OSError: the file cannot be read.
+        ValueError: The file has another format, or its weights do not fit the model; the message names the differences.
+        OSError: The file cannot be read.
     """
     given = with_timm_names(model, read_weights(path))
     if inner := {name.removeprefix(within): value for name, value in given.items() if name.startswith(within)}:

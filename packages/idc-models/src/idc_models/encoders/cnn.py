@@ -1,4 +1,4 @@
-"""A small residual network of our own."""
+"""A small residual network."""
 
 from itertools import pairwise
 
@@ -12,19 +12,19 @@ from idc_models.positions import with_coordinates
 
 
 class CnnEncoder(Encoder):
-    """Encodes with a small residual network, trained from scratch or further; every stage halves the grid.
+    """Encodes with a small residual network; every stage halves the grid.
 
     With the default three stages an image of 64 px becomes a grid of 8 x 8. The residual block is that of He et al.,
     Deep Residual Learning, CVPR 2016, figure 5 left. Differs from the paper: the stem is a single 3 x 3 convolution of
-    stride 2 without pooling, as small images have nothing to give away, and has no residual blocks of its own, which at
-    that size would cost more than all others together.
+    stride 2 without pooling, which keeps the detail of small images, and has no residual blocks, which at that
+    resolution would cost more than all others together.
 
     Args:
-        widths: channels of the stem and of each stage; their number sets the stride, 2 to the power of it.
-        blocks: residual blocks in each stage after the stem.
-        weights: start from those of a checkpoint that was trained with the same widths and blocks, on other data.
-        frozen: keep the weights as they are, batch-norm statistics included.
-        coordinates: append where each cell is to the grid, as two channels.
+        widths: Channels of the stem and of each stage; the stride is 2 to the power of their number.
+        blocks: Residual blocks in each stage after the stem.
+        weights: Start from a checkpoint trained with the same widths and blocks, on other data.
+        frozen: Do not train the weights, nor update batch-norm statistics.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
     """
 
     def __init__(
@@ -51,27 +51,27 @@ class CnnEncoder(Encoder):
             self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "CnnEncoder":
-        """Sets the training mode, which a frozen encoder never enters: its batch norms keep their statistics."""
+        """Set the training mode; a frozen encoder stays in eval mode, so batch norms keep their statistics."""
         return super().train(mode and not self.frozen)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
-        """Encodes images with values in [0, 1]."""
+        """Encode images with values in [0, 1]."""
         grid = self.layers(image * 4 - 2).permute(0, 2, 3, 1)  # about zero mean and unit variance
         return with_coordinates(grid) if self.coordinates else grid
 
     def load_pretrained(self) -> None:
-        """Loads the encoder out of the checkpoint that `weights` names.
+        """Load the encoder from the checkpoint `weights`.
 
         Raises:
-            ValueError: it holds no encoder like this one.
-            OSError: the file cannot be read.
+            ValueError: The checkpoint's encoder does not fit this one.
+            OSError: The file cannot be read.
         """
         if self.weights:
             load_weights(self, self.weights, within="model/encoder.")
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a short cut."""
+    """Two 3 x 3 convolutions with a shortcut."""
 
     def __init__(self, narrow: int, wide: int, stride: int = 1) -> None:
         super().__init__()
@@ -87,5 +87,5 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(narrow, wide, 1, stride=stride, bias=False), nn.BatchNorm2d(wide))
 
     def forward(self, grid: Float[Tensor, "b narrow h w"]) -> Float[Tensor, "b wide gh gw"]:
-        """Convolves the grid, and halves it if the block has stride 2."""
+        """Convolve the grid; a block of stride 2 halves it."""
         return (self.convolutions(grid) + self.shortcut(grid)).relu()

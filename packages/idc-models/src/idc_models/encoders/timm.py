@@ -13,24 +13,24 @@ from idc_models.encoders.backbone import RGB, BackboneEncoder, load_weights
 
 
 class TimmEncoder(BackboneEncoder):
-    """Encodes with any backbone of timm, convolutional or transformer, up to the level asked for.
+    """Encodes with any backbone of timm, convolutional or transformer, up to a selected level.
 
     Args:
-        backbone: a name of `timm.list_models()`, with or without the tag of its weights.
-        level: which feature level gives the grid, as an index; -2 has stride 16 in nearly all backbones. What comes
-            after it is cut off.
-        pretrained: start from the published weights, which are downloaded.
-        frozen: keep the weights as they are, batch-norm statistics included.
-        weights: start from a local `.safetensors`, `.npz` or `.pth` file instead; its classifier is not needed. Names
-            of `efficientnet-pytorch`, such as those of the published EfficientNet-Lite files, are read as they are.
-        img_size: side of the images in pixels, which vision transformers must be told.
-        pad_type: "same" for weights that were trained with TensorFlow's padding.
-        mean: of each colour in [0, 1], if the weights want another one than timm says.
-        std: of each colour, likewise.
-        coordinates: append where each cell is to the grid, as two channels.
+        backbone: A name in `timm.list_models()`, with or without the tag of its weights.
+        level: Index of the feature level that provides the grid; -2 has stride 16 in nearly all backbones. Later layers
+            are removed.
+        pretrained: Start from the published weights, which are downloaded.
+        frozen: Do not train the weights, nor update batch-norm statistics.
+        weights: Start from a local `.safetensors`, `.npz` or `.pth` file instead; its classifier is ignored. Names
+            of `efficientnet-pytorch`, as in the published EfficientNet-Lite files, are converted.
+        img_size: Height and width of the images in pixels, which vision transformers need.
+        pad_type: "same" for weights trained with TensorFlow's padding.
+        mean: Mean of each colour channel, in [0, 1], if the weights need another than timm's default.
+        std: Standard deviation of each colour channel, likewise.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
-        ValueError: timm does not know the backbone, or it has no such level or option.
+        ValueError: The backbone is not in timm, or has no such level or option.
     """
 
     def __init__(
@@ -57,22 +57,22 @@ class TimmEncoder(BackboneEncoder):
         levels = len(model.feature_info)
         if not -levels <= level < levels:
             raise ValueError(f"level is {level!r}, but {backbone!r} has {levels}: -{levels} to {levels - 1}")
-        self.level = level % levels  # from the front: what is cut off must not shift it
+        self.level = level % levels  # counted from the first, so that removing later levels does not shift it
         dim = model.feature_info[level]["num_chs"]
         scale = resolve_model_data_config(model)
         mean, std = mean or scale["mean"], std or scale["std"]
         super().__init__(self._cut(model), dim, mean=mean, std=std, frozen=frozen, coordinates=coordinates)
 
     def encode(self, scaled: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
-        """Encodes scaled images up to the level asked for."""
+        """Encode scaled images up to the selected level."""
         (grid,) = self.backbone.forward_intermediates(scaled, indices=[self.level], intermediates_only=True)
         return grid.permute(0, 2, 3, 1)
 
     def load_pretrained(self) -> None:
-        """Loads the weights that `pretrained` or `weights` asks for.
+        """Load the weights that `pretrained` or `weights` requests.
 
         Raises:
-            ValueError: the file does not fit the backbone, or the published weights cannot be downloaded.
+            ValueError: The file does not fit the backbone, or the published weights cannot be downloaded.
         """
         if self.weights:
             model = self._create()
@@ -85,7 +85,7 @@ class TimmEncoder(BackboneEncoder):
         self.backbone.load_state_dict(self._cut(model).state_dict())
 
     def origin(self) -> str | None:
-        """Name the file, or the backbone whose published weights are meant."""
+        """Return the file, or the backbone with published weights, that weights are loaded from."""
         return self.weights or (f"the published weights of {self.name} (timm)" if self.pretrained else None)
 
     def _create(self, pretrained: bool = False) -> Any:
@@ -101,8 +101,8 @@ class TimmEncoder(BackboneEncoder):
                 raise
             cause = str(error).partition("\n")[0]
             raise ValueError(
-                f"the published weights of {self.name!r} cannot be had ({cause}); set pretrained: false, or weights: to"
-                " a local file"
+                f"the published weights of {self.name!r} cannot be loaded ({cause}); set pretrained: false, or set "
+                "weights: to a local file"
             ) from error
 
     def _cut(self, model: Any) -> nn.Module:

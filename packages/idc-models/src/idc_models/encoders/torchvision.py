@@ -13,20 +13,20 @@ FAMILIES = ("resnet", "resnext", "wide_resnet", "efficientnet")
 
 
 class TorchvisionEncoder(BackboneEncoder):
-    """Encodes with a ResNet or an EfficientNet of torchvision, up to the level asked for.
+    """Encodes with a ResNet or an EfficientNet of torchvision, up to a selected level.
 
     Args:
-        backbone: a name of `torchvision.models.list_models()` that begins with resnet, resnext, wide_resnet or
+        backbone: A name in `torchvision.models.list_models()` that begins with resnet, resnext, wide_resnet or
             efficientnet.
-        level: which level gives the grid, as an index; a level ends where the grid is about to be halved, so that level
-            i has stride 2 to the power of i + 1, and -2 has stride 16. What comes after it is cut off.
-        pretrained: start from weights of torchvision, which are downloaded.
-        frozen: keep the weights as they are, batch-norm statistics included.
-        weights: which of the backbone's weights `pretrained` means, such as IMAGENET1K_V1.
-        coordinates: append where each cell is to the grid, as two channels.
+        level: Index of the level that provides the grid. A level ends before the grid is halved: level i has stride 2
+            to the power of i + 1, and -2 has stride 16. Later layers are removed.
+        pretrained: Start from weights of torchvision, which are downloaded.
+        frozen: Do not train the weights, nor update batch-norm statistics.
+        weights: Name of the weights for `pretrained`, such as IMAGENET1K_V1.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
-        ValueError: the backbone or its weights are not known, or it has no such level.
+        ValueError: The backbone or its weights are unknown, or it has no such level.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class TorchvisionEncoder(BackboneEncoder):
         super().__init__(layers, dim, mean=mean, std=std, frozen=frozen, coordinates=coordinates)
 
     def encode(self, scaled: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b gh gw d"]:
-        """Encodes scaled images up to the level asked for."""
+        """Encode scaled images up to the selected level."""
         return self.backbone(scaled).permute(0, 2, 3, 1)
 
     def load_pretrained(self) -> None:
-        """Loads the weights that `pretrained` asks for.
+        """Load the weights that `pretrained` requests.
 
         Raises:
-            ValueError: they cannot be downloaded.
+            ValueError: They cannot be downloaded.
         """
         if not self.pretrained:
             return
@@ -69,11 +69,11 @@ class TorchvisionEncoder(BackboneEncoder):
             model.load_state_dict(self.weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
         except (OSError, RuntimeError) as error:
             cause = str(error).partition("\n")[0]
-            raise ValueError(f"weights {self.weights} cannot be had ({cause}); set pretrained: false") from error
+            raise ValueError(f"weights {self.weights} cannot be loaded ({cause}); set pretrained: false") from error
         self.backbone.load_state_dict(self._cut(model).state_dict())
 
     def origin(self) -> str | None:
-        """Name the published weights."""
+        """Return the name of the published weights."""
         return f"{self.weights} (torchvision)" if self.pretrained else None
 
     def _cut(self, model: nn.Module) -> nn.Sequential:

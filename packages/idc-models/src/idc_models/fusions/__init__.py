@@ -1,4 +1,4 @@
-"""Fusions: two grids of features become the decoder's memory."""
+"""Fusions: turn two grids of features into the decoder's memory."""
 
 from idc_models.fusions.concat import Concat
 from idc_models.fusions.concat_difference import ConcatDifference

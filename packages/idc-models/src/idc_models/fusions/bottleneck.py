@@ -1,11 +1,11 @@
-"""A residual block over a grid, as the methods for remote sensing have it after their Transformers."""
+"""A residual block over a grid, used after the Transformers of the remote-sensing methods."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """Half as wide between a 1 x 1, a 3 x 3 and a 1 x 1 convolution, with batch norms, beside a short cut.
+    """Convolutions 1 x 1, 3 x 3 and 1 x 1 with batch norms, at half the width in between, and a shortcut.
 
     Source: He et al., Deep Residual Learning, CVPR 2016, figure 5 right.
     """
@@ -25,5 +25,5 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, grid: Float[Tensor, "b d gh gw"]) -> Float[Tensor, "b d gh gw"]:
-        """Convolve the grid; its size stays."""
+        """Convolve the grid without changing its size."""
         return (self.layers(grid) + grid).relu()

@@ -1,4 +1,4 @@
-"""CARD: what both images have in common tells which cells did not change; what is left of them is the difference."""
+"""CARD: subtracts from each image what both have in common; the remainder is the difference."""
 
 import torch
 from jaxtyping import Float
@@ -10,28 +10,28 @@ from idc_models.fusions.tokens import AttentionLayer, TokenFusion
 
 
 class Card(TokenFusion):
-    """Fuses by taking away from each image what attention to the other finds in both; a memory slot is a cell of both.
+    """Fuses by subtracting from each image what cross-attention finds in both; one memory slot per cell.
 
-    A learned token stands before the cells of each image and gathers its context by self-attention. One projection of
-    it is what the images have in common, another what either has for itself. The first is put beside the cells before
-    the images attend to each other; the second beside what is left of them.
+    A learned context token precedes the cells of each image and gathers context by self-attention. One projection of it
+    represents the common context of both images, another the context of its own image. The common context is appended
+    to the cells before cross-attention, the own context to the cells that remain after the subtraction.
 
     Extras, `b d`: `before_common` and `after_common` (for `consistency`), `before_own` and `after_own` (for
     `independence`).
 
     Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024.
-    Differs from the paper: positions are learned for rows and columns, so that grids of other sizes fit, where the
-    authors' code learns one for each of 197 places. What the paper leaves open: the token of the context is the same in
-    both images, what is taken away is taken from the cells after self-attention, and no activation follows the
-    projections but the first. As in the authors' code, after reads what before has already become.
+    Differs from the authors' code: positions are learned for rows and columns, so that grids of other sizes fit, not
+    for each of 197 places. Choices that the paper leaves open: both images share the context token; the subtraction
+    starts from the cells after self-attention; and only the first projection has an activation. As in the authors'
+    code, the after image attends to the already updated before image.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the layers and of a memory slot; published: 512.
-        heads: attention heads, a divisor of `dim`; published: 8.
-        dropout: on attention weights and after attention; published: 0.1.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of the layers and of a memory slot; published: 512.
+        heads: Number of attention heads, a divisor of `dim`; published: 8.
+        dropout: Dropout rate on attention weights and after attention; published: 0.1.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.
@@ -74,5 +74,5 @@ class Card(TokenFusion):
 
 
 def beside(cells: Float[Tensor, "n m d"], context: Float[Tensor, "n d"]) -> Float[Tensor, "n m both"]:
-    """Put the context of an image beside each of its cells."""
+    """Append the context of an image to each of its cells."""
     return torch.cat([cells, context[:, None].expand(-1, cells.shape[1], -1)], dim=2)

@@ -1,4 +1,4 @@
-"""What fusions have in common that work cell by cell: the memory has one slot per grid cell."""
+"""Base class of fusions that work cell by cell: the memory has one slot per grid cell."""
 
 from typing import ClassVar, Literal
 
@@ -13,16 +13,16 @@ from idc_models.positions import grid_sinusoids, with_coordinates
 
 
 class GridFusion(Fusion):
-    """Puts two grids together cell by cell, mixes neighbours, and adds where each cell is.
+    """Combines two grids cell by cell, mixes neighbouring cells, and adds position encodings.
 
-    A subclass says in `combine` how two cells become one, and in `grids` how many times wider that one is.
+    A subclass defines `combine`, which makes one cell of two, and `grids`, how many times wider that cell is.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the memory; None keeps the combined cells as they are.
-        kernel: 1 or 3, side of the convolution that projects the combined cells to `dim`.
-        layers: residual blocks that look at the neighbouring cells; they help to say which object it is.
-        coordinates: append where each cell is to the combined cells, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of the memory; None skips the projection of the combined cells.
+        kernel: Kernel size, 1 or 3, of the convolution that projects the combined cells to `dim`.
+        layers: Residual blocks over neighbouring cells, which help to identify the object.
+        coordinates: Append the coordinates of each cell to the combined cells, as two channels.
     """
 
     grids: ClassVar[int]
@@ -43,29 +43,29 @@ class GridFusion(Fusion):
         project: list[nn.Module] = []
         if dim:
             convolution = nn.Conv2d(combined, dim, kernel, padding=kernel // 2, bias=False)
-            if not convolution.weight.is_meta:  # arithmetic without memory takes seconds to import
+            if not convolution.weight.is_meta:  # arithmetic on the meta device takes seconds to import
                 self.initialize(convolution.weight.data[:, : self.grids * visual_dim])
             project = [convolution, nn.BatchNorm2d(dim), nn.ReLU()]
         self.layers = nn.Sequential(*project, *(ResidualBlock(self.memory_dim, self.memory_dim) for _ in range(layers)))
         self.position_scale = nn.Parameter(torch.tensor(0.1))
 
     def initialize(self, weight: Float[Tensor, "dim combined k k"]) -> None:
-        """Sets the first weights of the projection, in place; by default they stay as they were drawn."""
+        """Initialise the weights of the projection in place; by default they stay random."""
 
     def combine(
         self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
     ) -> Float[Tensor, "b gh gw combined"]:
-        """Makes one grid of two."""
+        """Combine two grids into one."""
         raise NotImplementedError
 
     def forward(self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]) -> Fused:
-        """Fuses the grids of the before and the after image; the memory holds the cells row by row."""
+        """Fuse the grids of the before and the after image; the memory holds the cells row by row."""
         grid = self.combine(before, after)
         if self.coordinates:
             grid = with_coordinates(grid)
         grid = self.layers(grid.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         height, width = grid.shape[1:3]
-        # Faint at first: what a cell shows has to be learnt before where it is. There is no norm per cell, which would
-        # make the many cells where nothing changed as loud as the few where something did.
+        # Positions have a small scale at first, so that content is learned before position. A norm per cell would give
+        # the many cells without a change the same magnitude as the few with one.
         memory = grid + self.position_scale * grid_sinusoids(height, width, self.memory_dim, like=grid)
         return Fused(memory.flatten(1, 2), grid=(height, width))

@@ -1,4 +1,4 @@
-"""Chg2Cap: attention within each image, then over both side by side, and a convolution of what they have in common."""
+"""Chg2Cap: self-attention within each image, then over both, and convolutions with their cosine similarity."""
 
 from typing import Any
 
@@ -14,26 +14,26 @@ from idc_models.positions import GridTable
 
 
 class Chg2Cap(Fusion):
-    """Fuses by self-attention of each image and then of both; a memory slot is a cell of both.
+    """Fuses by self-attention within each image and then over both; one memory slot per cell.
 
-    Each layer renews the sides with the same weights, puts them beside each other, renews the pair, and adds to each
-    half what its side was before the first layer. How alike the sides are in a cell (cosine) is added to all its
-    features, before they are brought to the memory's width.
+    Each layer updates both sides with the same weights, concatenates them along their width, updates the result, and
+    adds the input of the first layer to each half. The cosine similarity of the two sides of a cell is added to all its
+    features before they are projected to the memory's width.
 
     Source: Chang and Ghamisi, Changes to Captions: An Attentive Network for Remote Sensing Change Captioning, TIP 2023.
-    Differs from the paper: values have weights of their own. In the authors' code keys serve as values, and the
-    convolution sees the grid with rows and columns swapped: `as_published` does the same.
+    Differs from the authors' code, in which keys serve as values and the convolutions see the grid transposed: values
+    have their own weights, and the grid is not transposed. `as_published` restores the authors' computation.
 
     Args:
-        visual_dim: width of a grid cell, and of the layers.
-        dim: width of a memory slot; published: 2048.
-        layers: number of layers; published: 3.
-        heads: attention heads, a divisor of `attention_dim`; published: 8.
-        attention_dim: width of queries, keys and values; published: 2048.
-        feed_dim: width of the feed-forward networks; published: 512.
-        dropout: on attention weights and after every sub-layer; published: 0.1.
-        grid_side: largest height and width of a grid, in cells.
-        as_published: compute what the authors' code does, for its weights.
+        visual_dim: Width of a grid cell and of the layers.
+        dim: Width of a memory slot; published: 2048.
+        layers: Number of layers; published: 3.
+        heads: Number of attention heads, a divisor of `attention_dim`; published: 8.
+        attention_dim: Width of queries, keys and values; published: 2048.
+        feed_dim: Width of the feed-forward networks; published: 512.
+        dropout: Dropout rate on attention weights and after every sub-layer; published: 0.1.
+        grid_side: Maximum height and width of a grid, in cells.
+        as_published: Compute the same as the authors' code, to use its weights.
 
     Raises:
         ValueError: `heads` does not divide `attention_dim`, or a grid is larger than `grid_side`.
@@ -90,7 +90,7 @@ class Chg2Cap(Fusion):
 
 
 class Layer(nn.Module):
-    """Self-attention and a feed-forward network; norms come after the residuals."""
+    """Self-attention and a feed-forward network, with layer norms after the residuals."""
 
     def __init__(
         self, dim: int, heads: int, attention_dim: int, feed_dim: int, rate: float, keys_are_values: bool
@@ -104,7 +104,7 @@ class Layer(nn.Module):
         self.norm1, self.norm2, self.dropout = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.Dropout(rate)
 
     def forward(self, tokens: Float[Tensor, "n m d"]) -> Float[Tensor, "n m d"]:
-        """Renew the tokens."""
+        """Update the tokens."""
         projections = (self.query, self.key, self.value or self.key)
         parts = (each(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for each in projections)
         read = scaled_dot_product_attention(*parts, dropout_p=self.rate if self.training else 0.0)

@@ -1,4 +1,4 @@
-"""CLIP4IDC: the last layers of a vision transformer look at both images together."""
+"""CLIP4IDC: the last layers of a vision transformer see both images together."""
 
 from typing import Any
 
@@ -14,30 +14,30 @@ from idc_models.encoders.backbone import load_weights
 
 
 class Clip4Idc(Fusion):
-    """Fuses by the last layers of a vision transformer over the cells of both images; the memory has a slot per cell.
+    """Fuses with the last layers of a vision transformer over the cells of both images; one memory slot per cell.
 
-    The encoder `timm` gives what the first layers of the same backbone make of each image: of twelve layers, level 8
-    leaves three. Each cell is told its side and its place, then all cells attend to each other; the slots are those of
-    before, then those of after. Without a backbone the layers are as wide as `dim` and begin with random weights, so
-    that any encoder will do.
+    The encoder `timm` runs the first layers of the same backbone on each image: of twelve layers, level 8 leaves three.
+    Encodings of side and position are added to each cell, then all cells attend to each other. The slots of the before
+    image precede those of the after image. Without a backbone the layers have width `dim` and random weights, so any
+    encoder will do.
 
     Source: Guo, Wang, Laaksonen, CLIP4IDC: CLIP for Image Difference Captioning, AACL 2022, section 3.2. Differs from
-    the paper: an image's class token stays behind in the encoder, so that 49 and not 50 tokens stand for an image of
-    224 px with patches of 32; and the projection to `dim` is learned anew, where the paper begins with CLIP's.
+    the paper: the class token of an image stays in the encoder, so an image of 224 px with patches of 32 has 49 tokens,
+    not 50; and the projection to `dim` is trained from scratch, where the paper starts from CLIP's.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of a memory slot; published: 512.
-        backbone: a vision transformer of timm, whose last layers these are, with or without the tag of its weights.
-        layers: number of joint layers; published: 3.
-        heads: attention heads of layers without a backbone, a divisor of `dim`.
-        pretrained: start from the published weights of the backbone, which are downloaded.
-        weights: start from a local `.safetensors` or `.npz` file instead.
-        grid_side: largest height and width of a grid, in cells.
+        visual_dim: Width of a grid cell.
+        dim: Width of a memory slot; published: 512.
+        backbone: The vision transformer of timm that provides the layers, with or without the tag of its weights.
+        layers: Number of joint layers; published: 3.
+        heads: Number of attention heads if there is no backbone, a divisor of `dim`.
+        pretrained: Start from the published weights of the backbone, which are downloaded.
+        weights: Start from a local `.safetensors` or `.npz` file instead.
+        grid_side: Maximum height and width of a grid, in cells.
 
     Raises:
-        ValueError: timm has no such vision transformer, it has fewer layers, weights are asked for without one, or
-            `heads` does not divide `dim`.
+        ValueError: The backbone is not a vision transformer of timm or has fewer layers, weights are requested without
+            a backbone, or `heads` does not divide `dim`.
     """
 
     layers: Any  # a ModuleList, which type checkers cannot look into
@@ -57,7 +57,7 @@ class Clip4Idc(Fusion):
         super().__init__(visual_dim)
         self.backbone, self.pretrained, self.weights = backbone, pretrained, weights
         if (pretrained or weights) and backbone is None:
-            raise ValueError("fusion 'clip4idc': pretrained or weights is set, but no backbone that they are of")
+            raise ValueError("fusion 'clip4idc': pretrained or weights is set without a backbone; set backbone as well")
         if dim % heads:
             raise ValueError(f"fusion 'clip4idc': dim is {dim!r} and heads is {heads!r}; heads must divide dim")
         self.layers, self.last_norm = self._layers(dim, layers, heads)
@@ -73,13 +73,13 @@ class Clip4Idc(Fusion):
         """Fuse two grids.
 
         Raises:
-            ValueError: they are larger than `grid_side`.
+            ValueError: The grids are larger than `grid_side`.
         """
         height, width = before.shape[1:3]
         if max(height, width) > (side := self.places.shape[1]):
             raise ValueError(
-                f"the grid is {height} x {width} cells, but positions are learned for {side} x {side} at most; raise "
-                "the fusion's grid_side, or make the images smaller"
+                f"the grid is {height} x {width} cells, but the fusion has positions for at most {side} x {side}; "
+                "raise its grid_side, or reduce the image size"
             )
         codes = self.sides + self.places[:, :height, :width]
         tokens = torch.cat(
@@ -94,7 +94,7 @@ class Clip4Idc(Fusion):
         """Load the last layers of the backbone.
 
         Raises:
-            ValueError: the file does not fit the backbone, or the published weights cannot be downloaded.
+            ValueError: The file does not fit the backbone, or the published weights cannot be downloaded.
         """
         if not (self.pretrained or self.weights):
             return
@@ -104,7 +104,7 @@ class Clip4Idc(Fusion):
         except (OSError, RuntimeError) as error:
             cause = str(error).partition("\n")[0]
             raise ValueError(
-                f"the published weights of {self.backbone!r} cannot be had ({cause}); set pretrained: false, or "
+                f"the published weights of {self.backbone!r} cannot be loaded ({cause}); set pretrained: false, or "
                 "weights: to a local file"
             ) from error
         if self.weights:
@@ -113,7 +113,7 @@ class Clip4Idc(Fusion):
         self.last_norm.load_state_dict(model.norm.state_dict())
 
     def origin(self) -> str | None:
-        """Name the file, or the backbone whose published weights are meant."""
+        """Return the file, or the backbone with published weights, that weights are loaded from."""
         return self.weights or (f"the published weights of {self.backbone} (timm)" if self.pretrained else None)
 
     def _layers(self, dim: int, layers: int, heads: int) -> tuple[nn.ModuleList, nn.Module]:
@@ -126,8 +126,8 @@ class Clip4Idc(Fusion):
         blocks = getattr(model, "blocks", ())
         if not all(isinstance(block, Block) for block in blocks) or not layers <= len(blocks):
             raise ValueError(
-                f"fusion 'clip4idc': {self.backbone!r} has no {layers} layers of a vision transformer at its end; "
-                "expected one such as vit_base_patch32_clip_quickgelu_224.openai"
+                f"fusion 'clip4idc': {self.backbone!r} does not end with {layers} layers of a vision transformer; "
+                "expected a backbone such as vit_base_patch32_clip_quickgelu_224.openai"
             )
         return nn.ModuleList(blocks[-layers:]), model.norm
 

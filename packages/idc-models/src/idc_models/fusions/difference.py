@@ -1,4 +1,4 @@
-"""What changed in each cell, and nothing of what stayed."""
+"""Difference of both grids."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,5 +14,5 @@ class Difference(GridFusion):
     def combine(
         self, before: Float[Tensor, "b gh gw d"], after: Float[Tensor, "b gh gw d"]
     ) -> Float[Tensor, "b gh gw combined"]:
-        """Subtracts the before grid from the after grid."""
+        """Subtract the before grid from the after grid."""
         return after - before

@@ -1,4 +1,4 @@
-"""DIRL: attention of each image to the other; what is left of a side without it is the difference."""
+"""DIRL: the difference of an image is what remains after subtracting its attention to the other image."""
 
 from typing import Any
 
@@ -11,24 +11,26 @@ from idc_models.fusions.tokens import AttentionLayer, TokenFusion
 
 
 class Dirl(TokenFusion):
-    """Fuses by what cross-attention leaves over of each image; a memory slot is a cell of both differences.
+    """Fuses the differences that remain of each image after cross-attention; one memory slot per cell.
 
-    Extras: `before` and `after`, the tokens that the first layer gets (for `decorrelation`), and `before_difference`
-    and `after_difference`, all of them `b m d`.
+    Extras, `b m d`: `before` and `after`, the input of the first layer (for `decorrelation`), and `before_difference`
+    and `after_difference`.
 
     Source: Tu et al., Distractors-Immune Representation Learning with Cross-modal Contrastive Regularization for Change
-    Captioning, ECCV 2024. Differs from the paper: as in the authors' code, a difference is the tokens before the first
-    layer minus those after the last. The projection of both differences to the memory is here and not in the decoder.
+    Captioning, ECCV 2024. Differs from the paper: as in the authors' code, a difference is the input of the first layer
+    minus the output of the last. The projection of both differences to the memory belongs to the fusion, not to the
+    decoder.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the layers and of a memory slot; published: 512.
-        layers: number of layers.
-        heads: attention heads, a divisor of `dim`; published: 8.
-        dropout: on attention weights, after attention and on the memory; published: 0.1.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels (CLEVR-Change: true, CLEVR-DC: false).
-        norm: a layer norm before the memory (CLEVR-DC: true, CLEVR-Change: false).
+        visual_dim: Width of a grid cell.
+        dim: Width of the layers and of a memory slot; published: 512.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of `dim`; published: 8.
+        dropout: Dropout rate on attention weights, after attention and on the memory; published: 0.1.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels (published: true for
+            CLEVR-Change, false for CLEVR-DC).
+        norm: Apply a layer norm before the memory (published: true for CLEVR-DC, false for CLEVR-Change).
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.

@@ -1,4 +1,4 @@
-"""DUDA's dual attention: a map of the change in either image, and three vectors for the speaker."""
+"""DUDA's dual attention: a change map of each image, and three vectors for the decoder."""
 
 from typing import ClassVar
 
@@ -12,22 +12,23 @@ from idc_models.positions import with_coordinates
 
 
 class Duda(Fusion):
-    """Fuses by looking for the change in each image; the memory has three slots: before, difference, after.
+    """Fuses by locating the change in each image; the memory has three slots: before, difference, after.
 
-    d = after - before. Each image with d beside it gives a map of the change through two convolutions 1 x 1, shared by
-    the images, and a sigmoid. The slots l_before and l_after are the sums over the grid of the map times the features;
-    l_difference = l_after - l_before. The change map is the mean of the two maps. Extras: `map_before` and `map_after`.
+    d = after - before. Two 1 x 1 convolutions, shared by both images, and a sigmoid compute a map of the change from
+    each image concatenated with d. The slots l_before and l_after are the features weighted by the map and summed over
+    the grid; l_difference = l_after - l_before. The change map is the mean of the two maps. Extras: `map_before` and
+    `map_after`.
 
-    Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019, equations 1 to 6. Differs from the paper: the
-    first convolution is followed by group normalisation and dropout, as in the published weights; what those weights
-    have besides, a classifier of the kind of change that no loss reaches, is left out.
+    Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019, equations 1 to 6. Differs from the paper:
+    group normalisation and dropout follow the first convolution, as in the published weights. A classifier of change
+    types in those weights, which no loss trains, is omitted.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: channels between the two convolutions, a multiple of `groups`.
-        groups: of the group normalisation.
-        dropout: before the second convolution.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Channels between the two convolutions, a multiple of `groups`.
+        groups: Number of groups of the group normalisation.
+        dropout: Dropout rate before the second convolution.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `groups` does not divide `dim`.
@@ -68,7 +69,7 @@ class Duda(Fusion):
     def look(
         self, grid: Float[Tensor, "b gh gw d"], difference: Float[Tensor, "b gh gw d"]
     ) -> tuple[Float[Tensor, "b gh gw"], Float[Tensor, "b d"]]:
-        """Give the map of the change in one image, and the sum of its features over the map."""
+        """Return the change map of one image, and the sum of its features weighted by the map."""
         beside = torch.cat([grid, difference], dim=3).permute(0, 3, 1, 2)
         change_map = self.attend(self.embed(beside)).sigmoid().squeeze(1)
         return change_map, torch.einsum("bhw,bhwd->bd", change_map, grid)

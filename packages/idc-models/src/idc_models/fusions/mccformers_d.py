@@ -13,21 +13,21 @@ from idc_models.fusions.tokens import TokenFusion
 
 
 class MccformersD(TokenFusion):
-    """Fuses by cross-attention, each image to the other with the same weights; a memory slot is a cell of both.
+    """Fuses by cross-attention of each image to the other with shared weights; one memory slot per cell.
 
-    In each layer both sides are renewed at once, from what the other was before.
+    Each layer updates both sides at once, from the other side's previous values.
 
-    Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.2. Differs
-    from the paper: nothing in what is computed; grids need not be square, as they must in the published code.
+    Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.2. The
+    computation is that of the paper; unlike in the published code, grids need not be square.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the layers; half of that of a memory slot.
-        layers: number of layers.
-        heads: attention heads, a divisor of `dim`.
-        dropout: on attention weights and after every sub-layer; published: 0.5.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of the layers, half the width of a memory slot.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of `dim`.
+        dropout: Dropout rate on attention weights and after every sub-layer; published: 0.5.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.
@@ -63,7 +63,7 @@ class MccformersD(TokenFusion):
 
 
 class CrossLayer(nn.Module):
-    """Attention to the other side, then a feed-forward network four times as wide; norms come after the residuals."""
+    """Cross-attention and a feed-forward network, four times as wide, with layer norms after the residuals."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -73,6 +73,6 @@ class CrossLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, own: Float[Tensor, "n m d"], other: Float[Tensor, "n m d"]) -> Float[Tensor, "n m d"]:
-        """Renew one side by what it attends to of the other."""
+        """Update one side by attention to the other."""
         own = self.norm1(own + self.dropout(self.attention(own, self.attention.cache(other))))
         return self.norm2(own + self.dropout(self.linear2(self.dropout(self.linear1(own).relu()))))

@@ -11,20 +11,20 @@ from idc_models.fusions.tokens import TokenFusion
 
 
 class MccformersS(TokenFusion):
-    """Fuses by self-attention over the cells of both images; the memory has a slot per cell: before, then after.
+    """Fuses by self-attention over the cells of both images; a memory slot holds the before and the after cell.
 
-    Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.2. Differs
-    from the paper: nothing in what is computed; the first weights are Xavier's, the positions' too.
+    Source: Qiu et al., Describing and Localizing Multiple Changes with Transformers, ICCV 2021, section 3.2. The
+    computation is that of the paper; all weights, including positions, have Xavier initialisation.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the layers; half of that of a memory slot.
-        layers: number of layers.
-        heads: attention heads, a divisor of `dim`.
-        feed_dim: width inside the feed-forward networks; None is four times `dim`.
-        dropout: on attention weights and after every sub-layer.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of the layers, half the width of a memory slot.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of `dim`.
+        feed_dim: Hidden width of the feed-forward networks; None means four times `dim`.
+        dropout: Dropout rate on attention weights and after every sub-layer.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.

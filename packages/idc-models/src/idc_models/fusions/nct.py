@@ -1,4 +1,4 @@
-"""NCT: cells that know their neighbours, what they have in common with the other image, and a map of the rest."""
+"""NCT: attention to neighbouring cells and to the other image, and a change map of what remains."""
 
 from typing import ClassVar
 
@@ -14,31 +14,31 @@ from idc_models.fusions.tokens import TokenFusion
 
 
 class Nct(TokenFusion):
-    """Fuses by what attention over neighbourhoods leaves over; the memory has three slots: before, difference, after.
+    """Fuses what remains after neighbourhood attention; the memory has three slots: before, difference, after.
 
-    Each cell takes in the cells around it that are like it, then what the other image has in common with it. What is
-    left of both images is put beside each of them, and DUDA's attention makes a map of the change and a vector of
-    either. The change map is the mean of the two maps. Extras: `map_before` and `map_after`.
+    Each cell attends to its similar neighbours, then to the other image, which yields what both have in common. What
+    remains of both images after subtracting it is concatenated with each image, and DUDA's attention computes a change
+    map and a vector from each. The change map is the mean of the two maps. Extras: `map_before` and `map_after`.
 
     Source: Tu et al., Neighborhood Contrastive Transformer for Change Captioning, TMM 2023. Differs from the paper: the
-    decoder does not learn the syntactic dependencies of the words, for which captions would need a parser; the
-    published weight of that loss is 0.01. What we chose where we had no more than its outline: queries, keys and values
-    of the attention to the other image are depth-wise convolutions and nothing else, with the same weights for both
-    images, and nothing is projected after it.
+    decoder does not learn syntactic dependencies of the words, which would need a parser; the published weight of that
+    loss is 0.01. Our choices where only an outline was available: queries, keys and values of the attention to the
+    other image are depth-wise convolutions only, both images share their weights, and no projection follows.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of a cell in the layers and of a memory slot; published: 512.
-        heads: attention heads, a divisor of `dim`; published: 8.
-        neighbour_dim: width in which neighbours are compared; published: 256.
-        map_dim: channels between the two convolutions of the maps, a multiple of `groups`; published: 128.
-        groups: of the group normalisation of the maps; published: 32.
-        dropout: on the cells, on attention weights, after attention and in the maps; published: 0.1.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of a cell in the layers and of a memory slot; published: 512.
+        heads: Number of attention heads, a divisor of `dim`; published: 8.
+        neighbour_dim: Width in which neighbours are compared; published: 256.
+        map_dim: Channels between the two convolutions of the maps, a multiple of `groups`; published: 128.
+        groups: Number of groups of the group normalisation of the maps; published: 32.
+        dropout: Dropout rate on the cells, on attention weights, after attention and in the maps; published: 0.1.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
-        ValueError: `heads` does not divide `dim`, or `groups` not `map_dim`, or a grid is larger than `grid_side`.
+        ValueError: `heads` does not divide `dim`, `groups` does not divide `map_dim`, or a grid is larger than
+            `grid_side`.
     """
 
     slots: ClassVar[int | None] = 3
@@ -83,12 +83,12 @@ class Nct(TokenFusion):
         return Fused(memory, change_map=(map_before + map_after) / 2, extras=extras)
 
     def cells(self, grid: Grid) -> Float[Tensor, "b gh gw e"]:
-        """Project the cells of one side, with a norm."""
+        """Project the cells of one side, and apply a norm and dropout."""
         return self.dropout(self.norm(super().cells(grid)))
 
 
 class Neighbours(nn.Module):
-    """Attention of each cell to the 3 x 3 cells around it by their cosines, and the residual."""
+    """Attention of each cell to its 3 x 3 neighbourhood by cosine similarity, with a residual."""
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Neighbours(nn.Module):
         self.output = nn.Conv2d(inner, dim, 1)
 
     def forward(self, cells: Float[Tensor, "n d gh gw"]) -> Float[Tensor, "n d gh gw"]:
-        """Renew the cells; the border is repeated outwards."""
+        """Update the cells; the grid is padded by repeating its border."""
         height, width = cells.shape[2:]
         queries = normalize(self.query(cells), dim=1)
         wide = (pad(each, (1, 1, 1, 1), "replicate") for each in (normalize(self.key(cells), dim=1), self.value(cells)))
@@ -112,7 +112,7 @@ class Neighbours(nn.Module):
 
 
 class Common(nn.Module):
-    """Attention to the other image over depth-wise convolutions, the residual, and a norm."""
+    """Attention to the other image over depth-wise convolutions, with a residual and a norm."""
 
     def __init__(self, dim: int, heads: int, rate: float) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Common(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(rate)
 
     def forward(self, own: Float[Tensor, "n d gh gw"], other: Float[Tensor, "n d gh gw"]) -> Float[Tensor, "n d gh gw"]:
-        """Give what each cell has in common with the other image."""
+        """Return what each cell has in common with the other image."""
         parts = (
             convolved.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3)
             for convolved in (self.query(own), self.key(other), self.value(other))

@@ -1,4 +1,4 @@
-"""RSICCformer: each image attends to the difference, and the layers are fused step by step."""
+"""RSICCformer: each image attends to the difference, and the outputs of all layers are fused."""
 
 from typing import Any
 
@@ -14,23 +14,23 @@ from idc_models.fusions.tokens import TokenFusion
 
 
 class Rsiccformer(TokenFusion):
-    """Fuses by attention of each image to the difference, and by convolutions over what every layer gives.
+    """Fuses by attention of each image to the difference, and by convolutions over the outputs of all layers.
 
-    In each layer both sides read the difference of what they were before, after minus before, with the same weights.
-    The memory starts as the first layer's sides, beside each other, and takes in those of one layer more at each step.
+    In each layer both sides attend, with shared weights, to their difference before the layer, after minus before. The
+    memory starts as the concatenated sides of the first layer; those of each further layer are added and convolved.
 
     Source: Liu et al., Remote Sensing Image Change Captioning With Dual-Branch Transformers, TGRS 2022. Differs from
-    the paper: as in the authors' code, the difference is read (keys and values) by the images and not the other way
-    round. Grids of any size will do, where that code wants 14 x 14.
+    the paper: as in the authors' code, the images are the queries and the difference provides keys and values, not the
+    reverse. Grids may have any size, whereas that code requires 14 x 14.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the layers, half of that of a memory slot; published: 512.
-        layers: number of layers; published: 3.
-        heads: attention heads, a divisor of `dim`; published: 8.
-        dropout: on attention weights and after every sub-layer; published: 0.5.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of the layers, half the width of a memory slot; published: 512.
+        layers: Number of layers; published: 3.
+        heads: Number of attention heads, a divisor of `dim`; published: 8.
+        dropout: Dropout rate on attention weights and after every sub-layer; published: 0.5.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.

@@ -13,24 +13,24 @@ from idc_models.fusions.tokens import TokenFusion
 
 
 class Scorer(TokenFusion):
-    """Fuses by cross-attention, each image to the other with the same weights; a memory slot is a cell of both.
+    """Fuses by cross-attention of each image to the other with shared weights; one memory slot per cell.
 
-    Extras: `before` and `after`, the tokens that the first layer gets (for `cbr`), and the last layer's
-    `before_queries`, `before_keys`, `after_queries` and `after_keys` (for `cross-view`), all of them `b m d`.
+    Extras, `b m d`: `before` and `after`, the input of the first layer (for `cbr`), and the last layer's
+    `before_queries`, `before_keys`, `after_queries` and `after_keys` (for `cross-view`).
 
     Source: Tu et al., Self-supervised Cross-view Representation Reconstruction for Change Captioning, ICCV 2023,
     section 3.2. Differs from the paper: as in the authors' code, attention has no output projection and layers have no
-    feed-forward network. Match scores are computed by the objective, for the last layer and in training only; the
-    authors' code computes them in every layer and for every caption that it writes.
+    feed-forward network. The objective computes match scores, for the last layer and in training only; the authors'
+    code computes them in every layer and for every generated caption.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of the layers and of a memory slot; published: 512.
-        layers: number of layers.
-        heads: attention heads, a divisor of `dim`; published: 8.
-        dropout: on attention weights and on the memory.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of the layers and of a memory slot; published: 512.
+        layers: Number of layers.
+        heads: Number of attention heads, a divisor of `dim`; published: 8.
+        dropout: Dropout rate on attention weights and on the memory.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a grid is larger than `grid_side`.
@@ -72,7 +72,7 @@ class Scorer(TokenFusion):
 
 
 class MatchLayer(nn.Module):
-    """Attention to the other side without output projection, the residual, and a norm."""
+    """Cross-attention without output projection, with a residual and a norm."""
 
     def __init__(self, dim: int, heads: int, rate: float) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class MatchLayer(nn.Module):
         self.layer_norm = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, own: Tensor, queries: Tensor, keys: Tensor, other: Tensor) -> Float[Tensor, "n m d"]:
-        """Renew one side by what it attends to of the other."""
+        """Update one side by attention to the other."""
         parts = (each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in (queries, keys, self.value(other)))
         rate = self.rate if self.training else 0.0
         read = scaled_dot_product_attention(*parts, dropout_p=rate)

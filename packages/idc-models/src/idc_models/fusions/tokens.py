@@ -1,4 +1,4 @@
-"""What fusions have in common that take the cells of either image as tokens."""
+"""Base class of fusions that treat the cells of each image as tokens."""
 
 import re
 
@@ -12,14 +12,14 @@ from idc_models.positions import GridTable, with_coordinates
 
 
 class TokenFusion(Fusion):
-    """Projects both grids with the same weights and adds learned positions.
+    """Projects both grids with shared weights and adds learned position encodings.
 
     Args:
-        visual_dim: width of a grid cell.
-        dim: width of a token.
-        heads: attention heads of the layers that a subclass adds, a divisor of `dim`.
-        grid_side: largest height and width of a grid, in cells.
-        coordinates: append where each cell is to the features, as two channels.
+        visual_dim: Width of a grid cell.
+        dim: Width of a token.
+        heads: Number of attention heads in the layers of the subclass, a divisor of `dim`.
+        grid_side: Maximum height and width of a grid, in cells.
+        coordinates: Append the coordinates of each cell to its features, as two channels.
 
     Raises:
         ValueError: `heads` does not divide `dim`.
@@ -37,10 +37,10 @@ class TokenFusion(Fusion):
         self.positions = GridTable(dim, grid_side)
 
     def tokens(self, grid: Grid) -> Float[Tensor, "b m e"]:
-        """Give the cells of one side, row by row.
+        """Return the cells of one side as tokens, row by row.
 
         Raises:
-            ValueError: the grid is larger than `grid_side`.
+            ValueError: The grid is larger than `grid_side`.
         """
         cells = self.cells(grid)
         return (cells + self.positions(*cells.shape[1:3])).flatten(1, 2)
@@ -53,7 +53,7 @@ class TokenFusion(Fusion):
 
 
 class AttentionLayer(nn.Module):
-    """Attention to the same or to other tokens, the residual, and a norm: a layer without feed-forward network."""
+    """Self- or cross-attention with a residual and a norm, without a feed-forward network."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -61,5 +61,5 @@ class AttentionLayer(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
 
     def forward(self, own: Float[Tensor, "n m d"], other: Float[Tensor, "n k d"]) -> Float[Tensor, "n m d"]:
-        """Renew the tokens by what they attend to of the others."""
+        """Update the tokens by attention to `other`."""
         return self.norm(own + self.dropout(self.attention(own, self.attention.cache(other))))

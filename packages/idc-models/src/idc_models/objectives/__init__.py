@@ -1,4 +1,4 @@
-"""Objectives: what is minimised; the spec gives each of them its weight."""
+"""Objectives: the terms of the loss, weighted by the spec."""
 
 from idc_models.objectives.caption import Caption
 from idc_models.objectives.cosine import Cosine

@@ -1,4 +1,4 @@
-"""SCORER's backward reasoning: what was before and what is said together give what came after."""
+"""SCORER's cross-modal backward reasoning: predict the after image from the before image and the caption."""
 
 import torch
 from jaxtyping import Float
@@ -11,22 +11,22 @@ from idc_models.contrast import Scale, contrast, likeness
 
 
 class Cbr(Objective):
-    """Cross-modal backward reasoning: how hard it is to find what came after by before and caption, in nats.
+    """Cross-modal backward reasoning: contrastive loss, in nats, of after images predicted from before and caption.
 
-    The caption, the mean of the decoder's states over its words, is put beside every token of before; a convolution,
-    self-attention and another convolution make of them what may have come after, which is compared with what came
-    after in every pair. It asks a fusion for the extras `before` and `after`. The published weight is 0.001.
+    The caption, averaged over the decoder's states at its words, is concatenated with every token of the before image.
+    A convolution, self-attention and another convolution predict the after image, which is compared with the after
+    images of all pairs. Needs a fusion with the extras `before` and `after`. The published weight is 0.001.
 
-    Source: Tu et al., ICCV 2023 (SCORER), section 3.4. Differs from the paper: its parameters are trained, which in the
-    authors' code are in no optimizer, pairs of one scene are no counter-examples of each other, and the states' mean is
-    over the words, eos not read, where the authors' code reads it too and divides by the width of the tokens.
+    Source: Tu et al., ICCV 2023 (SCORER), section 3.4. Differs from the authors' code: its parameters are trained,
+    which there are in no optimizer; pairs of the same scene are not negatives of each other; and states are averaged
+    over the words, where that code includes eos and divides by the width of the token matrix.
 
     Args:
-        widths: of the fusion's extras (as wide as its memory) and of the decoder's states.
-        vocab: unused; every objective is told it.
-        heads: attention heads, a divisor of the memory's width.
-        as_published: sum the states of all tokens, eos included, and divide by the width of the token matrix, padding
-            included; it costs a second pass through the decoder.
+        widths: Widths of the fusion's extras (that of its memory) and of the decoder's states.
+        vocab: Unused.
+        heads: Number of attention heads, a divisor of the memory's width.
+        as_published: Sum the states of all tokens including eos, and divide by the width of the token matrix, including
+            padding. This costs a second pass through the decoder.
 
     Raises:
         ValueError: `heads` does not divide the memory's width.
@@ -51,10 +51,10 @@ class Cbr(Objective):
         self.scale = Scale()
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Compute the mean of both directions.
+        """Compute the mean over both directions.
 
         Raises:
-            ValueError: the fusion does not give the extras.
+            ValueError: The fusion does not provide the extras.
         """
         said = self._said(outputs)
         before, after = (outputs.extra(side).index_select(0, outputs.pair) for side in ("before", "after"))

@@ -1,4 +1,4 @@
-"""DIRL's cross-modal contrastive regularization: words are like what is read for them, and not for other captions."""
+"""DIRL's cross-modal contrastive regularization: match words with the image features that they attend to."""
 
 import torch
 from jaxtyping import Float
@@ -10,19 +10,19 @@ from idc_models.contrast import contrast
 
 
 class Ccr(Objective):
-    """How hard it is to find, among all captions, what was read for the words of each, in nats.
+    """Contrastive loss, in nats: match the words of each caption with the visual features read for them.
 
-    The words are the mean over a caption of the decoder's extra `words`, what was read that of `read`; the decoder
-    `dirl` gives both. The published weight is 0.3 (CLEVR-Change) or 0.05 (CLEVR-DC).
+    The two sides are the means, over a caption, of the decoder's extras `words` and `read`; the decoder `dirl` provides
+    both. The published weight is 0.3 (CLEVR-Change) or 0.05 (CLEVR-DC).
 
-    Source: Tu et al., ECCV 2024 (DIRL). Differs from the paper: captions of pairs of one scene are no counter-examples
-    of each other, and means are over the words; the authors' code takes padding in.
+    Source: Tu et al., ECCV 2024 (DIRL). Differs from the authors' code: captions of the same scene are not negatives of
+    each other, and means are over the words only, without padding.
 
     Args:
-        widths: unused; every objective is told them.
-        vocab: unused likewise.
-        temperature: what products are divided by.
-        as_published: take the mean over the whole width of the tokens, padding included; it costs a second pass through
+        widths: Unused.
+        vocab: Unused.
+        temperature: Divisor of the dot products.
+        as_published: Average over all columns of the token matrix, including padding. This costs a second pass through
             the decoder.
     """
 
@@ -38,7 +38,7 @@ class Ccr(Objective):
         """Compute the cross-entropy over the captions.
 
         Raises:
-            ValueError: the decoder does not give the extras.
+            ValueError: The decoder does not provide the extras.
         """
         if self.as_published:
             decoded = outputs.read(outputs.tokens)
@@ -54,7 +54,7 @@ class Ccr(Objective):
         if name not in decoded.extras:
             known = ", ".join(sorted(decoded.extras)) or "none"
             raise ValueError(
-                f"objective 'ccr' asks for the decoder's extra {name!r}, set decoder: dirl; it gives: {known}"
+                f"objective 'ccr' needs the extra {name!r}, but the decoder provides: {known}; set decoder: dirl"
             )
         weights = mask[..., None].to(decoded.extras[name].dtype)
         return (decoded.extras[name] * weights).sum(1) / weights.sum(1)

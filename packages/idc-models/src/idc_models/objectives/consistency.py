@@ -1,4 +1,4 @@
-"""CARD's consistency: what an image has in common with its other side is what the other side has in common with it."""
+"""CARD's consistency: the common features of both images of a pair must match."""
 
 import torch
 from jaxtyping import Float
@@ -10,17 +10,17 @@ from idc_models.contrast import contrast
 
 
 class Consistency(Objective):
-    """How hard it is to find each image's other side among all pairs by what they have in common, in nats.
+    """Contrastive loss, in nats: match the common features of both images of a pair among all pairs.
 
-    What is compared are the extras `before_common` and `after_common` of a fusion, by their cosine over a learned
-    temperature; both ways are averaged. The published weight is 0.001.
+    Compares the fusion's extras `before_common` and `after_common` by cosine similarity over a learned temperature, and
+    averages both directions. The published weight is 0.001.
 
     Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024. Differs
-    from the paper: pairs of one scene are no counter-examples of each other.
+    from the paper: pairs of the same scene are not negatives of each other.
 
     Args:
-        widths: unused; every objective is told them.
-        vocab: unused likewise.
+        widths: Unused.
+        vocab: Unused.
     """
 
     fusion = "card"
@@ -30,12 +30,12 @@ class Consistency(Objective):
         self.temperature = nn.Parameter(torch.tensor(0.07))
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Compute the mean of both directions.
+        """Compute the mean over both directions.
 
         Raises:
-            ValueError: the fusion does not give the extras.
+            ValueError: The fusion does not provide the extras.
         """
-        if self.training:  # as after the last step of the optimizer
+        if self.training:  # same as clamping after each optimizer step
             self.temperature.data.clamp_(0.001, 0.5)
         before, after = (normalize(outputs.extra(f"{side}_common").float(), dim=1) for side in ("before", "after"))
         scores = before @ after.T / self.temperature

@@ -1,4 +1,4 @@
-"""A penalty for saying the same of everything."""
+"""A penalty on similar captions for different changes."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,13 +10,13 @@ from idc_models.contract import Objective, Outputs
 class Cosine(Objective):
     """Mean positive cosine similarity between captions of pairs that share no reference, in [0, 1].
 
-    A caption's representation is the mean of the decoder states over its tokens. A model that says the same of
-    everything has similar representations everywhere and is penalised; pairs for which the same may be said are left
-    alone. Zero when all pairs of the batch share a reference.
+    A caption is represented by the mean of the decoder states over its tokens. A model that writes the same caption for
+    every pair has similar representations and is penalised; pairs that share a reference are exempt. Zero if all pairs
+    of the batch share a reference.
     """
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Computes the mean over all couples of captions whose pairs share no reference."""
+        """Compute the mean over all combinations of two captions whose pairs share no reference."""
         mask = outputs.mask[..., None].to(outputs.decoded.states.dtype)
         pooled = (outputs.decoded.states * mask).sum(1) / mask.sum(1).clamp(min=1)
         directions = functional.normalize(pooled.float(), dim=1)

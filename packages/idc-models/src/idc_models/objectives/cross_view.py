@@ -1,4 +1,4 @@
-"""SCORER's contrast between the two images of a pair and those of other pairs."""
+"""SCORER's cross-view contrastive alignment of the two images of a pair."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,17 +8,17 @@ from idc_models.contrast import Scale, contrast, likeness
 
 
 class CrossView(Objective):
-    """How hard it is to find each image's other side among all pairs of the batch, in nats, both ways averaged.
+    """Contrastive loss, in nats: match the two images of a pair among all pairs of the batch, in both directions.
 
-    What is compared are the queries of one side and the keys of the other in a fusion's last layer: its extras
-    `before_queries`, `before_keys`, `after_queries` and `after_keys`. The published weight is 0.1.
+    Compares the queries of one side with the keys of the other in the fusion's last layer: its extras `before_queries`,
+    `before_keys`, `after_queries` and `after_keys`. The published weight is 0.1.
 
-    Source: Tu et al., ICCV 2023 (SCORER), section 3.2.2. Differs from the paper: pairs of one scene are no
-    counter-examples of each other.
+    Source: Tu et al., ICCV 2023 (SCORER), section 3.2.2. Differs from the paper: pairs of the same scene are not
+    negatives of each other.
 
     Args:
-        widths: unused; every objective is told them.
-        vocab: unused likewise.
+        widths: Unused.
+        vocab: Unused.
     """
 
     fusion = "scorer"
@@ -28,10 +28,10 @@ class CrossView(Objective):
         self.scale = Scale()
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Compute the mean of both directions.
+        """Compute the mean over both directions.
 
         Raises:
-            ValueError: the fusion does not give the extras.
+            ValueError: The fusion does not provide the extras.
         """
         losses = [
             contrast(

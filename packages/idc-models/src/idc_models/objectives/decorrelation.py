@@ -1,4 +1,4 @@
-"""DIRL's decorrelation: the same feature of both images is alike, different features are not."""
+"""DIRL's decorrelation: correlate equal features of both images, and decorrelate different ones."""
 
 import torch
 from jaxtyping import Float
@@ -9,21 +9,21 @@ from idc_models.contract import Objective, Outputs, Rate, TokenSpace, Widths
 
 
 class Decorrelation(Objective):
-    """Distance of the correlation between the features of both images from the identity, summed over its entries.
+    """Squared distance of the correlation matrix between the features of both images from the identity.
 
-    The tokens of both images (the fusion's extras `before` and `after`) go through a small network and are standardised
-    over all tokens of the batch. The published weight is 0.5 (CLEVR-Change) or 0.03 (CLEVR-DC).
+    The tokens of both images (the fusion's extras `before` and `after`) pass through a small network and are
+    standardised over all tokens of the batch. The published weight is 0.5 (CLEVR-Change) or 0.03 (CLEVR-DC).
 
-    Source: Tu et al., ECCV 2024 (DIRL), after Zbontar et al., Barlow Twins, ICML 2021. Differs from the paper: computed
-    in training and for losses only, which the authors' code does at every word that it writes. A feature that is the
-    same everywhere counts as zero instead of dividing by zero.
+    Source: Tu et al., ECCV 2024 (DIRL), after Zbontar et al., Barlow Twins, ICML 2021. Differs from the authors' code:
+    computed for losses only, not at every generated word. A constant feature counts as zero instead of causing a
+    division by zero.
 
     Args:
-        widths: of the fusion's extras, as wide as its memory.
-        vocab: unused; every objective is told it.
-        hidden: width of the network between; None is four times that of the memory; published: 2048.
-        dropout: between its two layers.
-        off_diagonal: weight of the correlation of different features.
+        widths: Width of the fusion's extras: that of its memory.
+        vocab: Unused.
+        hidden: Hidden width of the network; None means four times that of the memory; published: 2048.
+        dropout: Dropout rate between its two layers.
+        off_diagonal: Weight of the correlation of different features.
     """
 
     fusion = "dirl"
@@ -46,7 +46,7 @@ class Decorrelation(Objective):
         """Compute the weighted sum of squares.
 
         Raises:
-            ValueError: the fusion does not give the extras.
+            ValueError: The fusion does not provide the extras.
         """
         before, after = (self._standard(outputs.extra(side)) for side in ("before", "after"))
         correlation = before.T @ after / len(before)

@@ -1,4 +1,4 @@
-"""CARD's independence: what one image has for itself tells nothing of what the other has for itself."""
+"""CARD's independence: the individual features of both images must be statistically independent."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,14 +8,13 @@ from idc_models.contract import Objective, Outputs
 
 
 class Independence(Objective):
-    """How much a fusion's extras `before_own` and `after_own` depend on each other over the batch, 0 if not at all.
+    """Dependence between a fusion's extras `before_own` and `after_own` over the batch; 0 if independent.
 
-    It is the Hilbert-Schmidt independence criterion (HSIC) of their directions, with Gaussian kernels of width 1. The
-    published weight is 0.001. A batch of one tells nothing and gives 0.
+    It is the Hilbert-Schmidt independence criterion (HSIC) of the normalised extras, with Gaussian kernels of width 1.
+    The published weight is 0.001. For a batch of one it is 0.
 
     Source: Tu et al., Context-aware Difference Distilling for Multi-change Captioning, ACL 2024, after
-    Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms, ALT 2005. Differs from the paper:
-    nothing in what is computed.
+    Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms, ALT 2005.
     """
 
     fusion = "card"
@@ -24,7 +23,7 @@ class Independence(Objective):
         """Compute the criterion.
 
         Raises:
-            ValueError: the fusion does not give the extras.
+            ValueError: The fusion does not provide the extras.
         """
         before, after = (_centred_kernel(outputs.extra(f"{side}_own")) for side in ("before", "after"))
         return (before * after).sum() / max(len(before) - 1, 1) ** 2

@@ -1,4 +1,4 @@
-"""CLIP4IDC's first stage: a pair of images finds its caption, and a caption its pair."""
+"""CLIP4IDC's first stage: match image pairs with their captions."""
 
 import math
 
@@ -13,24 +13,23 @@ from idc_models.positions import sinusoids
 
 
 class Retrieval(Objective):
-    """How hard it is to find each caption's pair among all pairs of the batch, and the other way round, in nats.
+    """Contrastive loss, in nats: match each caption with its pair among all pairs of the batch, and the reverse.
 
-    A pair is the mean of its memory's slots, a caption what a small Transformer of the objective's own makes of its
-    words, at the end token. The decoder has no part in it: it sees the pair that is to be found. Pairs with a reference
-    in common are no counter-examples of each other, or "nothing has changed" would be the caption of one pair only.
+    A pair is represented by the mean of its memory slots, a caption by the output of the objective's own Transformer at
+    the end token. The decoder is not used, because it sees the pair. Pairs that share a reference are not negatives of
+    each other, since "nothing has changed" describes many pairs.
 
-    Source: Guo, Wang, Laaksonen, CLIP4IDC, AACL 2022; InfoNCE: van den Oord, Li, Vinyals, Representation
-    Learning with Contrastive Predictive Coding, 2018; both directions and the learned scale, 100 at most: Radford et
-    al., Learning Transferable Visual Models From Natural Language Supervision (CLIP), ICML 2021. Differs from the
-    paper: captions are read by a Transformer that is trained from scratch, over the words of the run, in place of
-    CLIP's.
+    Source: Guo, Wang, Laaksonen, CLIP4IDC, AACL 2022; InfoNCE: van den Oord, Li, Vinyals, Representation Learning with
+    Contrastive Predictive Coding, 2018; both directions and the learned scale, at most 100: Radford et al., Learning
+    Transferable Visual Models From Natural Language Supervision (CLIP), ICML 2021. Differs from the paper: the
+    Transformer for captions is trained from scratch on the run's vocabulary, instead of CLIP's.
 
     Args:
-        widths: of the memory.
-        vocab: the tokens of the captions.
-        dim: width of the caption's Transformer and of what is compared.
-        layers: number of its layers.
-        heads: attention heads, a divisor of `dim`.
+        widths: Width of the memory.
+        vocab: The tokens of the captions.
+        dim: Width of the Transformer for captions and of the compared vectors.
+        layers: Number of its layers.
+        heads: Number of attention heads, a divisor of `dim`.
 
     Raises:
         ValueError: `heads` does not divide `dim`.
@@ -55,22 +54,22 @@ class Retrieval(Objective):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Compute the mean of both directions."""
+        """Compute the mean over both directions."""
         captions = normalize(self.read(outputs.tokens, outputs.lengths), dim=1)
         pairs = normalize(self.project(outputs.fused.memory.mean(1)), dim=1)
-        if self.training:  # as after the last step of the optimizer
+        if self.training:  # same as clamping after each optimizer step
             self.logit_scale.data.clamp_(max=math.log(100))
         scores = captions @ pairs.T * self.logit_scale.exp()
         own = torch.nn.functional.one_hot(outputs.pair, len(pairs)).bool()
         found = cross_entropy(scores.masked_fill(outputs.shared[outputs.pair] & ~own, -torch.inf), outputs.pair)
-        # Of each caption's pair, among all captions: itself, and those of pairs with which it shares none.
+        # For each caption's pair, score the caption against those of pairs that share no reference with it.
         target = torch.arange(len(captions), device=scores.device)
         alike = outputs.shared[outputs.pair][:, outputs.pair] & (target != target[:, None])
         described = cross_entropy(scores.T[outputs.pair].masked_fill(alike, -torch.inf), target)
         return (found + described) / 2
 
     def read(self, tokens: Tensor, lengths: Tensor) -> Float[Tensor, "n d"]:
-        """Read captions: what their last token has become, having seen all others."""
+        """Return the Transformer's output at the last token of each caption."""
         embedded = self.embedding(tokens)
         embedded = embedded + sinusoids(tokens.shape[1], embedded.shape[2], like=embedded)
         padding = torch.arange(tokens.shape[1], device=tokens.device) >= lengths[:, None]
