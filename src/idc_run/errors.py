@@ -34,6 +34,6 @@ class OneLineErrors(click.Command):
             if message is None:
                 raise
             raise Mistake(mask(message)) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo(self._stopped, err=True)
-            sys.exit(130)
+            sys.exit(getattr(error, "code", 130))

@@ -124,6 +124,8 @@ class TrainSpec(Section):
     """Steps between two logged training losses."""
     checkpoint_every: PositiveInt = 200
     """Steps between two checkpoints to resume from; there is one after every epoch too."""
+    keep_last: PositiveInt = 2
+    """Checkpoints to resume from that are kept during training: if the newest is damaged, an older one serves."""
 
     @model_validator(mode="after")
     def _objectives_known(self) -> "TrainSpec":

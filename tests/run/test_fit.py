@@ -1,7 +1,10 @@
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from idc_run.training.fit import fit
 from idc_run.training.optim import Schedule
 from idc_run.training.predict import predict
 from idc_run.training.scoring import validate
+from idc_run.training.stopping import Stop, Stopped, stopping
+from idc_run.training.unfinished import kept, remove_kept
 
 CPU = torch.device("cpu")
 LONG = [
@@ -66,7 +71,7 @@ class Notes:
 def trained(tmp_path, spec):
     """Trains on fixed pairs, with given validation scores (and losses); gives the progress, the notes and the model."""
 
-    def train(*overrides, scores=(), resume=None):
+    def train(*overrides, scores=(), resume=None, stop=None):
         chosen = spec(*overrides)
         reader = EightPairs()
         tokenizer = Words.train([reader[index].references[0] for index in range(8)], max_length=40)
@@ -83,6 +88,7 @@ def trained(tmp_path, spec):
             validate=lambda: named(next(told, 0.0)),
             watcher=notes,
             resume=resume,
+            stop=stop,
         )
         assert fitted.best == fitted.progress.best and fitted.checkpoint.is_file()
         return fitted.progress, notes, (model, reader, tokenizer, chosen)
@@ -167,6 +173,38 @@ def test_kill_and_resume_is_bit_identical(tiny, uninterrupted, workers):
     assert went_on == printed and len(went_on) > 6
 
 
+def statuses():
+    """How the runs of the store ended."""
+    with closing(sqlite3.connect("mlruns/mlflow.db")) as store:
+        return [status for (status,) in store.execute("select status from runs")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_ends_the_run_and_resume_is_bit_identical(tiny, uninterrupted, how):
+    best, _ = uninterrupted(tiny)
+    more = overriding(["data.workers=1", "train.checkpoint_every=1000", "tracking=mlflow"])
+    command = [sys.executable, "-m", "idc_run", tiny.name, *overriding(LONG), *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        deadline = time.monotonic() + 600
+        while not list(Path().glob("mlruns/checkpoints/*/*/last.safetensors")):  # written after the first epoch
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # Ctrl-C reaches the workers too
+        said = process.communicate(timeout=600)[0].decode()
+    assert process.returncode == 128 + how, said
+    assert "--resume goes on" in said and "Traceback" not in said
+    assert statuses() == ["KILLED"]
+    (last,) = Path().glob("mlruns/checkpoints/*/*/last.safetensors")
+    assert load_checkpoint(last).progress["step"] < 120
+
+    subprocess.run([*command, "--resume"], check=True, stdout=subprocess.DEVNULL, timeout=600)
+    resumed = load_checkpoint(last.with_name("best.safetensors"))
+    assert all(torch.equal(resumed.weights[name], value) for name, value in best.weights.items())
+    assert not list(last.parent.glob("last*"))
+    assert statuses() == ["FINISHED"]
+
+
 @pytest.mark.slow
 def test_two_processes_train_together_and_the_first_one_writes(tiny):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idc_run"]
@@ -176,6 +214,38 @@ def test_two_processes_train_together_and_the_first_one_writes(tiny):
     (best,) = Path().glob("mlruns/checkpoints/*/*/best.safetensors")
     progress = load_checkpoint(best).progress
     assert progress["step"] == progress["epoch"] * 160 // (2 * 4), "every pair is seen by one of the two"
+
+
+def test_a_signal_in_a_step_is_answered_after_it_with_a_checkpoint(tmp_path, trained):
+    stop = Stop()
+    with stop.after():
+        stop(signal.SIGTERM, None)  # as if it came in the first step
+        with pytest.raises(Stopped) as again:
+            stop(signal.SIGTERM, None)
+    assert again.value.code == 128 + signal.SIGTERM
+    with pytest.raises(Stopped, match="SIGTERM"):
+        trained("train.checkpoint_every=1000", stop=stop)
+    last = load_checkpoint(tmp_path / "last.safetensors")
+    assert last.progress["step"] == last.progress["batch"] == 1 and last.training
+
+
+def test_a_signal_outside_of_steps_stops_at_once_and_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="SIGTERM"), stopping():
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="SIGTERM"), stopping() as stop, stop.after():
+        signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("another process of torchrun has gone")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_older_checkpoints_stay_beside_the_newest(tmp_path, trained):
+    trained("train.epochs=4", "train.keep_last=3", "train.early_stopping=null")
+    names = [path.name for path in kept(tmp_path)]
+    assert names == ["last.safetensors", "last.1.safetensors", "last.2.safetensors"]
+    assert [load_checkpoint(tmp_path / name).progress["epoch"] for name in names] == [4, 3, 2]
+    remove_kept(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["best.safetensors"]
 
 
 def test_early_stopping_stops_and_the_best_stays(tmp_path, trained):

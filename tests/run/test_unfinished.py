@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from idc_run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, training_state
 from idc_run.progress import Progress
 from idc_run.training.optim import build_optimizer
-from idc_run.training.unfinished import find_unfinished
+from idc_run.training.unfinished import find_unfinished, make_room
 
 
 @pytest.fixture
@@ -96,6 +96,21 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_best_of_its_run(runs, damag
     found = find_unfinished(folder, made, said.append)
     assert found.folder == folder / "newer" and found.checkpoint.progress["step"] == 4
     assert len(said) == 1 and said[0].startswith("passed over: ") and "newer" in said[0] and "\n" not in said[0]
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(runs):
+    folder, made = runs
+    newest = folder / "newer" / "last.safetensors"
+    make_room(folder / "newer", 2)
+    kept = load_checkpoint(newest)
+    save_checkpoint(newest, replace(kept, progress=kept.progress | {"step": 7}))
+    content = bytearray(newest.read_bytes())
+    content[-5] ^= 1  # one bit of one weight
+    newest.write_bytes(content)
+    said = []
+    found = find_unfinished(folder, made, said.append)
+    assert found.folder == folder / "newer" and found.checkpoint.progress["step"] == 6
+    assert len(said) == 1 and "checksum" in said[0]
 
 
 def test_else_for_an_older_run_and_else_it_says_that_there_is_nothing(runs):

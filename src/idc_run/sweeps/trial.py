@@ -16,7 +16,7 @@ from idc_run.tracking import parent
 from idc_run.tracking.naming import setting_names
 from idc_run.tracking.tracker import Ended
 from idc_run.training.role import Finished, Place
-from idc_run.training.unfinished import LAST, Unfinished, folder_of, open_unfinished
+from idc_run.training.unfinished import Unfinished, folder_of, kept, open_unfinished
 
 
 class Pruned(Ended):
@@ -77,13 +77,13 @@ class Trial:
         run = self._attempt.user_attrs.get("goes_on")
         if not run:
             return None
-        last = folder_of(spec) / run / LAST
-        # A checkpoint knows the history of no other metric.
-        if last.is_file() and set(self._sweep.objectives) <= {self._sweep.spec.eval.select, LATENCY}:
+        # A checkpoint holds the history of no other metric.
+        enough = set(self._sweep.objectives) <= {self._sweep.spec.eval.select, LATENCY}
+        for path in kept(folder_of(spec) / run) if enough else ():
             try:
-                return open_unfinished(last, spec)
+                return open_unfinished(path, spec)
             except ValueError as error:
-                say(f"trial {self._attempt.number} begins anew: {error}")
+                say(f"trial {self._attempt.number}: passed over: {error}")
         if self._sweep.spec.tracking == "mlflow":
             parent.give_up(run)
         return None

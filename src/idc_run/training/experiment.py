@@ -20,6 +20,7 @@ from idc_run.training.processes import rank, together
 from idc_run.training.ready import get_ready, prepare
 from idc_run.training.role import Alone, Role
 from idc_run.training.scoring import validate
+from idc_run.training.stopping import stopping
 from idc_run.training.tracked import Watcher, origin, tracking
 
 
@@ -47,9 +48,10 @@ def run(spec: Spec, console: Console, role: Role = Alone()) -> Result | None:  #
     Raises:
         ValueError: There is nothing to resume, or data or pre-trained weights cannot be had.
         Outage: MLflow or one of its stores failed.
+        Stopped: Ctrl-C or SIGTERM; training saves a checkpoint first.
     """
     device = prepare(spec)
-    with together(device):
+    with stopping() as stop, together(device):
         unfinished = role.unfinished(spec, console.say)
         resumed = unfinished and unfinished.checkpoint
         ready = get_ready(spec, device, resumed)
@@ -67,6 +69,7 @@ def run(spec: Spec, console: Console, role: Role = Alone()) -> Result | None:  #
                 folder=run.folder,
                 validate=lambda: validate(spec, data, model, device),
                 watcher=Watcher(run.tracker, console, role),
+                stop=stop,
                 resume=resumed,
                 run_id=run.id,
                 unchanged=ready.unchanged,

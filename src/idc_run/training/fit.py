@@ -23,7 +23,8 @@ from idc_run.training.average import Average
 from idc_run.training.losses import Losses
 from idc_run.training.optim import Schedule, build_optimizer
 from idc_run.training.processes import rank, world
-from idc_run.training.unfinished import BEST, LAST
+from idc_run.training.stopping import Stop, Stopped
+from idc_run.training.unfinished import BEST, LAST, make_room
 
 
 @runtime_checkable
@@ -62,6 +63,7 @@ def fit(
     folder: Path,
     validate: Callable[[], dict[str, float]],
     watcher: Watcher,
+    stop: Stop | None = None,
     resume: Checkpoint | None = None,
     run_id: str = "",
     unchanged: tuple[str, ...] = (),
@@ -78,13 +80,19 @@ def fit(
         validate: Scores the model as it is, under `val/`, the loss among them; called on the first process after every
             epoch.
         watcher: Told of steps and epochs; on the first process only.
+        stop: Told of signals; once asked to stop, the first process saves a checkpoint after the step and stops.
         resume: A `last.safetensors` to go on from.
         run_id: Kept in the checkpoints.
         unchanged: Likewise.
 
     Returns:
         What training came to, on every process.
+
+    Raises:
+        ValueError: The loss is no longer finite.
+        Stopped: A signal asked for it.
     """
+    stop = stop or Stop()
     train, first = spec.train, rank() == 0
     num = batches_per_epoch(reader, spec.data, world=world())
     optimizer = build_optimizer(model, train.optimizer)
@@ -104,6 +112,8 @@ def fit(
         state = training_state(optimizer) | average.state() if training else {}
         weights, frozen = without_frozen(model.state_dict(), model.frozen)
         kept = Checkpoint(spec, tokenizer, weights, vars(progress), state, unchanged, frozen=frozen)
+        if name == LAST:
+            make_room(folder, train.keep_last)
         save_checkpoint(folder / name, kept)
 
     batches = train_batches(
@@ -125,16 +135,20 @@ def fit(
         while progress.batch < num:
             # Of its own for every step and process: what a run that is resumed draws does not hang on what it drew.
             torch.manual_seed(Random(f"step/{spec.seed}/{progress.step}/{rank()}").getrandbits(63))
-            _train_step(wrapped, next(batches).to(device), optimizer, schedule.rate(progress.step), spec, losses, whole)
-            average.update(progress.step)
-            progress.step, progress.batch = progress.step + 1, progress.batch + 1
-            reported = losses.report() if progress.step % train.log_every == 0 else None
-            if reported:
-                progress.losses.append([progress.step, reported["train/loss"]])
-            if first:
-                watcher.step(progress, reported)
-                if progress.step % train.checkpoint_every == 0:
-                    save(LAST, training=True)
+            with stop.after():
+                rate = schedule.rate(progress.step)
+                _train_step(wrapped, next(batches).to(device), optimizer, rate, spec, losses, whole)
+                average.update(progress.step)
+                progress.step, progress.batch = progress.step + 1, progress.batch + 1
+                reported = losses.report() if progress.step % train.log_every == 0 else None
+                if reported:
+                    progress.losses.append([progress.step, reported["train/loss"]])
+                if first:
+                    watcher.step(progress, reported)
+                    if progress.step % train.checkpoint_every == 0 or stop.asked:
+                        save(LAST, training=True)
+            if first and stop.asked:
+                raise Stopped(stop.asked)
         done, trained = progress.batch - began_at, time.perf_counter()
         measured = {"train/lr": schedule.rate(progress.step - 1)}
         if done:

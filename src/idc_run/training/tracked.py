@@ -18,7 +18,7 @@ from idc_run.tracking.tracker import Ended, Tracker, open_tracker, recording
 from idc_run.training.data import Data, datasets
 from idc_run.training.processes import rank
 from idc_run.training.role import Role
-from idc_run.training.unfinished import LAST, Unfinished, folder_of
+from idc_run.training.unfinished import Unfinished, folder_of, remove_kept
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
             role.begun(run_id)
             yield Run(run_id, folder, tracker)
         if first:
-            (folder / LAST).unlink(missing_ok=True)
+            remove_kept(folder)
     except BaseException as error:
         if folder and isinstance(error, Ended):
-            (folder / LAST).unlink(missing_ok=True)
+            remove_kept(folder)
         with suppress(OSError):  # one that is not empty stays, and those above it
             for empty in made:
                 empty.rmdir()

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
@@ -227,7 +228,11 @@ def _shared(batch: Batch) -> Batch:
 
 
 def _end_with_parent(worker: int) -> None:
-    """End with a training process that is killed; workers and fork server would wait for each other for ever."""
+    """End with a training process that is killed; workers and fork server would wait for each other for ever.
+
+    Ctrl-C goes to all processes of a terminal: the training process alone answers it, and may need another batch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

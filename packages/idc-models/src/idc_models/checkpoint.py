@@ -1,11 +1,13 @@
 """Checkpoint files: write them, and read them for captioning without the training code."""
 
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from idc_data.tokenizers import Tokenizer, read_tokenizer
 from idc_data.whole import whole
 from idc_data.wording import faults
@@ -24,6 +26,7 @@ FORMAT = "idc-checkpoint/1"
 MODEL = "model/"
 """Prefix of the names of the model's weights."""
 
+_SUMS = "checksums"
 _LARGEST = 4096
 """Upper limit of image_size and max_length: a damaged file could ask for a million and use up all memory."""
 
@@ -147,7 +150,11 @@ def open_checkpoint(path: Path, wanted: Callable[[str], bool] = lambda name: Tru
         raise ValueError(f"{path} is not a readable safetensors file ({error}); is the download complete?") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}, as idc-run writes it")
-    return Contents(path, metadata, tensors)
+    contents = Contents(path, metadata, tensors)
+    sums = contents.plain(_SUMS, dict, "{}")  # files of older versions have none
+    if wrong := [name for name, value in tensors.items() if sums.get(name, "") not in ("", _sum(value))]:
+        raise ValueError(f"{path} is damaged: the checksum of {wrong[0]!r} does not match; use another copy")
+    return contents
 
 
 def write_contents(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
@@ -160,9 +167,15 @@ def write_contents(path: Path, metadata: Mapping[str, str], tensors: Mapping[str
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     try:
         with whole(path) as unfinished:
-            save_file(copies, unfinished, {"format": FORMAT, **metadata})
+            sums = json.dumps({name: _sum(value) for name, value in copies.items()})
+            save_file(copies, unfinished, {"format": FORMAT, **metadata, _SUMS: sums})
     except SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
+
+
+def _sum(tensor: Tensor) -> int:
+    """Compute the CRC-32 of a tensor's bytes, which finds damage, not forgery."""
+    return zlib.crc32(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))  # pyright: ignore[reportArgumentType]
 
 
 def read_checkpoint(path: Path) -> Trained:

@@ -1,0 +1,74 @@
+"""Ctrl-C and SIGTERM during training: finish the step, save a checkpoint, and stop."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was stopped by a signal, after a checkpoint of the last whole step.
+
+    Attributes:
+        code: The exit code, 128 plus the signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.code = 128 + number
+
+
+class Stop:
+    """What a signal asks of training.
+
+    Attributes:
+        asked: The signal that asks training to stop after this step; None while it may go on.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._busy = False
+
+    @contextmanager
+    def after(self) -> Iterator[None]:
+        """Let what is inside end before a signal stops training; a second signal stops it at once."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: outside of a step there is nothing to finish.
+
+        Raises:
+            Stopped: At once.
+        """
+        if not self._busy or self.asked is not None:
+            raise Stopped(number)
+        self.asked = number
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Handle Ctrl-C and SIGTERM; outside of the main thread, where Python handles no signals, nothing changes.
+
+    Raises:
+        Stopped: A signal asked for it. Errors that follow from it, as when another process of torchrun has stopped
+            first, become it too.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    except Exception as error:
+        if stop.asked is None:
+            raise
+        raise Stopped(stop.asked) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
