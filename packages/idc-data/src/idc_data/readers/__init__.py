@@ -11,6 +11,7 @@ from idc_data.wording import did_you_mean
 
 READERS = {
     "scenes": "idc_data.scenes:Scenes",
+    "clevr-scenes": "idc_data.scenes.clevr:ClevrScenes",
     "folder": "idc_data.layout:Folder",
     "clevr-change": "idc_data.readers.clevr_change:ClevrChange",
     "clevr-dc": "idc_data.readers.clevr_dc:ClevrDC",
@@ -29,7 +30,7 @@ READERS = {
 }
 """Name -> `package.module:Class` of a class `Reader(split, *, settings...)`."""
 
-FORMATS = tuple(name for name in READERS if name not in ("scenes", "folder"))
+FORMATS = tuple(name for name in READERS if name not in ("scenes", "clevr-scenes", "folder"))
 """The readers of what others have laid out, which can be copied into our own layout."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from idc_data.scenes.world import ATTRIBUTES, Object, Pair, View
+from idc_data.scenes.world import ATTRIBUTES, AnyView, Camera, Object, Pair
 
 SYNONYMS = {
     "small": ("small", "tiny"),
@@ -72,7 +72,7 @@ TEMPLATES = {
 }
 
 
-def references(pair: Pair, rng: Random, num: int) -> tuple[str, ...]:
+def references(pair: Pair[AnyView], rng: Random, num: int) -> tuple[str, ...]:
     """Draw `num` different captions of a pair, every one of them right.
 
     The referring expressions go round: all attributes, the fewest that single the object out, a spatial relation
@@ -100,9 +100,9 @@ def references(pair: Pair, rng: Random, num: int) -> tuple[str, ...]:
     return tuple(list(found)[:num])
 
 
-def _phrases(scene: Sequence[Object], index: int, view: View, rng: Random) -> Iterator[str]:
+def _phrases(scene: Sequence[Object], index: int, view: Camera, rng: Random) -> Iterator[str]:
     looks = [thing.look for thing in scene]
-    choices = _singling_out(looks, index)
+    choices = singling_out(looks, index)
     fewest = [mask for mask in choices if mask.bit_count() == choices[0].bit_count()]
     yield _words(looks[index], 0b1111, rng)
     yield _words(looks[index], rng.choice(fewest), rng)
@@ -110,7 +110,7 @@ def _phrases(scene: Sequence[Object], index: int, view: View, rng: Random) -> It
     yield _words(looks[index], rng.choice(choices), rng)
 
 
-def _singling_out(looks: Sequence[tuple[str, ...]], index: int) -> list[int]:
+def singling_out(looks: Sequence[tuple[str, ...]], index: int) -> list[int]:
     """Sets of attributes (bit k: `ATTRIBUTES[k]`) that only the object at `index` has, the smallest sets first."""
     same = [
         sum(1 << k for k in range(len(ATTRIBUTES)) if look[k] == looks[index][k])
@@ -128,7 +128,7 @@ def _words(look: Sequence[str], mask: int, rng: Random) -> str:
     return " ".join(rng.choice(SYNONYMS.get(word, (word,))) for word in words)
 
 
-def _relation(scene: Sequence[Object], index: int, view: View, rng: Random) -> str | None:
+def _relation(scene: Sequence[Object], index: int, view: Camera, rng: Random) -> str | None:
     """A relation to one other object that holds for the object at `index` alone among those of its size or shape."""
     if len(scene) < 2:
         return None
@@ -147,5 +147,5 @@ def _relation(scene: Sequence[Object], index: int, view: View, rng: Random) -> s
             side = "to the " if word in ("left of", "right of") and rng.random() < 0.5 else ""
             said = f"{rng.choice(('that is ', ''))}{side}{word}"
             target = _words(looks[index], mask, rng)
-            return f"{target} {said} the {_words(looks[anchor], rng.choice(_singling_out(looks, anchor)), rng)}"
+            return f"{target} {said} the {_words(looks[anchor], rng.choice(singling_out(looks, anchor)), rng)}"
     return None

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from idc_data.scenes.grammar import references
 from idc_data.scenes.render import render
 from idc_data.scenes.world import CHANGE_TYPES, Pair, sample_pair
 
-_Pairs = Annotated[int, Field(ge=1, le=1_000_000_000)]
-_VERSION = 2  # counted up whenever the same settings give other pixels or words
+Pairs = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class Scenes(Sequence[ChangeExample]):
@@ -45,6 +44,8 @@ class Scenes(Sequence[ChangeExample]):
     """
 
     shows = "procedural scenes"
+    _name, _most = "scenes", 8
+    _version = 2  # counted up whenever the same settings give other pixels or words
 
     def __init__(
         self,
@@ -52,9 +53,9 @@ class Scenes(Sequence[ChangeExample]):
         *,
         seed: int = 0,
         image_size: Annotated[int, Field(ge=16, le=4096)] = 64,
-        train_pairs: _Pairs = 10_000,
-        val_pairs: _Pairs = 500,
-        test_pairs: _Pairs = 2_000,
+        train_pairs: Pairs = 10_000,
+        val_pairs: Pairs = 500,
+        test_pairs: Pairs = 2_000,
         min_objects: int = 2,
         max_objects: int = 4,
         camera_jitter: float = 2.0,
@@ -62,18 +63,38 @@ class Scenes(Sequence[ChangeExample]):
         change_types: tuple[str, ...] = CHANGE_TYPES,
         num_references: int = 5,
     ) -> None:
+        world = {
+            "min_objects": min_objects,
+            "max_objects": max_objects,
+            "camera_jitter": camera_jitter,
+            "light_jitter": light_jitter,
+        }
         sizes = {"train": train_pairs, "val": val_pairs, "test": test_pairs}
+        self._set_up(split, seed, image_size, sizes, change_types, num_references, world)
+
+    def _set_up(
+        self,
+        split: str,
+        seed: int,
+        image_size: int,
+        sizes: dict[str, int],
+        change_types: tuple[str, ...],
+        num_references: int,
+        world: dict[str, Any],
+        *others: Any,
+    ) -> None:
+        name, low, high = self._name, world["min_objects"], world["max_objects"]
         if split not in sizes:
-            raise ValueError(f"scenes: split is {split!r}, expected one of {', '.join(sizes)}")
-        if not 1 <= min_objects <= max_objects <= 8:
-            raise ValueError(f"scenes: {min_objects} to {max_objects} objects, expected 1 <= min <= max <= 8")
-        if {"add", "drop", "move"} & set(change_types) and max_objects < 2:
-            raise ValueError("scenes: max_objects is 1, expected at least 2 for objects to come and go")
+            raise ValueError(f"{name}: split is {split!r}, expected one of {', '.join(sizes)}")
+        if not 1 <= low <= high <= self._most:
+            raise ValueError(f"{name}: {low} to {high} objects, expected 1 <= min <= max <= {self._most}")
+        if {"add", "drop", "move"} & set(change_types) and high < 2:
+            raise ValueError(f"{name}: max_objects is 1, expected at least 2 for objects to come and go")
         if unknown := set(change_types) - set(CHANGE_TYPES):
-            raise ValueError(f"scenes: change_types has {sorted(unknown)}, expected some of {', '.join(CHANGE_TYPES)}")
+            raise ValueError(f"{name}: change_types has {sorted(unknown)}, expected some of {', '.join(CHANGE_TYPES)}")
         if not change_types or not 4 <= num_references <= 10 or min(sizes.values()) < 1 or image_size < 16:
             raise ValueError(
-                "scenes: expected at least one change type, 4 to 10 references, 1 pair per split and 16 pixels, got "
+                f"{name}: expected at least one change type, 4 to 10 references, 1 pair per split and 16 pixels, got "
                 f"{change_types}, {num_references}, {sizes} and {image_size}"
             )
         self.split = split
@@ -81,13 +102,8 @@ class Scenes(Sequence[ChangeExample]):
         self._length = sizes[split]
         self._seed, self._image_size, self._num_references = seed, image_size, num_references
         self._change_types = tuple(change_types)
-        self._world = {
-            "min_objects": min_objects,
-            "max_objects": max_objects,
-            "camera_jitter": camera_jitter,
-            "light_jitter": light_jitter,
-        }
-        settings = [_VERSION, split, seed, image_size, num_references, self._change_types, self._world]
+        self._world = world
+        settings = [self._version, split, seed, image_size, num_references, self._change_types, self._world, *others]
         if not self.endless:
             settings.append(self._length)
         self.fingerprint = sha256(json.dumps(settings).encode()).hexdigest()[:16]
@@ -103,11 +119,7 @@ class Scenes(Sequence[ChangeExample]):
     def examples(self, indices: Iterable[int]) -> list[ChangeExample]:
         """Render several pairs at once, which is faster than one by one."""
         chosen = [(index, *self._pair(index)) for index in indices]
-        states = [
-            state for _, pair, _ in chosen for state in ((pair.before, pair.view_before), (pair.after, pair.view_after))
-        ]
-        # PyTorch has one thread in a loader's worker, and where other processes use the other cores.
-        images, shown = render(states, self._image_size, parallel=get_num_threads() > 1)
+        images, shown = self._draw([(index, pair) for index, pair, _ in chosen])
         return [
             ChangeExample(
                 id=f"{self.split}-{index:06d}",
@@ -122,7 +134,7 @@ class Scenes(Sequence[ChangeExample]):
                     after=_boxes(shown[2 * row + 1], pair.changed_after),
                 ),
                 provenance={
-                    "generator": f"scenes/{_VERSION}",
+                    "generator": f"{self._name}/{self._version}",
                     "seed": self._seed,
                     "index": index,
                     "camera_turn": round(abs(math.degrees(pair.view_after.azimuth - pair.view_before.azimuth)), 3),
@@ -140,8 +152,17 @@ class Scenes(Sequence[ChangeExample]):
         """The references of each of the first `num` pairs, without rendering."""
         return [self._pair(index)[1] for index in range(num)]
 
-    def _pair(self, index: int) -> tuple[Pair, tuple[str, ...]]:
-        rng = Random(f"{_VERSION}/{self._seed}/{self.split}/{index}")
+    def _draw(self, pairs: Sequence[tuple[int, Pair[Any]]]) -> tuple[Sequence[NDArray[np.uint8]], NDArray[np.int8]]:
+        """Render both sides of each pair, one after the other."""
+        states = [
+            state for _, pair in pairs for state in ((pair.before, pair.view_before), (pair.after, pair.view_after))
+        ]
+        # PyTorch has one thread in a loader's worker, and where other processes use the other cores.
+        images, shown = render(states, self._image_size, parallel=get_num_threads() > 1)
+        return list(images), shown
+
+    def _pair(self, index: int) -> tuple[Pair[Any], tuple[str, ...]]:
+        rng = Random(f"{self._version}/{self._seed}/{self.split}/{index}")
         pair = sample_pair(rng, change_type=rng.choice(self._change_types), **self._world)
         return pair, references(pair, rng, self._num_references)
 

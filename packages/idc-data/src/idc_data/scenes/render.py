@@ -90,9 +90,9 @@ def _hit(thing, ox, oy, oz, dx, dy, dz):  # noqa: ANN001, ANN202
             if t > 1e-3:
                 return t, (px + t * dx) / half, (py + t * dy) / half, (pz + t * dz) / half
         return _FAR, np.float32(0), np.float32(0), np.float32(0)
-    if kind == 2:  # upright cylinder
+    if kind >= 2:  # upright cylinder
         best, nx, ny, nz = _FAR, np.float32(0), np.float32(0), np.float32(0)
-        radius = half * SLIM
+        radius = half * (SLIM if kind == 2 else 1.0)  # 3: as wide as high, as CLEVR's
         a = dx * dx + dy * dy
         b = px * dx + py * dy
         inside = b * b - a * (px * px + py * py - radius * radius)

@@ -6,9 +6,10 @@ attribute, so that attributes alone can always single one out.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 SIZES = {"small": 0.45, "large": 0.85}
 """Half the height of an object, in scene units."""
@@ -65,15 +66,12 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """One side's camera and light: angles in radians, distance in scene units, brightness as a factor."""
+class Camera:
+    """Where one side is seen from: angles in radians, distance in scene units."""
 
     azimuth: float = AZIMUTH
     elevation: float = ELEVATION
     distance: float = DISTANCE
-    light_azimuth: float = math.radians(-100)
-    light_elevation: float = math.radians(52)
-    brightness: float = 1.0
 
     def place(self, thing: Object) -> tuple[float, float]:
         """Where an object stands: (to the right, to the front), in scene units along the camera's directions."""
@@ -82,7 +80,19 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class View(Camera):
+    """One side's camera and its one light: angles in radians, brightness as a factor."""
+
+    light_azimuth: float = math.radians(-100)
+    light_elevation: float = math.radians(52)
+    brightness: float = 1.0
+
+
+AnyView = TypeVar("AnyView", bound=Camera)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[AnyView]):
     """A before state, an after state and the one change between them."""
 
     change_type: str
@@ -90,8 +100,8 @@ class Pair:
     after: tuple[Object, ...]
     changed_before: int | None
     changed_after: int | None
-    view_before: View
-    view_after: View
+    view_before: AnyView
+    view_after: AnyView
 
     def truth(self) -> dict[str, Any]:
         """The facts that decide whether a caption is right, as plain values."""
@@ -104,7 +114,7 @@ class Pair:
         }
 
 
-def _facts(thing: Object, view: View) -> dict[str, Any]:
+def _facts(thing: Object, view: Camera) -> dict[str, Any]:
     right, front = view.place(thing)
     looks = {name: value for name, value in asdict(thing).items() if name in ATTRIBUTES}
     return {**looks, "right": round(right, 4), "front": round(front, 4)}
@@ -112,7 +122,7 @@ def _facts(thing: Object, view: View) -> dict[str, Any]:
 
 def sample_pair(
     rng: Random, *, change_type: str, min_objects: int, max_objects: int, camera_jitter: float, light_jitter: float
-) -> Pair:
+) -> Pair[View]:
     """Draw a before state with `min_objects` to `max_objects` objects and apply one change of the given type.
 
     Args:
@@ -126,16 +136,42 @@ def sample_pair(
     """
     while True:
         try:
-            before, after, index_before, index_after = _sample_states(rng, change_type, min_objects, max_objects)
+            states = sample_states(rng, change_type, min_objects, max_objects, TABLE)
         except NoRoomError:
             continue
+        before, after, index_before, index_after = states
         views = (_sample_view(rng, camera_jitter, light_jitter), _sample_view(rng, camera_jitter, light_jitter))
         return Pair(change_type, tuple(before), tuple(after), index_before, index_after, *views)
 
 
-def _sample_states(
-    rng: Random, change_type: str, low: int, high: int
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Where objects may stand.
+
+    Attributes:
+        place: Draws where on the ground, in scene units.
+        turn: Draws the turn about the vertical between these, in radians.
+        has_room: Whether an object can stand beside others.
+        min_move: A moved object travels at least this far, in scene units.
+    """
+
+    place: Callable[[Random], tuple[float, float]]
+    turn: tuple[float, float]
+    has_room: Callable[[Object, list[Object]], bool]
+    min_move: float
+
+
+def sample_states(
+    rng: Random, change_type: str, low: int, high: int, floor: Floor
 ) -> tuple[list[Object], list[Object], int | None, int | None]:
+    """Draw `low` to `high` objects, and what the change leaves of them.
+
+    Returns:
+        The objects before and after, and where in either list the changed object is.
+
+    Raises:
+        NoRoomError: There is no place for one of them.
+    """
     if change_type == "add":
         high -= 1
     elif change_type == "drop":
@@ -143,28 +179,29 @@ def _sample_states(
     count = rng.randint(min(low, high), max(low, high))
     before: list[Object] = []
     for _ in range(count):
-        before.append(_sample_object(rng, before))
+        before.append(_sample_object(rng, before, floor))
     after = list(before)
     if change_type == "none":
         return before, after, None, None
     if change_type == "add":
-        after.append(_sample_object(rng, before))
+        after.append(_sample_object(rng, before, floor))
         return before, after, None, count
     index = rng.randrange(count)
     if change_type == "drop":
         del after[index]
         return before, after, index, None
     others = before[:index] + before[index + 1 :]
-    after[index] = _altered(rng, before[index], change_type, others)
+    after[index] = _altered(rng, before[index], change_type, others, floor)
     return before, after, index, index
 
 
-def _altered(rng: Random, thing: Object, change_type: str, others: list[Object]) -> Object:
+def _altered(rng: Random, thing: Object, change_type: str, others: list[Object], floor: Floor) -> Object:
     if change_type == "move":
         for _ in range(50):
-            x, y = _sample_place(rng)
+            x, y = floor.place(rng)
             moved = replace(thing, x=x, y=y)
-            if math.hypot(moved.x - thing.x, moved.y - thing.y) >= MIN_MOVE and _has_room(moved, others):
+            far = math.hypot(moved.x - thing.x, moved.y - thing.y) >= floor.min_move
+            if far and floor.has_room(moved, others):
                 return moved
         raise NoRoomError
     if change_type == "texture":
@@ -181,17 +218,17 @@ def _sample_place(rng: Random) -> tuple[float, float]:
     return distance * math.cos(angle), distance * math.sin(angle)
 
 
-def _sample_object(rng: Random, others: list[Object]) -> Object:
+def _sample_object(rng: Random, others: list[Object], floor: Floor) -> Object:
     for _ in range(60):
         thing = Object(
             rng.choice(tuple(SIZES)),
             rng.choice(tuple(COLORS)),
             rng.choice(MATERIALS),
             rng.choice(SHAPES),
-            *_sample_place(rng),
-            rng.uniform(*_TURN),
+            *floor.place(rng),
+            rng.uniform(*floor.turn),
         )
-        if _has_room(thing, others) and all(thing.look != other.look for other in others):
+        if floor.has_room(thing, others) and all(thing.look != other.look for other in others):
             return thing
     raise NoRoomError
 
@@ -211,6 +248,9 @@ def _has_room(thing: Object, others: list[Object]) -> bool:
         if math.hypot(right, rise) < near - 0.4 * min(thing.radius, other.radius):
             return False
     return True
+
+
+TABLE = Floor(_sample_place, _TURN, _has_room, MIN_MOVE)
 
 
 def _sample_view(rng: Random, camera_jitter: float, light_jitter: float) -> View:
