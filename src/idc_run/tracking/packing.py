@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from idc_data.installed import entries
+from idc_models.registry import find
 from idc_models.spec import ModelSpec
 from packaging.requirements import Requirement
 
@@ -52,22 +53,30 @@ def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
 
 
 def imported(spec: ModelSpec, tokenizer: str = "words") -> set[str]:
-    """Find the distributions that modules of no distribution import: nothing else says that a model needs them.
+    """Find the distributions that a model needs and that no requirement names.
+
+    They are those of extras that its parts use, and those that modules of no distribution import.
 
     Args:
         spec: The model.
         tokenizer: The name of its tokenizer.
     """
+    listed = {
+        library
+        for kind, part in spec
+        for library in getattr(find(kind, part.name), "libraries", ())
+        if _installed(library)
+    }
     tops = {top for _, name in _named(spec, tokenizer) if (top := _top(name))}
     if not tops:
-        return set()
+        return listed
     owners = packages_distributions()
     files = [file for top in tops - owners.keys() for file in _files(top)]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
     found = {owner for name in names for owner in owners.get(name.partition(".")[0], [])}
-    return {name for owner in found if not (name := owner.lower().replace("_", "-")).startswith("idc-")}
+    return listed | {name for owner in found if not (name := owner.lower().replace("_", "-")).startswith("idc-")}
 
 
 def requirements(carried: Iterable[str], *others: str) -> tuple[list[str], list[str]]:

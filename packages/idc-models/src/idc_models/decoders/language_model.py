@@ -1,0 +1,236 @@
+"""What decoders around a language model of transformers share: architecture, weights, and what of them is trained."""
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+
+from idc_models.contract import Decoder, TokenSpace
+
+Tune = Literal["lora", "frozen", "full"]
+"""What is trained of a language model: matrices of low rank beside its own, nothing, or all of it."""
+
+
+def read_architecture(model: str) -> dict[str, Any]:
+    """Read the architecture of a language model, its `config.json`; not its weights.
+
+    Args:
+        model: A folder, or an id of the Hugging Face hub.
+
+    Raises:
+        ValueError: There is none.
+    """
+    file = Path(model) / "config.json"
+    if not file.is_file():
+        return dict(_of_hub(model))
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r} is no JSON ({error})") from error
+    if not isinstance(plain, dict) or "model_type" not in plain:
+        raise ValueError(f"{str(file)!r} names no model_type; expected the folder of a model of transformers")
+    return plain
+
+
+@lru_cache(maxsize=8)
+def _of_hub(model: str) -> Mapping[str, Any]:
+    try:
+        return library("transformers").AutoConfig.from_pretrained(model).to_dict()
+    except Exception as error:  # the library raises what it likes
+        cause = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"model is {model!r}, which is no folder with a config.json, and no model that the Hugging Face hub gives "
+            f"({cause})"
+        ) from error
+
+
+def _filled(config: dict[str, Any] | None, info: Any) -> dict[str, Any] | None:
+    model = info.data.get("model")
+    return read_architecture(model) if config is None and model is not None else config
+
+
+#: The architecture of a setting `model` that comes before it. A spec that is checked holds it in full, so that a
+#: checkpoint is built without the folder or the hub.
+Architecture = Annotated[dict[str, Any] | None, AfterValidator(_filled), Field(validate_default=True)]
+
+
+def library(name: str) -> Any:
+    """Import a library that is an extra.
+
+    Raises:
+        ValueError: It is not installed; the message says how it is.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(
+            f"language models need the library {name}, which is not installed ({error}): "
+            "uv pip install './packages/idc-models[lm]'"
+        ) from error
+
+
+class LanguageModel(Decoder):
+    """Keeps a language model, freezes what is not trained of it, and loads its weights; a subclass decodes with it.
+
+    Args:
+        memory_dim: Width of a memory slot.
+        vocab: The tokens that it speaks, which have to be its own.
+        model: A folder of transformers, or an id of the hub; None begins with random weights.
+        config: The architecture, as in `config.json`.
+        tune: What is trained of it; with random weights that is everything.
+        rank: Of the matrices of `lora`.
+        alpha: Their product counts alpha / rank.
+        dropout: Of their input.
+        targets: Names of the layers that they stand beside; None: all linear layers but the output's.
+
+    Raises:
+        ValueError: A library is missing, the architecture is unknown, or the tokens are more than those of the model.
+    """
+
+    lm: Any  # of transformers
+    libraries: ClassVar[tuple[str, ...]] = ("transformers", "peft")
+    _auto: ClassVar[str]
+    """The class of transformers that makes such models."""
+    _small: ClassVar[dict[str, Any]]
+    """The architecture if none is given."""
+
+    def __init__(
+        self,
+        memory_dim: int,
+        vocab: TokenSpace,
+        *,
+        model: str | None,
+        config: dict[str, Any] | None,
+        tune: Tune,
+        rank: int,
+        alpha: float,
+        dropout: float,
+        targets: Sequence[str] | None,
+    ) -> None:
+        super().__init__(memory_dim, vocab)
+        self.model, self.tune = model, tune if model else "full"
+        if config is None:
+            config = read_architecture(model) if model else self._small
+        self.lm = self._create(dict(config) if model else {**config, **_special(vocab)})
+        rows = self.lm.get_input_embeddings().num_embeddings
+        if vocab.size > rows:
+            raise ValueError(
+                f"the language model {model!r} has {rows} tokens, but the tokenizer {vocab.size}: {_remedy(model)}"
+            )
+        if self.tune != "full":
+            self.lm.requires_grad_(False).eval()
+        if self.tune == "lora":
+            self.lm = _with_lora(self.lm, rank, alpha, dropout, targets)
+        self.state_dim: int = self.lm.get_input_embeddings().embedding_dim
+
+    def projection(self, memory_dim: int) -> nn.Module:
+        """Make what takes memory slots to the width of the language model's words, about as large as they are."""
+        width = self.state_dim
+        return nn.Sequential(
+            nn.LayerNorm(memory_dim), nn.Linear(memory_dim, width), nn.GELU(), nn.Linear(width, width)
+        )  # fmt: skip
+
+    def train(self, mode: bool = True) -> "LanguageModel":
+        """Set the training mode, which a frozen language model never enters: it drops nothing out."""
+        super().train(mode)
+        if self.tune == "frozen":
+            self.lm.eval()
+        return self
+
+    def origin(self) -> str | None:
+        """Name the model: a checkpoint then holds only what is trained of it."""
+        return self.model
+
+    @torch.no_grad()
+    def load_pretrained(self) -> None:
+        """Load the weights of `model`.
+
+        Raises:
+            ValueError: They cannot be had or are of another architecture, or the tokenizer is not that of the model.
+        """
+        if self.model is None:
+            return
+        if Path(self.model).is_absolute() and not Path(self.model).is_dir():
+            raise ValueError(f"there is no folder {self.model!r}, which held the language model")
+        self._check_tokenizer(self.model)
+        try:
+            theirs = self._loaded(self.model).state_dict()
+        except Exception as error:  # the library raises what it likes
+            cause = " ".join(str(error).split())[:300]
+            raise ValueError(f"the weights of the language model {self.model!r} cannot be had ({cause})") from error
+        for name, value in self.lm.state_dict().items():
+            if ".lora_" in name:
+                continue
+            given = theirs.get(name.replace(".base_layer.", "."))
+            if given is None or given.shape != value.shape:
+                found = "none" if given is None else list(given.shape)
+                raise ValueError(
+                    f"{self.model!r} has {found} for {name}, expected {list(value.shape)}: is it another model by now?"
+                )
+            value.copy_(given)
+
+    def _create(self, config: dict[str, Any]) -> Any:
+        transformers = library("transformers")
+        try:
+            made = transformers.AutoConfig.for_model(**{key: value for key, value in config.items() if key != "dtype"})
+            return getattr(transformers, self._auto).from_config(made, dtype=torch.float32)
+        except (ValueError, KeyError, TypeError) as error:
+            cause = " ".join(str(error).split())[:200]
+            raise ValueError(f"config is no architecture of {self._auto} in transformers ({cause})") from error
+
+    def _loaded(self, model: str) -> Any:
+        return getattr(library("transformers"), self._auto).from_pretrained(model, dtype=torch.float32)
+
+    def _check_tokenizer(self, model: str) -> None:
+        """Check that the tokens are the model's: those of another tokenizer mean something else to it."""
+        from idc_data.tokenizers import Tokenizer, make_tokenizer
+
+        if not isinstance(self.vocab, Tokenizer):
+            return
+        try:
+            own = make_tokenizer({"name": "hf", "model": model}, [], self.vocab.max_length)
+        except ValueError:
+            return  # it comes without one: nothing to compare with
+        if own.state() != self.vocab.state():
+            raise ValueError(f"the tokenizer is not that of the language model {model!r}: {_remedy(model)}")
+
+
+def memory_bound(value: Float[Tensor, "b ..."], rows: int) -> Tensor:
+    """Give each of k captions in a row the row of its memory: k = rows / b copies of each."""
+    return value if len(value) == rows else value.repeat_interleave(rows // len(value), dim=0)
+
+
+def _special(vocab: TokenSpace) -> dict[str, int]:
+    """What an architecture that begins with random weights has of the tokenizer."""
+    ids = {"bos_token_id": vocab.bos_id, "eos_token_id": vocab.eos_id, "pad_token_id": vocab.pad_id}
+    return {"vocab_size": vocab.size, "decoder_start_token_id": vocab.bos_id, **ids}
+
+
+def _remedy(model: str | None) -> str:
+    return f"set data.tokenizer to {{name: hf, model: {model}}}"
+
+
+def _with_lora(lm: Any, rank: int, alpha: float, dropout: float, targets: Sequence[str] | None) -> Any:
+    """Put matrices of low rank beside linear layers (Hu et al., LoRA, ICLR 2022)."""
+    peft = library("peft")
+    transposed = any(type(module).__name__ == "Conv1D" for module in lm.modules())  # those of GPT-2
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules="all-linear" if targets is None else list(targets),
+        fan_in_fan_out=transposed,
+    )
+    try:
+        return peft.inject_adapter_in_model(config, lm)
+    except ValueError as error:
+        raise ValueError(
+            f"targets are {targets!r}, which do not fit the model: {' '.join(str(error).split())[:200]}"
+        ) from error
