@@ -10,7 +10,7 @@ const AGAIN = [429, 502, 503, 504];  // busy, or being started again
 
 export async function caption(address, pairs, params = {}, {patience = 60_000, signal, token} = {}) {
   const secret = (token ?? globalThis.process?.env?.IDC_TOKEN ?? "").trim(), headers = {"Content-Type": "application/json"};
-  if (/[^!-~]/.test(secret)) throw new RangeError("IDC_TOKEN holds no token: expected ASCII signs without spaces, on one line");
+  if (/[^!-~]/.test(secret)) throw new RangeError("IDC_TOKEN is not a valid token: expected ASCII characters without spaces, on one line");
   if (secret) headers.Authorization = `Bearer ${secret}`;
   const inputs = await Promise.all(pairs.map(async ([before, after]) => ({before: await coded(before), after: await coded(after)})));
   const body = JSON.stringify({inputs, params}), giveUp = Date.now() + patience;

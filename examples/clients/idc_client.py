@@ -97,7 +97,7 @@ class Client:
 def _token() -> str:
     token = os.environ.get("IDC_TOKEN", "").strip()
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise ValueError("IDC_TOKEN holds no token: expected ASCII signs without spaces, on one line")
+        raise ValueError("IDC_TOKEN is not a valid token: expected ASCII characters without spaces, on one line")
     return token
 
 

@@ -1,1 +1,1 @@
-"""The application: a YAML spec becomes data, a trained model, scores, a tracked run and a served model."""
+"""The application: runs a YAML spec, which prepares data, trains, scores, tracks, registers and serves a model."""

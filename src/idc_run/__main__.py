@@ -1,4 +1,4 @@
-"""`python -m idc_run`, which is what torchrun starts."""
+"""Entry point of `python -m idc_run`, which torchrun uses."""
 
 from idc_run.cli import run
 

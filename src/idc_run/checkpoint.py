@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file that holds all a run needs to go on, or a model to caption. No pickle."""
+"""Checkpoints: one safetensors file with everything needed to resume a run or to caption. No pickle."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -21,17 +21,17 @@ _TRAINING = "training/"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The contents of a checkpoint file.
 
     Attributes:
         spec: The completed spec.
-        tokenizer: The tokenizer, with all that it has learnt.
-        weights: The model's `state_dict`, but for what is frozen.
-        progress: Where training stood: step, epoch, batches into it, scores so far. Plain values.
-        training: Tensors that only training needs: the optimizer's moments. Empty in a model for use.
-        unchanged: Captions of validation pairs that did not change: the probability of a change is 1 - theirs.
-        description: What the model was trained on; None until training has ended, and in files of older versions.
-        frozen: Weights that are loaded from elsewhere, by part: the file names them, with their hashes.
+        tokenizer: The trained tokenizer.
+        weights: The model's `state_dict`, without frozen pre-trained weights.
+        progress: State of training: step, epoch, batches into the epoch, scores so far. Plain values.
+        training: Tensors that only training needs: the optimizer's moments. Empty in a final model.
+        unchanged: No-change captions of the validation pairs; the probability of a change is 1 minus theirs.
+        description: Description of the training data; None until training has ended, and in older files.
+        frozen: By part, the source and hashes of frozen weights, which are loaded from elsewhere.
     """
 
     spec: Spec
@@ -44,28 +44,28 @@ class Checkpoint:
     frozen: dict[str, Frozen] = field(default_factory=dict)
 
     def build(self, device: torch.device | str = "cpu") -> Captioner:
-        """Build the model and load its weights; every key has to match.
+        """Build the model and load its weights.
 
         Raises:
-            ValueError: They do not; or frozen weights cannot be had, or have changed.
+            ValueError: The keys do not match, or frozen weights are unavailable or have changed.
         """
         objectives = self.spec.train.objectives
         return build_trained(self.spec.model, self.tokenizer, objectives, self.weights, self.frozen).to(device)
 
     def self_contained(self) -> "Checkpoint":
-        """Give the same with all weights, to be used where the frozen ones cannot be loaded.
+        """Return a copy that includes the frozen weights, for use where they cannot be loaded.
 
         Raises:
-            ValueError: They cannot be loaded here, or have changed.
+            ValueError: The frozen weights are unavailable or have changed.
         """
         return replace(self, weights=self.build().state_dict(), frozen={}) if self.frozen else self
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all: a crash leaves the file of before.
+    """Write a checkpoint atomically: a crash leaves the previous file intact.
 
     Raises:
-        OSError: It cannot be written; the disk may be full.
+        OSError: The file cannot be written; the disk may be full.
     """
     tensors = {f"{MODEL}{name}": value for name, value in checkpoint.weights.items()}
     tensors |= {f"{_TRAINING}{name}": value for name, value in checkpoint.training.items()}
@@ -88,10 +88,10 @@ def load_checkpoint(path: Path, *, weights: bool = True) -> Checkpoint:
 
     Args:
         path: The file.
-        weights: Whether to read the tensors of the model and of its training, too.
+        weights: Whether to read the tensors of the model and the optimizer, too.
 
     Raises:
-        ValueError: The file is missing, damaged, or no checkpoint of this project.
+        ValueError: The file is missing, damaged, or not a checkpoint of this project.
     """
     contents = open_checkpoint(path, lambda name: weights or not name.startswith((MODEL, _TRAINING)))
     spec = make_spec(contents.plain("spec", dict), str(path))
@@ -105,14 +105,14 @@ def load_checkpoint(path: Path, *, weights: bool = True) -> Checkpoint:
         weights=contents.under(MODEL),
         progress=contents.plain("progress", dict),
         training=contents.under(_TRAINING),
-        unchanged=tuple(contents.plain("unchanged", list, "[]")),  # files of older versions have none
+        unchanged=tuple(contents.plain("unchanged", list, "[]")),  # older files lack it
         description=read_description(contents),
         frozen=contents.frozen(),
     )
 
 
 def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Collect the optimizer's moments, as named tensors."""
+    """Return the optimizer's moments as named tensors."""
     return {
         f"optimizer/{index}/{name}": torch.as_tensor(value)
         for index, values in optimizer.state_dict()["state"].items()
@@ -121,10 +121,10 @@ def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
-    """Put the optimizer's moments back.
+    """Restore the optimizer's moments.
 
     Raises:
-        ValueError: They are not those of such parameters.
+        ValueError: They do not match the parameters.
     """
     shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
@@ -134,11 +134,13 @@ def restore_training(optimizer: torch.optim.Optimizer, state: dict[str, Tensor])
         if part != "optimizer":
             continue
         if not index.isdecimal() or int(index) >= len(shapes) or value.dim() and value.shape != shapes[int(index)]:
-            raise ValueError(f"the optimizer has no place for {name!r} of shape {list(value.shape)}")
+            raise ValueError(
+                f"the checkpoint's optimizer state {name!r} of shape {list(value.shape)} matches no parameter"
+            )
         moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if value.shape == parameter.shape:
-                # In the order in memory of the parameter (channels last): the fused optimizer goes by it alone.
+                # Same memory format as the parameter (channels last): the fused optimizer ignores strides.
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

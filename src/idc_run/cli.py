@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=OneLineErrors,
-    stopped="stopped; the same command with --resume goes on from the last checkpoint",
+    stopped="stopped; run the same command with --resume to continue from the last checkpoint",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("spec", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-s", "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value of the spec; repeatable."
 )
-@click.option("--check", is_flag=True, help="Validate the spec, build the model, try one batch; write nothing.")
-@click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same spec; of a "
-              "sweep, which always goes on, try the failed trials once more.")  # fmt: skip
-@click.option("--from-run", metavar="RUN_ID", help="Instead of SPEC: repeat a run from what MLflow has kept of it.")
-@click.option("--test", "model", metavar="MODEL", help="Instead of SPEC: score a trained model on -s data.dataset=...; "
+@click.option("--check", is_flag=True, help="Validate the spec, build the model and try one batch; writes nothing.")
+@click.option("--resume", is_flag=True, help="Continue the newest unfinished run of the same spec. A sweep "
+              "always continues; with --resume it also retries failed trials.")  # fmt: skip
+@click.option("--from-run", metavar="RUN_ID", help="Instead of SPEC: repeat a run from its record in MLflow.")
+@click.option("--test", "model", metavar="MODEL", help="Instead of SPEC: score a trained model on -s data.dataset=...: "
               "a shipped model (scenes), a checkpoint, or models:/NAME@ALIAS.")  # fmt: skip
-@click.option("--split", type=click.Choice(("test", "val")), help="With --test: which split; test by default.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="With --test: where predictions, report "
-              "and pictures go; by default below mlruns/tested/.")  # fmt: skip
-@click.option("--describe", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Instead of SPEC: let an "
-              "older checkpoint tell what it was trained on; reads its dataset, trains nothing.")  # fmt: skip
+@click.option("--split", type=click.Choice(("test", "val")), help="With --test: the split to score; default: test.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="With --test: folder for predictions, "
+              "report and pictures; default: a folder in mlruns/tested/.")  # fmt: skip
+@click.option("--describe", type=click.Path(path_type=Path), metavar="CHECKPOINT", help="Instead of SPEC: add a "
+              "description of its training data to an older checkpoint; reads the dataset.")  # fmt: skip
 def run(
     spec: Path | None,
     overrides: tuple[str, ...],
@@ -43,7 +43,7 @@ def run(
     out: Path | None,
     describe: Path | None,
 ) -> None:
-    """Run the experiment that the YAML file SPEC describes: train, validate, test, track and register.
+    """Run the experiment in the YAML file SPEC: train, validate, test, track and register.
 
     \b
     Examples:
@@ -51,30 +51,31 @@ def run(
       idc-run experiments/lstm_difference.yaml -s train.epochs=2 -s seed=1
       idc-run experiments/transformer_concat.yaml --check
       idc-run experiments/transformer_concat.yaml --resume     # after it was stopped or killed
-      idc-run --from-run 1f0e...                                # says which of code, data, packages differ
-      idc-run --test scenes -s data.dataset=path/to/folder      # another dataset, decoded as the model's spec says
+      idc-run --from-run 1f0e...                                # reports changes in code, data and packages
+      idc-run --test scenes -s data.dataset=path/to/folder      # with the decoding settings of its spec
       idc-run --describe best.safetensors -s data.dataset=path/to/data
       torchrun --nproc-per-node 2 -m idc_run experiments/transformer_concat.yaml
 
-    With a `sweep:` section it is a search: the same command, typed again or on other terminals, joins it.
+    A spec with a `sweep:` section is a search. Run the same command in other terminals to join it, or again to
+    continue.
 
-    experiments/forkme.yaml explains every setting. Runs are kept in mlruns/ (or at MLFLOW_TRACKING_URI);
-    `mlflow ui` compares them.
+    experiments/forkme.yaml explains every setting. Runs are stored in mlruns/ or at MLFLOW_TRACKING_URI; compare them
+    with `mlflow ui`.
     """  # noqa: D301 - click reads the \b
     if [spec, from_run, model, describe].count(None) != 3:
         raise ValueError(
-            "expected one of a SPEC file, as experiments/transformer_concat.yaml, or --from-run RUN_ID, or "
-            "--test MODEL, or --describe CHECKPOINT"
+            "expected exactly one of: a SPEC file such as experiments/transformer_concat.yaml, --from-run RUN_ID, "
+            "--test MODEL, --describe CHECKPOINT"
         )
     if (model or describe) and (check or resume):
         given = "--test" if model else "--describe"
-        raise ValueError(f"{given} trains nothing that --check or --resume could be about; leave them out")
+        raise ValueError(f"{given} does not train, so --check and --resume do not apply; omit them")
     if model is None and (split or out):
         raise ValueError(
-            "--split and --out are for --test MODEL; a run tests on the test split, and MLflow keeps the rest"
+            "--split and --out need --test MODEL; a run is tested on the test split and stores its files in MLflow"
         )
     if from_run and resume:
-        raise ValueError("--resume goes on with a run, --from-run repeats one from its start; give one of the two")
+        raise ValueError("--resume continues a run, --from-run repeats one from the start; give only one of them")
     from idc_run.console import Console
     from idc_run.spec import load_values, make_spec
     from idc_run.tracking.naming import run_name
@@ -105,7 +106,7 @@ def run(
         experiment.check(loaded, console)
     elif loaded.sweep:
         if os.environ.get("WORLD_SIZE", "1") != "1":
-            raise ValueError("a sweep is not run by torchrun; start the command itself as often as there are GPUs")
+            raise ValueError("a sweep cannot run under torchrun; start idc-run once per GPU instead")
         from idc_run.sweeps import finish, study, work
 
         opened = study.open_sweep(values, again=resume)
@@ -130,13 +131,13 @@ def _test(model: str, overrides: tuple[str, ...], console: "Console", split: str
 
 @click.command(cls=OneLineErrors, stopped="stopped", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name")
-@click.option("--metric", default="", help="To order and compare by; by default the one that chose the checkpoints.")
-@click.option("--metrics", default="", help="Columns, comma-separated; by default the common ones.")
+@click.option("--metric", default="", help="Metric to rank by; default: the one that chose the checkpoints.")
+@click.option("--metrics", default="", help="Comma-separated columns; default: the common metrics.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/results"), show_default=True
 )
 def table(name: str, metric: str, metrics: str, out: Path) -> None:
-    """Turn the tested trials of the sweep NAME into a table over seeds: Markdown, CSV and a picture.
+    """Summarise the tested trials of the sweep NAME over seeds: a Markdown page, a CSV file and a picture.
 
     \b
     Example:
@@ -149,7 +150,7 @@ def table(name: str, metric: str, metrics: str, out: Path) -> None:
     shown = columns(found, metrics)
     page = write_table(found, out, shown)
     click.echo(markdown(found, shown))
-    click.echo(f"{page}, and .csv and .png beside it")
+    click.echo(f"{page}, with a .csv and a .png next to it")
 
 
 @click.command(cls=OneLineErrors, stopped="stopped", context_settings={"help_option_names": ["-h", "--help"]})
@@ -160,17 +161,20 @@ def champion(model: str | None, version: str | None) -> None:
 
     \b
     Examples:
-      idc-champion            # the registered models
-      idc-champion idc        # the versions of one
-      idc-champion idc 7      # version 7 becomes models:/idc@champion, whatever its score
+      idc-champion            # list the registered models
+      idc-champion idc        # list the versions of one
+      idc-champion idc 7      # make version 7 the champion, whatever its score
 
-    By itself the alias moves only to a version that did better by the same metric and protocol on the same validation
-    pairs: docs/serving.md.
+    Automatically, the alias moves only to a version with a better score by the same metric and protocol on the same
+    validation pairs (docs/serving.md).
     """  # noqa: D301 - click reads the \b
     from idc_run.tracking.champion import models, promote, versions
 
     if model is None:
-        click.echo("\n".join(models()) or "no registered model; idc-run registers one for a spec with `register`")
+        click.echo(
+            "\n".join(models())
+            or "there are no registered models; idc-run registers one if the spec has a `register` section"
+        )
     elif version is None:
         for each in versions(model):
             words = [f"models:/{model}/{each.number}", each.score, each.terms, each.created, f"run {each.run}"]
@@ -178,4 +182,6 @@ def champion(model: str | None, version: str | None) -> None:
     else:
         old = promote(model, version)
         was = f" (it was {old})" if old else ""
-        click.echo(f"models:/{model}@champion is version {version} now{was}; a running server keeps what it has loaded")
+        click.echo(
+            f"models:/{model}@champion is now version {version}{was}; running servers keep the version they have loaded"
+        )

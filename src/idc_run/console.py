@@ -1,4 +1,4 @@
-"""What a person sees of a run: a progress bar, a short table, three captions, and what to type next."""
+"""Console output of a run: a progress bar, a table of scores, three captions, and the next commands."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from idc_run.training.data import Data
 
 _VALUE = 9
-"""Least columns of a score on the console."""
+"""Minimum width of a score column."""
 _FILE_WIDTH = 160
-"""Columns of what is printed to a file or a pipe."""
+"""Width of output that goes to a file or a pipe."""
 
 
 class Console:
-    """Prints to the terminal; silent on all processes but the first."""
+    """Prints to the terminal, on the first process only."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        # Captions and overrides may hold brackets, which rich would take for markup. A file has room for wide tables.
+        # markup=False: captions and overrides may contain brackets, which rich would interpret as markup.
         width = None if sys.stdout.isatty() else _FILE_WIDTH
         self._out = RichConsole(quiet=quiet, highlight=False, markup=False, soft_wrap=True, width=width)
         self._select = ""
@@ -59,9 +59,9 @@ class Console:
         self._out.print(table)
 
     def checked(self, spec: "Spec", data: "Data", model: "Captioner", loss: float, warnings: Sequence[str]) -> None:
-        """Say that a spec would run."""
+        """Report that the spec is valid."""
         self._describe(spec, data, model, warnings)
-        self._out.print(f"first batch: loss {loss:.3f}\nThe spec is fine; nothing was written.")
+        self._out.print(f"first batch: loss {loss:.3f}\nThe spec is valid; nothing was written.")
 
     def begin(
         self,
@@ -72,11 +72,11 @@ class Console:
         resumed: "Checkpoint | None",
         warnings: Sequence[str],
     ) -> None:
-        """Say what begins, and start the bar."""
+        """Describe the run and start the progress bar."""
         self._describe(spec, data, model, warnings)
         done = resumed.progress["step"] if resumed else 0
         if resumed:
-            self._out.print(f"going on at step {done}")
+            self._out.print(f"resuming at step {done}")
         self._select = spec.eval.select
         self._takes_images = model.encoder.takes_images
         width = max(len(self._select) + 2, _VALUE)
@@ -85,13 +85,13 @@ class Console:
         self._bar.start()
 
     def step(self, step: int, losses: dict[str, float] | None) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._bar.update(self._task, completed=step)
         if losses:
             self._bar.update(self._task, note=f"loss {losses['train/loss']:.3f}")
 
     def epoch(self, epoch: int, scores: dict[str, float], *, best: bool) -> None:
-        """Print a line of what the epoch came to: below 80 columns, whatever else was measured is in MLflow."""
+        """Print the epoch's results in one line of less than 80 columns; MLflow has the others."""
         cells = [("train/epoch_loss", ".3f", 8), ("val/loss", ".3f", 10), ("train/lr", ".1e", 9)]
         cells += [("train/pairs_per_second", ",.0f", 9)]
         words = [f"{format(scores[name], form) if name in scores else '-':>{width}}" for name, form, width in cells]
@@ -101,14 +101,14 @@ class Console:
 
     @contextmanager
     def captioning(self, split: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a bar while a split is captioned."""
+        """Show a progress bar while a split is captioned."""
         task = self._bar.add_task(split, total=total, note="")
-        self._bar.start()  # which it may be
+        self._bar.start()  # no effect if it is running
         yield lambda num: self._bar.advance(task, num)
         self._bar.remove_task(task)
 
     def close(self) -> None:
-        """Stop the bar and take it away; another run may follow."""
+        """Stop and remove the bar; another run may follow."""
         self._bar.stop()
         for task in self._bar.task_ids:
             self._bar.remove_task(task)
@@ -123,16 +123,16 @@ class Console:
         registered: tuple[str, str] | None,
         where: str,
     ) -> None:
-        """Print the test scores, three captions, where everything is, and what to type next.
+        """Print the test scores, three captions, the locations of all files, and the next commands.
 
         Args:
-            spec: Of the run.
-            scores: Of the test.
-            ceiling: What one reference scores against the others.
-            predictions: Of the test.
-            best: The checkpoint.
-            registered: Its version in the registry, and a sentence on the champion.
-            where: Where the tracker keeps the report; empty if nowhere.
+            spec: The spec of the run.
+            scores: The test scores.
+            ceiling: The scores of one reference against the others.
+            predictions: The test predictions.
+            best: The best checkpoint.
+            registered: The version in the registry, and a sentence about the champion.
+            where: The tracker's folder or address of the report; empty without a tracker.
         """
         self._bar.stop()
         table = Table(
@@ -169,20 +169,20 @@ class Console:
         self._next(address, served=registered is not None, tracked=bool(where))
 
     def scores(self, spec: "Spec", scores: "Scores") -> None:
-        """Print the test scores that the spec asks for in a line."""
+        """Print the test scores that the spec asks for, in one line."""
         asked = metric_names(spec.eval.metrics)
         self.say(", ".join(f"{name} {shown(name, value)}" for name, value in scores.values.items() if name in asked))
 
     def _next(self, address: str, *, served: bool, tracked: bool) -> None:
-        """Say what to do with a model: each command on a line of its own, which can be copied."""
+        """Print the next commands for a model, each on its own line so that it can be copied."""
         commands: list[tuple[str, str]] = []
         if self._takes_images:
-            commands += [(f"idc-app {address}", "a page: drop two images")]
-            commands += [(f"idc-caption {address} before.png after.png", "one pair, folders, lines of JSON")]
+            commands += [(f"idc-app {address}", "a web page: drop two images")]
+            commands += [(f"idc-caption {address} before.png after.png", "one pair, two folders or JSON lines")]
         if served:
             commands += [(f"mlflow models serve -m {address} --env-manager local -p 5001", "REST: docs/serving.md")]
         if tracked:
-            commands += [("mlflow ui --workers 1", "runs, curves, pictures at http://127.0.0.1:5000: docs/sweeps.md")]
+            commands += [("mlflow ui --workers 1", "runs and curves at http://127.0.0.1:5000: docs/sweeps.md")]
         if commands:
             self._out.print("\nNext:")
         for command, about in commands:
@@ -190,7 +190,7 @@ class Console:
 
     def _describe(self, spec: "Spec", data: "Data", model: "Captioner", warnings: Sequence[str]) -> None:
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        splits = f"{len(data.train):,}{' fresh' if data.train.endless else ''} pairs per epoch"
+        splits = f"{len(data.train):,}{' new' if data.train.endless else ''} pairs per epoch"
         self._out.print(
             f"{spec.name}: {spec.model.encoder.name} encoder, {spec.model.fusion.name} fusion, "
             f"{spec.model.decoder.name} decoder, {parameters:,} parameters\n"

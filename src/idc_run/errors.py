@@ -1,4 +1,4 @@
-"""How the commands tell of a user's mistake."""
+"""How the commands report mistakes of the user."""
 
 import sys
 from typing import Any
@@ -11,12 +11,12 @@ from idc_run.tracking.server import explain
 
 
 class OneLineErrors(click.Command):
-    """A mistake of the user's is one line on stderr and exit code 2; anything else is ours and keeps its traceback.
+    """Reports a user's mistake as one line on stderr with exit code 2; any other error keeps its traceback.
 
     Args:
-        *args: Of `click.Command`.
-        stopped: What is said when the command is interrupted.
-        **kwargs: Likewise.
+        *args: Arguments of `click.Command`.
+        stopped: The message when the command is interrupted.
+        **kwargs: Keyword arguments of `click.Command`.
     """
 
     def __init__(self, *args: Any, stopped: str, **kwargs: Any) -> None:
@@ -28,7 +28,7 @@ class OneLineErrors(click.Command):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader of a pipe has gone: click ends quietly
+            raise  # the reader of the pipe has closed it; click exits quietly
         except Exception as error:
             message = explain(error) or (str(error) if isinstance(error, ValueError | OSError) else None)
             if message is None:

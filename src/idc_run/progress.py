@@ -1,32 +1,32 @@
-"""Where a training stands: what its checkpoints keep, and what its watchers are told."""
+"""The state of a training run, as checkpoints store it and console and tracker report it."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Progress:
-    """Where training stands; every number a checkpoint needs to go on as if nothing had happened."""
+    """Every number that a checkpoint needs to continue training as if it had not been interrupted."""
 
     step: int = 0
-    """Optimizer steps done."""
+    """Completed optimizer steps."""
     epoch: int = 0
-    """Epochs done."""
+    """Completed epochs."""
     batch: int = 0
-    """Batches done in the epoch that is running."""
+    """Completed batches in the current epoch."""
     best: float | None = None
     """Best validation score so far."""
     best_epoch: int = 0
-    """Epochs done when the best checkpoint was: of several with one score that with the lowest validation loss."""
+    """Completed epochs at the best checkpoint; among equal scores, the one with the lowest validation loss."""
     best_loss: float | None = None
-    """The validation loss of it."""
+    """Validation loss of the best checkpoint."""
     risen_epoch: int = 0
-    """Epochs done when the score last rose, which is what patience counts from."""
+    """Completed epochs when the score last rose; patience counts from here."""
     schedule: dict[str, int] = field(default_factory=lambda: {"reductions": 0, "waited": 0})
     losses: list[list[float]] = field(default_factory=list)
-    """Points of the learning curve: step, mean training loss since the last report."""
+    """Training curve: step, mean training loss since the previous point."""
     scores: list[list[float]] = field(default_factory=list)
-    """Points of another curve: step, validation score."""
+    """Validation curve: step, validation score."""
     val_losses: list[list[float]] = field(default_factory=list)
-    """Points of the third: step, validation loss."""
+    """Validation loss curve: step, validation loss."""
     run_id: str = ""
-    """The tracker's name for the run."""
+    """The tracker's id of the run."""

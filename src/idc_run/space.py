@@ -1,4 +1,4 @@
-"""Where a sweep searches: dotted paths of the spec, each with the values that it may have."""
+"""The search space of a sweep: dotted paths of the spec, each with its possible values."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -18,39 +18,39 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @runtime_checkable
 class Chooser(Protocol):
-    """What draws: a trial of Optuna's, or a `Probe`."""
+    """Anything that chooses values: an Optuna trial or a `Probe`."""
 
     @property
     def params(self) -> dict[str, Any]:
-        """What was drawn so far, by name."""
+        """The values chosen so far, by name."""
         ...
 
     @property
     def suggest_categorical(self) -> Callable[..., Any]:
-        """Draws one of a list."""
+        """Choose one item of a list."""
         ...
 
     @property
     def suggest_int(self) -> Callable[..., Any]:
-        """Draws a whole number."""
+        """Choose an integer."""
         ...
 
     @property
     def suggest_float(self) -> Callable[..., Any]:
-        """Draws a number."""
+        """Choose a float."""
         ...
 
 
 class Range(BaseModel):
-    """Numbers from `low` to `high`, both included; whole ones if both ends are.
+    """Numbers from `low` to `high`, both included; integers if both ends are.
 
     Attributes:
-        low: The least.
-        high: The most.
-        log: Draw the logarithm, for values of several orders of magnitude.
-        step: Distance of neighbours; a grid needs one.
-        when: Search only where other paths have these values: as they were drawn, or as the spec has them. A plugin's
-            name stands for its section, and the name of a choice for the choice.
+        low: Lower end.
+        high: Upper end.
+        log: Sample uniformly in log space, for values of several orders of magnitude.
+        step: Distance between neighbouring values; required for a grid.
+        when: Search only if other paths have these values, chosen by the trial or set in the spec. A plugin's name
+            stands for its section, and the name of a choice for the choice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,11 +78,11 @@ class Range(BaseModel):
 
 
 class Choice(BaseModel):
-    """One of several values. A section of settings, such as a whole plugin, may have ranges and choices inside.
+    """One of several values. A value that is a section, such as a whole plugin, may contain ranges and choices.
 
     Attributes:
-        choices: The values; or name to value, where a name says more than the value does.
-        when: As of a range.
+        choices: The values, or a mapping from descriptive names to values.
+        when: As for `Range`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,11 +92,11 @@ class Choice(BaseModel):
 
 
 class Together(BaseModel):
-    """Several paths that change at once, under a name that is no path of the spec, such as `method`.
+    """Several paths that change together, under a name that is not a path of the spec, such as `method`.
 
     Attributes:
-        together: Name to the values of paths, which no other part of the space may set.
-        when: As of a range.
+        together: For each name, the values of paths; no other entry of the space may set these paths.
+        when: As for `Range`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +106,7 @@ class Together(BaseModel):
 
     @property
     def paths(self) -> list[str]:
-        """All paths that any of the names sets."""
+        """The paths that any of the names sets."""
         return list(dict.fromkeys(path for values in self.together.values() for path in values))
 
 
@@ -125,7 +125,7 @@ Node = Annotated[
     | Annotated[list[Any], Field(min_length=1), Tag("list")],
     Discriminator(_kind),
 ]
-"""What a path may be: `[a, b]` for a choice, `{choices: ...}`, `{together: ...}`, or `{low: ..., high: ...}`."""
+"""An entry of the space: `[a, b]` for a choice, `{choices: ...}`, `{together: ...}`, or `{low: ..., high: ...}`."""
 
 Space = Annotated[dict[str, Node], Field(min_length=1)]
 
@@ -134,9 +134,9 @@ def draw(space: Mapping[str, Node], trial: Chooser, base: Mapping[str, Any] = _N
     """Let a trial choose a value for each path whose condition holds.
 
     Args:
-        space: Where it searches; conditions see the paths before their own.
-        trial: What chooses.
-        base: A spec's plain values, completed, which conditions see too.
+        space: The search space; conditions may refer to earlier paths.
+        trial: Chooses the values.
+        base: The completed spec's plain values, to which conditions may refer, too.
     """
     values: dict[str, Any] = {}
     for path, node in space.items():
@@ -147,42 +147,43 @@ def draw(space: Mapping[str, Node], trial: Chooser, base: Mapping[str, Any] = _N
 
 
 def conditions(node: Any) -> dict[str, Any]:
-    """What has to hold where this is searched: path to value."""
+    """Return the condition of an entry: the required value of each path."""
     return {} if isinstance(node, list) else node.when
 
 
 def sets(path: str, node: Any) -> list[str]:
-    """The paths of the spec that a part of the space sets."""
+    """Return the paths of the spec that an entry of the space sets."""
     return node.paths if isinstance(node, Together) else [path]
 
 
 def options(space: Mapping[str, Node]) -> Iterator[tuple[str, Any]]:
-    """Every choice and both ends of every range, each with the name of its parameter.
+    """Yield every choice and both ends of every range, each with the name of its parameter.
 
     Raises:
-        ValueError: Two choices cannot be told apart, or a range inside of one is none.
+        ValueError: Two choices have the same label, or a range inside a choice is invalid.
     """
     for path, node in space.items():
         yield from _ends(node, path)
 
 
 def cells(space: Mapping[str, Node]) -> Iterator[dict[str, Any]]:
-    """Every combination of a grid, as the parameters of a trial.
+    """Yield every combination of a grid, as the parameters of a trial.
 
     Raises:
-        ValueError: A range has no step, a condition makes cells unequal, or there are too many.
+        ValueError: A range has no step, an entry has a condition, or there are too many combinations.
     """
     parts = [list(_cells(node, path)) for path, node in space.items()]
     if (count := prod(map(len, parts))) > _MOST_CELLS:
         raise ValueError(
-            f"the grid has {count:,} cells; expected at most {_MOST_CELLS:,}, or the sampler tpe or random"
+            f"the grid has {count:,} cells; expected at most {_MOST_CELLS:,}; for a larger space use sampler tpe or "
+            "random"
         )
     for combination in product(*parts):
         yield {name: value for part in combination for name, value in part.items()}
 
 
 def with_values(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec's plain values with some paths set."""
+    """Return a spec's plain values with some paths set."""
     given = {key: value for key, value in values.items() if key != "sweep"}
     for path, value in chosen.items():
         set_value(given, path, value)
@@ -222,10 +223,14 @@ def _ends(node: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _cells(node: Any, name: str) -> Iterator[dict[str, Any]]:
     if conditions(node):
-        raise ValueError(f"a grid has no conditions, {name} has: {node.when}; use the sampler tpe or random")
+        raise ValueError(
+            f"{name} has the condition {node.when}, which a grid does not allow; use sampler tpe or random"
+        )
     if isinstance(node, Range):
         if node.step is None:
-            raise ValueError(f"a grid needs the step of {name}, from {node.low} to {node.high}; or list its values")
+            raise ValueError(
+                f"{name}, from {node.low} to {node.high}, has no step; a grid needs one, or a list of values"
+            )
         low, high, step = (Decimal(str(number)) for number in (node.low, node.high, node.step))
         number = int if node.whole else float
         yield from ({name: number(low + step * index)} for index in range(int((high - low) / step) + 1))
@@ -237,13 +242,13 @@ def _cells(node: Any, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
-    """The ranges and choices inside a section: key, the name of the parameter, and what to search."""
+    """Yield the ranges and choices inside a section: key, parameter name and entry."""
     for key, value in option.items() if isinstance(option, dict) else ():
         found = Choice if isinstance(value, dict) and "choices" in value else Range
         if found is Choice or (isinstance(value, dict) and {"low", "high"} <= value.keys()):
             if "when" in value:
                 raise ValueError(
-                    f"{name}.{key} has a condition; only paths of the space may, not what is inside a choice"
+                    f"{name}.{key} has a condition inside a choice; only top-level entries of the space may have one"
                 )
             try:
                 yield key, f"{name}.{key}", found.model_validate(value)
@@ -252,7 +257,7 @@ def _searched(option: Any, name: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def _options(node: Any) -> dict[Any, Any]:
-    """The options of a choice by the label that a trial stores: a given name, a plain value, or a section's name."""
+    """Return the options of a choice by the label that trials store: a name, a plain value, or a section's name."""
     if isinstance(node, Together):
         return node.together
     given = node if isinstance(node, list) else node.choices
@@ -266,7 +271,7 @@ def _options(node: Any) -> dict[Any, Any]:
             label = option["name"]
         elif isinstance(option, dict | list):
             label = json.dumps(option, sort_keys=True)
-        if label in labels:  # to Python, true is 1
-            raise ValueError(f"two of the choices are called {label!r}; name them: {{choices: {{NAME: value, ...}}}}")
+        if label in labels:  # true equals 1 in Python
+            raise ValueError(f"two choices have the same label {label!r}; name them: {{choices: {{NAME: value, ...}}}}")
         labels[label] = option
     return labels

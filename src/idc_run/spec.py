@@ -1,4 +1,4 @@
-"""The spec: one YAML file that says everything a run computes, checked before anything is created."""
+"""The spec: one YAML file that determines everything a run computes, validated before anything is created."""
 
 import hashlib
 import json
@@ -34,68 +34,68 @@ Direction = Literal["maximize", "minimize"]
 
 
 class Section(BaseModel):
-    """A part of the spec: fixed once made, and without room for misspelt keys."""
+    """A section of the spec: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class OptimizerSpec(Section):
-    """How the weights are changed."""
+    """The optimizer."""
 
     name: Literal["adamw", "adam", "muon"] = "adamw"
-    """`muon` changes matrices by orthogonal steps and the rest as AdamW does, at a fifth of the rate."""
+    """`muon` updates matrices with orthogonalised steps, and the rest like AdamW at a fifth of the rate."""
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
-    """Matrices and kernels only: biases and normalisation are left alone."""
+    """Applied to matrices and kernels only, not to biases and normalisation parameters."""
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = Field(default=1.0, gt=0)
-    """Largest gradient norm, over all parameters."""
+    """Maximum norm of the gradient over all parameters."""
     rates: dict[PartName, Annotated[float, Field(ge=0)]] = {}
-    """Part -> what its rate is multiplied by; 1 where nothing is said, 0 keeps its weights as they are."""
+    """Part -> factor of its learning rate; default 1; 0 keeps its weights unchanged."""
 
 
 class ScheduleSpec(Section):
-    """How the learning rate goes: a linear warm-up, then one of four ways."""
+    """The learning rate schedule: a linear warm-up, then one of four shapes."""
 
     name: Literal["cosine", "step", "plateau", "constant"] = "cosine"
     warmup_steps: int = Field(default=100, ge=0)
     factor: float = Field(default=0.1, gt=0, lt=1)
-    """`step` and `plateau` multiply the rate by it."""
+    """`step` and `plateau` multiply the rate by this."""
     every_epochs: PositiveInt = 10
-    """`step`: after so many epochs."""
+    """`step`: number of epochs between reductions."""
     patience: PositiveInt = 2
-    """`plateau`: after so many epochs without a better validation score."""
+    """`plateau`: reduce after this many epochs without a better validation score."""
 
 
 class ScheduledSamplingSpec(Section):
-    """How many of the words that the decoder hears are its own (Bengio et al., NeurIPS 2015): more and more."""
+    """Scheduled sampling (Bengio et al., NeurIPS 2015): the decoder's inputs are increasingly its own predictions."""
 
     increase: float = Field(default=0.05, gt=0, le=1)
-    """By how much the share of drawn words rises, from none."""
+    """Increase of the share of sampled words, starting from 0."""
     every_epochs: PositiveInt = 5
-    """After so many epochs each time."""
+    """Number of epochs between increases."""
     most: float = Field(default=0.25, gt=0, le=1)
-    """Where it stops."""
+    """Maximum share."""
 
     def share(self, epoch: int) -> float:
-        """Give the share of an epoch, counted from 0."""
+        """Return the share in an epoch, counted from 0."""
         return min(self.increase * (epoch // self.every_epochs), self.most)
 
 
 class EarlyStoppingSpec(Section):
-    """When to stop before the last epoch."""
+    """Early stopping."""
 
     patience: PositiveInt = 5
-    """Epochs without a better validation score."""
+    """Stop after this many epochs without a better validation score."""
 
 
 class StartSpec(Section):
-    """A trained model whose weights a run begins with."""
+    """A trained model whose weights the run starts from."""
 
     checkpoint: str
     """A checkpoint, the folder of a run, models:/NAME@ALIAS, or a model that ships with idc-models."""
     parts: tuple[PartName, ...] = Field(default=("encoder", "fusion", "decoder"), min_length=1)
-    """What to take of it; with the decoder come its words."""
+    """Parts to load; the decoder brings its tokenizer."""
 
 
 class TrainSpec(Section):
@@ -109,23 +109,24 @@ class TrainSpec(Section):
     start: Annotated[
         StartSpec | None, BeforeValidator(lambda given: {"checkpoint": given} if isinstance(given, str) else given)
     ] = None
-    """What to begin with instead of random weights."""
+    """Weights to start from instead of random ones."""
     scheduled_sampling: ScheduledSamplingSpec | None = None
-    """By default the decoder hears the words of the references alone."""
+    """Default: the decoder's inputs are the words of the references only."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Validate and keep weights that are averaged over the steps with this decay, such as 0.999."""
+    """Decay of an exponential moving average of the weights, such as 0.999; the average is validated, kept and
+    tested."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off"] = "auto"
     """`auto`: bfloat16 on CUDA; on a CPU it is slower than float32, so it stays off."""
     threads: PositiveInt | None = None
-    """CPU threads of the model; by default what PyTorch takes: as many as there are cores, one under torchrun."""
+    """CPU threads of the model; default: PyTorch's, which is one per core, or one under torchrun."""
     log_every: PositiveInt = 20
-    """Steps between two logged training losses."""
+    """Steps between logged training losses."""
     checkpoint_every: PositiveInt = 200
-    """Steps between two checkpoints to resume from; there is one after every epoch too."""
+    """Steps between checkpoints to resume from; there is also one after every epoch."""
     keep_last: PositiveInt = 2
-    """Checkpoints to resume from that are kept during training: if the newest is damaged, an older one serves."""
+    """Number of checkpoints to resume from; if the newest is damaged, an older one is used."""
 
     @model_validator(mode="after")
     def _objectives_known(self) -> "TrainSpec":
@@ -134,25 +135,24 @@ class TrainSpec(Section):
 
 
 class EvalSpec(Section):
-    """How captions are decoded and scored, in validation and test alike."""
+    """How captions are decoded and scored, in validation and test."""
 
     protocol: str = "plain"
-    """What is scored and how: a name that `idc-eval protocols` lists, or plain/NAME for data of one's own.
-    Captions in Chinese, Japanese, Thai and the like: plain/characters."""
+    """The evaluation protocol: a name that `idc-eval protocols` lists, or plain/NAME for your own data.
+    For captions in Chinese, Japanese, Thai and similar scripts: plain/characters."""
     no_change: tuple[str, ...] = ()
-    """Sentences, or parts of some, by which captions in another language than English say that nothing changed: false
-    alarms and misses are counted by them. By default what the `no_change.txt` of a dataset's folder lists."""
+    """Sentences, or parts of sentences, that mean "nothing changed" in captions in other languages than English; used
+    to count false alarms and misses. Default: those in the `no_change.txt` of the dataset's folder."""
     metrics: tuple[str, ...] = ("bleu", "meteor", "rouge-l", "cider")
     select: str = "cider"
-    """The validation metric that chooses the checkpoint, stops early and moves the champion."""
+    """The validation metric for checkpoint selection, early stopping and the champion."""
     beam: PositiveInt = 1
     length_penalty: float = Field(default=0.0, ge=0)
     no_repeat_ngram: int = Field(default=0, ge=0, le=20)
-    """No caption says the same so many words (tokens) twice; 0 lets it, as the figures of this field are computed."""
+    """No caption repeats an n-gram of this many tokens; 0 allows repeats, as published scores do."""
     batch_size: PositiveInt = 100
     examples: int = Field(default=6, ge=0, le=8)
-    """Validation pairs that the checkpoint keeps as pictures, for the page that people try the model on; 0 where none
-    may leave."""
+    """Number of validation pairs that the checkpoint stores as example images for the page; 0 for confidential data."""
 
     @model_validator(mode="after")
     def _metrics_known(self) -> "EvalSpec":
@@ -164,27 +164,27 @@ class EvalSpec(Section):
 
 
 class RegisterSpec(Section):
-    """Under which name the best checkpoint enters the model registry."""
+    """The name under which the best checkpoint is registered."""
 
     model: str = Field(default="idc", pattern=r"^[A-Za-z0-9_.-]+$")
 
 
 class SweepSpec(Section):
-    """A search over specs: many short trials that are validated, and the best one trained again and tested."""
+    """A search over specs: trials are validated; the best one is trained again and tested."""
 
     space: Space
-    """Dotted path -> [values], {choices: [...]}, or {low, high, log, step}; with `when`, a condition."""
+    """Dotted path -> [values], {choices: [...]}, or {low, high, log, step}; `when` adds a condition."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """`grid` runs every combination of listed values."""
+    """`grid` runs every combination."""
     pruner: Literal["median", "none"] = "median"
-    """`median` stops a trial that is worse than half of the others were at the same epoch."""
+    """`median` stops a trial that is worse than the median of the others at the same epoch."""
     trials: PositiveInt = 20
-    """How many; a grid has as many as it has combinations."""
+    """Number of trials; ignored for a grid, which runs all combinations."""
     timeout: PositiveInt | None = None
-    """Seconds after which the search ends: no further try is begun by any process. The command goes on with it."""
+    """Seconds after which no process starts another trial. Run the command again to continue."""
     objectives: dict[str, Direction] = {}
-    """Validation metrics and `latency` (milliseconds a pair, one at a time); by default eval.select. Several have a
-    front of best trials, and are not pruned; the first one chooses."""
+    """Validation metrics and `latency` (milliseconds per pair, one at a time); default: eval.select. With several there
+    is a Pareto front and no pruning; the first one chooses the best trial."""
     seeds: NonNegativeInt = 3
     """The best trial is trained again with so many seeds, tested and registered; 0: every trial is tested itself."""
     storage: str | None = None
@@ -211,10 +211,10 @@ class Spec(Section):
     ] = Field(default=None, alias="register")
     tracking: Literal["mlflow", "off"] = "mlflow"
     sweep: SweepSpec | None = Field(default=None, exclude=True)
-    """What of this spec to vary; no part of a single experiment."""
+    """The search over this spec; not part of a single experiment."""
 
     def completed(self) -> dict[str, Any]:
-        """Gives the spec as plain values with every default written out: what MLflow and checkpoints store."""
+        """Return the spec as plain values with all defaults written out, as MLflow and checkpoints store it."""
         plain = self.model_dump(mode="json", by_alias=True)
         key = json.dumps(plain)
         if key not in self._completed:
@@ -227,32 +227,32 @@ class Spec(Section):
 
     @cached_property
     def _completed(self) -> dict[str, dict[str, Any]]:
-        """Completed specs by their plain values: a run asks ten times, and plugins are looked up in all installations.
+        """A cache of completed specs by their plain values, because completing looks up plugins in all distributions.
 
-        A copy of the spec takes this along, whatever it changes; hence the keys.
+        Copies of the spec share this cache whatever they change; hence the keys.
         """
         return {}
 
     def fingerprint(self) -> str:
-        """Identity of everything that the spec says, 12 hex digits."""
+        """Return a hash of the completed spec, 12 hex digits."""
         return hashlib.sha256(json.dumps(self.completed(), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> Spec:
-    """Read a spec, apply `dotted.path=value` overrides (values are YAML), and check it.
+    """Read a spec, apply `dotted.path=value` overrides (values are YAML), and validate it.
 
     Raises:
-        ValueError: The file is no YAML, a key comes twice or is unknown, or a value is of the wrong kind; in one line.
+        ValueError: The file is not YAML, a key is duplicate or unknown, or a value is invalid; a one-line message.
         OSError: The file cannot be read.
     """
     return make_spec(load_values(path, overrides), str(path))
 
 
 def load_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a spec's plain values and apply overrides; what they mean is checked by `make_spec`.
+    """Read a spec's plain values and apply overrides, without validating them (see `make_spec`).
 
     Raises:
-        ValueError: The file is no YAML or holds no sections, or an override is not of its form.
+        ValueError: The file is not YAML or has no sections, or an override is malformed.
         OSError: The file cannot be read.
     """
     if not path.is_file():
@@ -268,7 +268,7 @@ def load_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:
-    """Check plain values against the spec; `source` names them in errors."""
+    """Validate plain values; errors begin with `source`."""
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
@@ -276,7 +276,7 @@ def make_spec(values: dict[str, Any], source: str = "spec") -> Spec:
 
 
 def _completed_dataset(data: DataSpec) -> dict[str, Any]:
-    """The dataset with all of its settings; one that renders does so at the size that the model sees."""
+    """Return the dataset with all of its settings; a dataset that renders uses the model's image size."""
     given = {"name": data.dataset} if isinstance(data.dataset, str) else dict(data.dataset)
     _, settings = resolve_reader(data.dataset)
     if "image_size" in settings and "image_size" not in given:

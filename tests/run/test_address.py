@@ -31,7 +31,7 @@ def test_the_server_and_its_invocations_are_the_same(end):
     ],
 )
 def test_what_is_no_address_is_told(given):
-    with pytest.raises(ValueError, match="expected such as http://127.0.0.1:5001"):
+    with pytest.raises(ValueError, match="expected one such as http://127.0.0.1:5001"):
         read_address(given)
 
 
@@ -54,7 +54,7 @@ def test_logins_are_masked_wherever_an_address_stands(text, shown):
 def test_a_mistaken_address_does_not_show_its_password():
     with pytest.raises(ValueError) as caught:
         read_address("http://user:pa/ss@host")
-    assert str(caught.value).startswith("'http://***@host' is no address of a server (its port is no number")
+    assert str(caught.value).startswith("'http://***@host' is not a valid server address (its port is not a number")
 
 
 def test_no_proxy_leads_to_this_machine_and_the_token_is_sent(monkeypatch):
@@ -63,7 +63,7 @@ def test_no_proxy_leads_to_this_machine_and_the_token_is_sent(monkeypatch):
     assert here["trust_env"] is False and "trust_env" not in there
     assert here["headers"] == there["headers"] == {"Authorization": "Bearer abc.def"}
     monkeypatch.setenv(TOKEN, "two\nlines")
-    with pytest.raises(ValueError, match="IDC_TOKEN holds no token"):
+    with pytest.raises(ValueError, match="IDC_TOKEN is not a valid token"):
         read_address("http://host").client()
 
 

@@ -692,8 +692,8 @@ def test_a_model_that_is_not_there_is_told(pairs):
     [
         (["gone.safetensors"], "'gone.safetensors'"),
         (["models:/nobody/1"], "no registered model 'models:/nobody/1'"),
-        (["http://"], "'http://' is no address of a server"),
-        (["http://[1"], "'http://[1' is no address of a server"),
+        (["http://"], "'http://' is not a valid server address"),
+        (["http://[1"], "'http://[1' is not a valid server address"),
         (["gone.safetensors", "--port", "TAKEN"], "give another --port"),
         (["gone.safetensors", "--host", "no.such.host.invalid"], "cannot serve at no.such.host.invalid"),
     ],

@@ -317,8 +317,8 @@ def test_a_served_model_says_the_same(files, run, app_address):
         (["MODEL", "before", "after", "--out", "said.txt"], "expected a .jsonl or a .csv file"),
         (["MODEL", "before.png", "after.png", "--jsonl", "-"], "--jsonl brings its own pairs"),
         (["MODEL", "--jsonl", "gone.jsonl"], "gone.jsonl"),
-        (["http://[1", "before.png", "after.png"], "'http://[1' is no address of a server"),
-        (["http://", "before.png", "after.png"], "'http://' is no address of a server"),
+        (["http://[1", "before.png", "after.png"], "'http://[1' is not a valid server address"),
+        (["http://", "before.png", "after.png"], "'http://' is not a valid server address"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(registered, files, monkeypatch, run, arguments, message):

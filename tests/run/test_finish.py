@@ -111,7 +111,7 @@ def test_versions_are_listed_and_promoted(registered, monkeypatch):
         assert not lines[f"models:/idc/{second.version}"].endswith("champion")
         code, told = said("idc", str(second.version))
         assert code == 0 and told.startswith(
-            f"models:/idc@champion is version {second.version} now (it was {first.version})"
+            f"models:/idc@champion is now version {second.version} (it was {first.version})"
         )
         assert client.get_model_version_by_alias("idc", "champion").version == second.version
         assert said("idc", "99")[1].startswith("error: idc has no version '99'; expected one of: ")

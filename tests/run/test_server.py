@@ -176,7 +176,7 @@ def test_a_store_that_fails_at_the_end_costs_nothing(mlflow):
     del mlflow.answers["/report.html"]
     steps = [path for path, _ in mlflow.asked if path.endswith("/log-batch")]
     done = CliRunner().invoke(run, ["tiny.yaml", "-s", "tracking=mlflow", "--resume"])
-    assert done.exit_code == 0 and "going on at step 8" in done.output, done.output
+    assert done.exit_code == 0 and "resuming at step 8" in done.output, done.output
     assert mlflow.status == "FINISHED" and not list(mlflow_folder().glob("*/last.safetensors"))
     assert [path for path, _ in mlflow.asked if path.endswith("/report.html")][1:]
     assert len([path for path, _ in mlflow.asked if path.endswith("/log-batch")]) < 2 * len(steps), "no training again"
@@ -205,7 +205,7 @@ def test_an_outage_ends_a_sweep_and_the_same_command_goes_on_with_it(mlflow):
     assert ended.state.name == "FAIL" and "cause" not in ended.user_attrs, "nothing is wrong with the trial"
     mlflow.answers.clear()
     done = CliRunner().invoke(run, ["tiny.yaml", "-s", "tracking=mlflow", *words])
-    assert done.exit_code == 0 and "going on at step" in done.output, done.output
+    assert done.exit_code == 0 and "resuming at step" in done.output, done.output
     trials = study.open_sweep(values).study.get_trials()
     assert [(each.user_attrs["item"], each.state.name) for each in trials] == [
         *((0, state) for state in ("FAIL", "COMPLETE")),

@@ -92,10 +92,10 @@ def test_its_own_data_keep_their_protocol_and_overrides_count(tmp_path, monkeypa
             ["--test", "scenes", "-s", "data.dataset=own", "-s", "eval.protocol=scenes/distractor"],
             "unchanged pairs",
         ),
-        (["--test", "scenes", "--check"], "leave them out"),
-        (["--test", "scenes", "--from-run", "a" * 32], "expected one of a SPEC file"),
-        (["--split", "val", "spec.yaml"], "--split and --out are for --test"),
-        ([], "expected one of a SPEC file"),
+        (["--test", "scenes", "--check"], "--check and --resume do not apply"),
+        (["--test", "scenes", "--from-run", "a" * 32], "expected exactly one of: a SPEC file"),
+        (["--split", "val", "spec.yaml"], "--split and --out need --test MODEL"),
+        ([], "expected exactly one of: a SPEC file"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(dataset, arguments, message):

@@ -123,7 +123,7 @@ def test_a_token_is_not_carried_to_another_address(served, monkeypatch):
 def test_what_is_no_token_is_told_without_it(monkeypatch):
     monkeypatch.setenv(TOKEN, "two secrets")
     said = python("http://127.0.0.1:9")
-    assert "IDC_TOKEN holds no token" in said and "secrets" not in said
+    assert "IDC_TOKEN is not a valid token" in said and "secrets" not in said
 
 
 @pytest.mark.parametrize("token", ["", "abc"])
