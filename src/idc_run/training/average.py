@@ -1,4 +1,4 @@
-"""Weights averaged over the steps of training: what is validated, kept and shipped in place of the latest."""
+"""Weights averaged over the training steps, which are validated, stored and tested instead of the latest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ _NAMES = "average/"
 
 
 class Average:
-    """An exponential moving average of the trainable weights; statistics of batch norms stay those of the model.
+    """An exponential moving average of the trainable weights; batch norm statistics are not averaged.
 
-    Early steps count more (Tarvainen and Valpola, NeurIPS 2017): after n steps the decay is at most (1 + n) / (10 + n),
-    so that random weights are soon forgotten.
+    As in Tarvainen and Valpola (NeurIPS 2017), the decay after n steps is at most (1 + n) / (10 + n), so that the
+    random initial weights are soon forgotten.
 
     Args:
-        model: Whose weights.
-        decay: What is kept of the average at each step, above 0 and below 1; None averages nothing.
+        model: The model.
+        decay: The decay, above 0 and below 1; None disables averaging.
     """
 
     def __init__(self, model: nn.Module, decay: float | None) -> None:
@@ -28,7 +28,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after a step, counted from 0."""
+        """Update the average after a step, counted from 0."""
         if self._decay:
             moved = 1 - min(self._decay, (1 + step) / (10 + step))
             for name, weights in self._weights.items():
@@ -36,7 +36,7 @@ class Average:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Put the averages into the model, and afterwards its own weights back."""
+        """Swap the averages into the model, and its own weights back afterwards."""
         self._swap()
         try:
             yield
@@ -44,15 +44,15 @@ class Average:
             self._swap()
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps to go on from."""
+        """Return the averages for a checkpoint."""
         return {f"{_NAMES}{name}": value for name, value in self._averages.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the averages from a checkpoint."""
         for name, average in self._averages.items():
             average.copy_(state[f"{_NAMES}{name}"])
 
     def _swap(self) -> None:
         for name, weights in self._weights.items():
-            # The storages change places: nothing is rounded, and the optimizer's weights are the same objects.
+            # Swapping storages avoids rounding, and the optimizer keeps the same parameter objects.
             weights.data, self._averages[name] = self._averages[name], weights.data

@@ -1,4 +1,4 @@
-"""What an experiment reads: three splits, the tokenizer, and what identifies them."""
+"""The data of an experiment: three splits, the tokenizer, and their identity."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,17 +15,17 @@ from idc_data.tokenizers import Tokenizer, make_tokenizer
 from idc_run.spec import Spec
 
 _VOCABULARY_PAIRS = 5_000
-"""How many pairs of an endless reader the vocabulary is made from."""
+"""Number of pairs of an endless reader from which the vocabulary is made."""
 
 _UNCHANGED, _SAMPLE = 32, 500
-"""How many no-change sentences a checkpoint keeps, and how many validation pairs are read before training."""
+"""Number of no-change sentences that a checkpoint stores, and of validation pairs read before training."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits, the captions of the first, and the tokenizer made from these.
+    """The three splits, the training captions, and the tokenizer made from them.
 
-    `kept` is the shape of the features of an image that the pairs carry (see `Captioner.kept`), if they do.
+    `kept` is the shape of the cached features of an image (see `Captioner.kept`), if the pairs have them.
     """
 
     train: Reader
@@ -37,7 +37,7 @@ class Data:
 
 
 def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
-    """Open the splits and make the tokenizer from the training captions, unless there is one already."""
+    """Open the splits; make the tokenizer from the training captions unless one is given."""
     train, val, test = (
         open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
     )
@@ -49,14 +49,14 @@ def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
 
 
 def validation_sample(data: Data) -> list[ChangeExample]:
-    """The validation pairs, or 500 that lie evenly among them."""
+    """Return the validation pairs, or 500 evenly spaced ones."""
     num = len(data.val)
     pairs = [index * num // min(num, _SAMPLE) for index in range(min(num, _SAMPLE))]
     return read_examples(data.val, pairs)
 
 
 def _captions(train: Reader) -> Iterable[str]:
-    """The references of the training split; of an endless one those of the first pairs, which are not rendered."""
+    """Return the references of the training split; for an endless one those of its first pairs, without rendering."""
     captions = getattr(train, "captions", None)
     if captions:
         return captions(_VOCABULARY_PAIRS)
@@ -64,7 +64,7 @@ def _captions(train: Reader) -> Iterable[str]:
 
 
 def training_references(train: Reader) -> Sequence[Sequence[str]]:
-    """The references of each pair of the training split; of an endless one those of the first pairs."""
+    """Return the references of each pair of the training split; for an endless one those of its first pairs."""
     references = getattr(train, "references", None)
     if references:
         return references(_VOCABULARY_PAIRS)
@@ -74,7 +74,7 @@ def training_references(train: Reader) -> Sequence[Sequence[str]]:
 
 
 def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenizer) -> tuple[str, ...]:
-    """The commonest references of pairs that did not change, as the model would spell them."""
+    """Return the most frequent references of unchanged pairs, as the model spells them."""
     counts = Counter(
         tokenizer.decode(tokenizer.encode(reference))
         for example in validation
@@ -86,24 +86,24 @@ def no_change_sentences(validation: Iterable[ChangeExample], tokenizer: Tokenize
 
 
 def folder_read(spec: Spec) -> Path | None:
-    """The folder of the dataset, where it is one in the project's own layout."""
+    """Return the folder of the dataset if it has the project's own layout."""
     reader, settings = resolve_reader(spec.data.dataset)
     return Path(settings["root"]) if reader is Folder else None
 
 
 def no_change(spec: Spec) -> tuple[str, ...]:
-    """How captions say that nothing changed, for their scores: as the spec has it, or else the dataset's own list."""
+    """Return the no-change sentences for scoring: those of the spec, or else those of the dataset."""
     folder = folder_read(spec)
     return spec.eval.no_change or tuple(unchanged.no_change_sentences(folder) if folder else ())
 
 
 def identity(spec: Spec, reader: Reader) -> str:
-    """What makes two evaluations be about the same pictures."""
+    """Return a string that is equal for two evaluations on the same images."""
     return f"{reader.fingerprint}@{spec.data.image_size}px"
 
 
 def datasets(spec: Spec, data: Data) -> dict[str, tuple[str, str]]:
-    """Name and identity of each split."""
+    """Return name and identity of each split."""
     name = spec.completed()["data"]["dataset"]["name"]
     splits = {"train": data.train, "val": data.val, "test": data.test}
     return {split: (name, identity(spec, reader)) for split, reader in splits.items()}

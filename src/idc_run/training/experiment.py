@@ -26,7 +26,7 @@ from idc_run.training.tracked import Watcher, origin, tracking
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment found: its run, the best checkpoint with its validation score, and the test scores."""
+    """The result of an experiment: run id, best checkpoint, its validation score, and the test scores."""
 
     run_id: str
     checkpoint: Path
@@ -35,18 +35,18 @@ class Result:
 
 
 def run(spec: Spec, console: Console, role: Role = Alone()) -> Result | None:  # noqa: B008 - it is frozen
-    """Do what the spec says; only the first of several processes scores, tracks and registers.
+    """Run the experiment; only the first of several processes scores, tracks and registers.
 
     Args:
         spec: The experiment.
-        console: Where progress and results are shown.
-        role: Whether it stands alone, which it does by default, or is a trial of a sweep.
+        console: Shows progress and results.
+        role: `Alone`, or a trial of a sweep.
 
     Returns:
-        What was found; None on all processes but the first.
+        The result; None on all processes but the first.
 
     Raises:
-        ValueError: There is nothing to resume, or data or pre-trained weights cannot be had.
+        ValueError: There is nothing to resume, or data or pre-trained weights are unavailable.
         Outage: MLflow or one of its stores failed.
         Stopped: Ctrl-C or SIGTERM; training saves a checkpoint first.
     """
@@ -94,6 +94,6 @@ def check(spec: Spec, console: Console) -> None:
 
 
 def comes_from(spec: Spec) -> dict[str, Any]:
-    """Say where a run of this spec would come from, here and now; writes nothing."""
+    """Return the provenance that a run of this spec would have now; writes nothing."""
     device = prepare(spec)
     return origin(spec, open_data(spec), device)

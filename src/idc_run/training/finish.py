@@ -1,4 +1,4 @@
-"""After training: test the best checkpoint once, write everything down, and register it."""
+"""After training: test the best checkpoint once, log the results, and register it."""
 
 import torch
 
@@ -20,16 +20,16 @@ from idc_run.training.tracked import Run
 def finish(
     spec: Spec, role: Role, run: Run, fitted: Fitted, data: Data, device: torch.device, console: Console
 ) -> dict[str, float]:
-    """Finish a run as its role wants it; gives the test scores, none if it is not tested.
+    """Finish a run according to its role; return the test scores, or none if the role does not test.
 
     Args:
         spec: The experiment.
-        role: Of the run.
-        run: Where it is kept.
-        fitted: What training came to.
-        data: What it reads.
-        device: Where to test.
-        console: Where progress and results are shown.
+        role: The role of the run.
+        run: The run.
+        fitted: The result of training.
+        data: The data of the run.
+        device: The device to test on.
+        console: Shows progress and results.
     """
     best, path = load_checkpoint(fitted.checkpoint), fitted.checkpoint
     run.tracker.json({"weights": provenance.digest(best.self_contained().weights)})
@@ -54,7 +54,7 @@ def finish(
 
 
 def _about(spec: Spec, data: Data, tested: Tested, run_id: str) -> str:
-    """What the run says of itself in MLflow."""
+    """Return the description of the run in MLflow."""
     pairs = {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     made_from = source(spec.completed()["data"]["dataset"]).get(note.DESCRIPTION, "")
     return note.of_run(spec, pairs, tested.scores, tested.ceiling, run_id, made_from)

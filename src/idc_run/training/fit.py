@@ -1,4 +1,4 @@
-"""The training loop: one function, plain PyTorch, the same on one process and under torchrun."""
+"""The training loop: one function in plain PyTorch, for a single process and for torchrun."""
 
 import time
 from collections.abc import Callable
@@ -29,23 +29,23 @@ from idc_run.training.unfinished import BEST, LAST, make_room
 
 @runtime_checkable
 class Watcher(Protocol):
-    """Who is told how training goes: the tracker and the progress bar stand behind it."""
+    """Receives the progress of training, for the tracker and the progress bar."""
 
     def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
-        """A step is done; `losses` are the means since the last report, None between reports."""
+        """Handle a completed step; `losses` are the means since the last report, None between reports."""
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        """An epoch is done and validated; `scores` are those of validation and what `fit` measured itself."""
+        """Handle a validated epoch; `scores` hold the validation scores and the measurements of `fit`."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training came to.
+    """The result of training.
 
     Attributes:
-        checkpoint: The best one.
+        checkpoint: The best checkpoint.
         best: Its validation score.
-        progress: How far it went.
+        progress: The final state.
     """
 
     checkpoint: Path
@@ -71,22 +71,23 @@ def fit(
     """Train the model and leave the best and the last checkpoint in `folder`.
 
     Args:
-        model: On `device`.
+        model: The model, on `device`.
         reader: The training split.
-        tokenizer: The model's.
-        spec: Everything else.
-        device: Where to train.
-        folder: Gets `last.safetensors` while training goes on and `best.safetensors` whenever validation says so.
-        validate: Scores the model as it is, under `val/`, the loss among them; called on the first process after every
-            epoch.
-        watcher: Told of steps and epochs; on the first process only.
-        stop: Told of signals; once asked to stop, the first process saves a checkpoint after the step and stops.
-        resume: A `last.safetensors` to go on from.
-        run_id: Kept in the checkpoints.
-        unchanged: Likewise.
+        tokenizer: The tokenizer of the model.
+        spec: The experiment.
+        device: The device to train on.
+        folder: Folder for `last.safetensors`, to resume from, and `best.safetensors`.
+        validate: Returns the validation scores and loss of the current model, with prefix `val/`; called after every
+            epoch, on the first process.
+        watcher: Receives steps and epochs, on the first process only.
+        stop: Receives signals; once asked to stop, the first process saves a checkpoint after the current step and
+            stops.
+        resume: A `last.safetensors` to resume from.
+        run_id: Stored in the checkpoints.
+        unchanged: Stored in the checkpoints.
 
     Returns:
-        What training came to, on every process.
+        The result of training, on every process.
 
     Raises:
         ValueError: The loss is no longer finite.
@@ -100,7 +101,7 @@ def fit(
     average = Average(model, train.ema)
     progress = Progress(run_id=run_id)
     if resume:
-        # Files of older versions do not say when the score rose: they knew no ties, so then it was the best.
+        # Older files lack `risen_epoch`; they did not break ties, so it equals the best epoch.
         progress = Progress(**{"risen_epoch": resume.progress["best_epoch"], **resume.progress})
         model.load_weights(resume.weights, resume.frozen)
         restore_training(optimizer, resume.training)
@@ -133,7 +134,7 @@ def fit(
         began, began_at = time.perf_counter(), progress.batch
         model.drawn = train.scheduled_sampling.share(progress.epoch) if train.scheduled_sampling else 0.0
         while progress.batch < num:
-            # Of its own for every step and process: what a run that is resumed draws does not hang on what it drew.
+            # One seed per step and process, so that a resumed run draws the same numbers.
             torch.manual_seed(Random(f"step/{spec.seed}/{progress.step}/{rank()}").getrandbits(63))
             with stop.after():
                 rate = schedule.rate(progress.step)
@@ -162,7 +163,7 @@ def fit(
         schedule.end_epoch(better=rose)
         if first:
             watcher.epoch(progress, scores | measured)
-            # The best one first: killed between the two, the epoch is done again and writes the same.
+            # Save the best first: if killed in between, the resumed run repeats the epoch and writes the same file.
             if best:
                 with average.inside():
                     save(BEST, training=False)
@@ -172,9 +173,9 @@ def fit(
 
 
 def _judge(progress: Progress, score: float, loss: float | None) -> tuple[bool, bool]:
-    """Note the scores of an epoch; say whether the score rose, and whether this is the best checkpoint so far.
+    """Record the scores of an epoch; return whether the score rose, and whether this is the best checkpoint so far.
 
-    Of epochs with one score the one with the lower loss is kept; patience and schedule go by the score alone.
+    Among epochs with equal scores, the one with the lowest loss is best; patience and schedule use only the score.
     """
     progress.scores.append([progress.step, score])
     if loss is not None:
@@ -215,7 +216,7 @@ def _train_step(
 
 
 def _from_first(validate: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """The scores, computed on the first process and told to the others."""
+    """Return the scores, computed on the first process and broadcast to the others."""
     told = [validate() if rank() == 0 else {}]
     if world() > 1:
         dist.broadcast_object_list(told)

@@ -15,14 +15,14 @@ class Losses:
         self._means: dict[str, Any] = {}
 
     def update(self, parts: dict[str, torch.Tensor]) -> None:
-        """Take in the losses of one step."""
+        """Add the losses of one step."""
         if not self._means:
             self._means = {name: _mean(self._device) for name in parts}
         for name, value in parts.items():
             self._means[name].update(value.detach())
 
     def report(self) -> dict[str, float]:
-        """Give the means since the last report, under `train/`, and begin anew."""
+        """Return the means since the last report, with prefix `train/`, and reset them."""
         values = {f"train/{name}": float(mean.compute()) for name, mean in self._means.items()}
         for mean in self._means.values():
             mean.reset()
@@ -30,7 +30,7 @@ class Losses:
 
 
 def _mean(device: torch.device) -> Any:
-    """A mean over processes, which torchmetrics gets right; alone a plain one, for importing that takes ten seconds."""
+    """Return a mean over processes; a single process avoids torchmetrics, whose import takes ten seconds."""
     if world() == 1:
         return _Mean()
     from torchmetrics import MeanMetric

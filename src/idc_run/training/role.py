@@ -1,4 +1,4 @@
-"""The role of a run: what is different where it stands alone and where it is a trial of a sweep."""
+"""The role of a run: the differences between a single run and a trial of a sweep."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from idc_run.training.unfinished import LAST, Unfinished, find_unfinished, folde
 
 @dataclass(frozen=True)
 class Place:
-    """Where MLflow keeps a run: the experiment in which it is compared with others, its name there, more tags."""
+    """Where MLflow stores a run: its experiment, its name and additional tags."""
 
     experiment: str
     name: str
@@ -23,14 +23,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that was tested, for people.
+    """A tested run, for display.
 
     Attributes:
-        spec: Of the run.
-        tested: What the test found.
-        best: The checkpoint.
-        registered: Its version in the registry, and a sentence on the champion; None if it was not registered.
-        where: Where the tracker keeps the report; empty if nowhere.
+        spec: The spec of the run.
+        tested: The results of the test.
+        best: The best checkpoint.
+        registered: Its version in the registry, and a sentence about the champion; None if it was not registered.
+        where: The tracker's folder or address of the report; empty without a tracker.
     """
 
     spec: Spec
@@ -42,50 +42,50 @@ class Finished:
 
 @runtime_checkable
 class Role(Protocol):
-    """What an experiment asks of whoever runs it."""
+    """The interface between an experiment and its caller."""
 
     @property
     def tests(self) -> bool:
-        """Whether the best checkpoint is tested and registered; else the run ends with its validation."""
+        """Whether the best checkpoint is tested and registered; otherwise the run ends after validation."""
         ...
 
     def place(self, spec: Spec) -> Place:
-        """Say where MLflow keeps the run."""
+        """Return where MLflow stores the run."""
         ...
 
     def unfinished(self, spec: Spec, say: Callable[[str], None]) -> Unfinished | None:
-        """Give what the run goes on from, None if it begins.
+        """Return the run to resume, or None to start a new one.
 
         Raises:
-            ValueError: There is nothing to go on from, and there should be.
+            ValueError: The run should be resumed, but there is nothing to resume.
         """
         ...
 
     def begun(self, run_id: str) -> None:
-        """Take note that the run has begun."""
+        """Handle the start of the run."""
         ...
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        """Take note of an epoch; `idc_run.tracking.tracker.Ended` ends the run."""
+        """Handle an epoch; may raise `idc_run.tracking.tracker.Ended` to end the run."""
         ...
 
     def show(self, console: Console, finished: Finished) -> None:
-        """Show a person what the test found."""
+        """Show the test results."""
         ...
 
     def remedy(self, folder: Path | None) -> str:
-        """Say how to go on with a run that something outside has ended; `folder` has its checkpoints, if any."""
+        """Return advice on continuing after an outage; `folder` holds the checkpoints, if any."""
         ...
 
 
 @dataclass(frozen=True)
 class Alone:
-    """A run of its own.
+    """A single run.
 
     Attributes:
-        name: By default the spec's.
-        tags: Of the run, beside its own.
-        resume: Go on with the newest unfinished run of the same spec.
+        name: The name of the run; default: the spec's.
+        tags: Additional tags.
+        resume: Whether to resume the newest unfinished run of the same spec.
     """
 
     name: str = ""
@@ -94,33 +94,33 @@ class Alone:
 
     @property
     def tests(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def place(self, spec: Spec) -> Place:
-        """Among all runs that were scored alike."""
+        """Return the experiment of the spec's protocol."""
         return Place(spec.eval.protocol, self.name or spec.name, self.tags)
 
     def unfinished(self, spec: Spec, say: Callable[[str], None]) -> Unfinished | None:
-        """Find the newest one of the spec, if asked to."""
+        """Return the newest unfinished run of the spec, if `resume` is set."""
         return find_unfinished(folder_of(spec), spec, say) if self.resume else None
 
     def begun(self, run_id: str) -> None:
-        """Nobody has to know."""
+        """Do nothing."""
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        """Nobody has to know."""
+        """Do nothing."""
 
     def show(self, console: Console, finished: Finished) -> None:
-        """Print the scores, three captions, and what to type next."""
+        """Print the scores, three captions, and the next commands."""
         tested = finished.tested
         ceiling = tested.ceiling.values if tested.ceiling else {}
         where = finished.registered, finished.where
         console.finished(finished.spec, tested.scores, ceiling, tested.predictions, finished.best, *where)
 
     def remedy(self, folder: Path | None) -> str:
-        """Name the checkpoint that is kept, if one is."""
+        """Name the checkpoint to resume from, if there is one."""
         last = folder / LAST if folder else None
         if last and last.is_file():
-            return f"{last} is kept, and the same command with --resume goes on from it"
-        return "no step of the run is kept yet, so give the command again"
+            return f"{last} is kept; run the same command with --resume to continue from it"
+        return "no checkpoint exists yet, so run the same command again"

@@ -1,4 +1,4 @@
-"""Training that begins with the weights of a model that was trained before: some of its parts, or all."""
+"""Training that starts from the weights of a trained model, or of some of its parts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,15 @@ from idc_run.spec import StartSpec
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with.
+    """The weights that a run starts from.
 
     Attributes:
         path: The checkpoint.
-        parts: What is taken of it.
-        model: Its section of the spec, as plain values.
-        tokenizer: Its words, if the decoder is taken, which speaks no others.
-        weights: Of the model, by name.
-        frozen: Those that the checkpoint only names, by part.
+        parts: The parts to load.
+        model: The `model` section of its spec, as plain values.
+        tokenizer: Its tokenizer if the decoder is loaded, which depends on it.
+        weights: The weights by name.
+        frozen: By part, the source of frozen weights that the checkpoint does not hold.
     """
 
     path: Path
@@ -37,10 +37,10 @@ class Start:
     frozen: dict[str, Frozen]
 
     def give(self, model: Captioner) -> None:
-        """Put the weights into a model that has the same parts.
+        """Load the weights into a model with the same parts.
 
         Raises:
-            ValueError: A part has other settings, so that the weights do not fit; or frozen weights cannot be had.
+            ValueError: A part has other settings, so that the weights do not fit, or frozen weights are unavailable.
         """
         for part in self.parts:
             module = getattr(model, part)
@@ -54,21 +54,21 @@ class Start:
                 weights |= load_frozen(module, part, self.frozen[part])
                 model.frozen[part] = self.frozen[part]
             if faults := misfits(shapes, weights):
-                theirs = f"; there it is {self.model[part]}" if part in self.model else ""
+                theirs = f"; the checkpoint has {self.model[part]}" if part in self.model else ""
                 others = [other for other in self.parts if other != part]
                 raise ValueError(
-                    f"train.start: the {part} of {str(self.path)!r} is another than this spec's ({'; '.join(faults)})"
-                    f"{theirs}. Give it the same settings, or leave it out: train.start.parts={others}"
+                    f"train.start: the {part} of {str(self.path)!r} does not fit this spec ({'; '.join(faults)})"
+                    f"{theirs}. Use the same settings, or omit the part: train.start.parts={others}"
                 )
             module.load_state_dict(weights)
 
 
 def open_start(spec: StartSpec, max_length: int) -> Start:
-    """Read what a run begins with.
+    """Read the weights that a run starts from.
 
     Args:
-        spec: Which checkpoint, and which parts of it.
-        max_length: Most tokens of a caption of this run.
+        spec: The checkpoint and the parts to load.
+        max_length: Maximum number of tokens of a caption in this run.
 
     Raises:
         ValueError: There is no such checkpoint or model, or it is damaged.
@@ -78,7 +78,7 @@ def open_start(spec: StartSpec, max_length: int) -> Start:
     contents = open_checkpoint(path, lambda name: name.startswith(wanted))
     model = contents.plain("spec", dict).get("model")
     if not isinstance(model, dict):
-        raise ValueError(f"{path} is damaged: its spec has no model; expected a file that idc-run wrote")
+        raise ValueError(f"{path} is damaged: its spec has no `model` section; expected a file written by idc-run")
     words = read_tokenizer(contents.text("tokenizer")) if "decoder" in spec.parts else None
     tokenizer = words.limited(max_length) if words else None
     return Start(path, spec.parts, model, tokenizer, contents.under(MODEL), contents.frozen())

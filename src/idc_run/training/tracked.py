@@ -1,4 +1,4 @@
-"""A run from its first to its last word: where it came from, where it is kept, and how it ended."""
+"""Tracking of a run from start to end: its provenance, its storage, and its status."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,12 +23,12 @@ from idc_run.training.unfinished import Unfinished, folder_of, remove_kept
 
 @dataclass(frozen=True)
 class Run:
-    """A run that is under way.
+    """A run in progress.
 
     Attributes:
-        id: The tracker's name for it.
-        folder: Of its checkpoints.
-        tracker: Where it is written down.
+        id: The tracker's id of the run.
+        folder: The folder of its checkpoints.
+        tracker: Records the run.
     """
 
     id: str
@@ -38,16 +38,16 @@ class Run:
 
 @contextmanager
 def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unfinished | None = None) -> Iterator[Run]:
-    """Begin a run or go on with one, write down where it comes from, and end it whatever happens.
+    """Begin or resume a run, record its provenance, and end it whatever happens.
 
-    Only the first of several processes tracks it. When it ends well, or is ended on purpose, nobody goes on with it.
+    Only the first of several processes tracks it. A run that succeeds or is ended on purpose cannot be resumed.
 
     Args:
         spec: The experiment.
-        role: Says where it is kept, and what to do after an outage.
-        data: What it reads.
-        device: Where it is trained.
-        last: What it goes on from.
+        role: Determines where the run is stored, and the advice after an outage.
+        data: The data of the run.
+        device: The device of the training.
+        last: The unfinished run to resume.
 
     Raises:
         Outage: MLflow or one of its stores failed.
@@ -63,7 +63,7 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
         with recording(tracker, *begin) as run_id:
             if last is None:
                 tracker.json({"spec": completed, "provenance": came_from})
-            else:  # what came from a checkpoint of the same step before was lost, and is written over
+            else:  # an earlier resumption at this step lost its work, so it is overwritten
                 tracker.json({provenance.resumed_at(progress["step"]): came_from})
             folder = folder or folder_of(spec) / run_id
             made = _made(folder) if first else []
@@ -74,7 +74,7 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
     except BaseException as error:
         if folder and isinstance(error, Ended):
             remove_kept(folder)
-        with suppress(OSError):  # one that is not empty stays, and those above it
+        with suppress(OSError):  # folders that are not empty remain
             for empty in made:
                 empty.rmdir()
         if fault := explain(error):
@@ -83,31 +83,31 @@ def tracking(spec: Spec, role: Role, data: Data, device: torch.device, last: Unf
 
 
 def _made(folder: Path) -> list[Path]:
-    """Make a folder and those above it; gives those that were not there, the lowest first."""
+    """Create a folder and its parents; return the new ones, the deepest first."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return new
 
 
 def origin(spec: Spec, data: Data, device: torch.device) -> dict[str, Any]:
-    """Say where a run comes from, here and now."""
+    """Return the provenance of a run that starts now."""
     return provenance.collect(spec, {split: digest for split, (_, digest) in datasets(spec, data).items()}, device)
 
 
 class Watcher:
-    """Passes what training tells to the tracker, to the console and to the role."""
+    """Passes the progress of training to the tracker, the console and the role."""
 
     def __init__(self, tracker: Tracker, console: Console, role: Role) -> None:
         self._tracker, self._console, self._role = tracker, console, role
 
     def step(self, progress: Progress, losses: dict[str, float] | None) -> None:
-        """Write the losses down and move the bar."""
+        """Log the losses and advance the progress bar."""
         if losses:
             self._tracker.metrics(losses, progress.step)
         self._console.step(progress.step, losses)
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        """Write the scores down and print them."""
+        """Log and print the scores."""
         self._tracker.metrics(scores, progress.step)
         self._console.epoch(progress.epoch, scores, best=progress.best_epoch == progress.epoch)
         self._role.epoch(progress, scores)
