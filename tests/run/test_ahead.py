@@ -52,7 +52,7 @@ def suggested(text):
         (lambda example: example.references, {"val": 1}, "cider", "needs two examples"),
         (lambda example: ["moved"], {}, "bleu-4", "is 0 in the val split even for its own references"),
         (lambda example: example.references, {}, "statement_accuracy", "no example carries `truth`"),
-        (lambda example: example.references, {}, "pointing_game", "which only the test computes"),
+        (lambda example: example.references, {}, "pointing_game", "computed only in the test"),
     ],
     ids=["one sentence for all", "one pair", "one word", "no truth", "no map"],
 )
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_said_with_what_to_type(tiny, folder):
     given = [*folder(val=1), "-s", "eval.select=rouge-l", "-s", "train.schedule.warmup_steps=100"]
     ended = check(tiny, *given)
     assert ended.exit_code == 0
-    assert "the learning rate rises for 100 steps, and the run has 4 (2 an epoch)" in ended.stdout
+    assert "the warm-up takes 100 steps, but the run has 4 (2 per epoch)" in ended.stdout
     assert "the val split has one pair" in ended.stdout
     assert "cider cannot be computed: CIDEr" in ended.stdout
     assert "the learning rate" not in check(tiny, *given, *suggested(ended.stdout)).stdout

@@ -145,4 +145,4 @@ def test_describing_goes_alone(more, tiny):
 
 def test_describing_changes_nothing_else_of_the_spec(path):
     ran = CliRunner().invoke(run, ["--describe", str(path), "-s", "train.epochs=99"])
-    assert ran.exit_code != 0 and "'train.epochs=99' is of no use here" in ran.output
+    assert ran.exit_code != 0 and "'train.epochs=99' does not apply" in ran.output

@@ -193,7 +193,7 @@ def test_a_signal_saves_ends_the_run_and_resume_is_bit_identical(tiny, uninterru
         (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # Ctrl-C reaches the workers too
         said = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 128 + how, said
-    assert "--resume goes on" in said and "Traceback" not in said
+    assert "--resume" in said and "Traceback" not in said
     assert statuses() == ["KILLED"]
     (last,) = Path().glob("mlruns/checkpoints/*/*/last.safetensors")
     assert load_checkpoint(last).progress["step"] < 120

@@ -50,7 +50,7 @@ def run(*arguments, code=0):
 def test_a_shipped_model_is_scored_on_any_dataset(dataset):
     said = run("--test", "scenes", "-s", "data.dataset=own", *OFF, "--out", "tested").stdout
     assert "3 pairs, protocol plain" in said
-    assert "protocol scenes/total is for scenes" in said and "of the words in the references are none" in said
+    assert "protocol scenes/total is for scenes" in said and "of the words in the references are not" in said
     predictions = read_predictions("tested/predictions.jsonl")
     pairs = [(dataset / f"{index}_before.png", dataset / f"{index}_after.png") for index in range(3)]
     wanted = load("scenes").caption(*map(list, zip(*pairs, strict=True)))
@@ -83,8 +83,8 @@ def test_its_own_data_keep_their_protocol_and_overrides_count(tmp_path, monkeypa
     ("arguments", "message"),
     [
         (["--test", "scene"], "did you mean 'scenes'?"),
-        (["--test", "scenes", "-s", "train.epochs=3"], "'train.epochs' is a setting of training"),
-        (["--test", "scenes", "-s", "model.decoder=gru"], "'model.decoder' is a setting of training"),
+        (["--test", "scenes", "-s", "train.epochs=3"], "'train.epochs' is a training setting"),
+        (["--test", "scenes", "-s", "model.decoder=gru"], "'model.decoder' is a training setting"),
         (["--test", "scenes", "-s", "data.dataset=own", "--split", "val"], "val"),
         (["--test", "scenes", "-s", "data.dataset=gone"], "gone"),
         (["--test", "scenes", "-s", "data.dataset=own", "-s", "eval.metrics=[bluh]"], "bluh"),

@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_best_of_its_run(runs, damag
     os.utime(folder / "newer" / "last.safetensors", (9, 9))
     found = find_unfinished(folder, made, said.append)
     assert found.folder == folder / "newer" and found.checkpoint.progress["step"] == 4
-    assert len(said) == 1 and said[0].startswith("passed over: ") and "newer" in said[0] and "\n" not in said[0]
+    assert len(said) == 1 and said[0].startswith("skipped: ") and "newer" in said[0] and "\n" not in said[0]
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(runs):
@@ -125,7 +125,7 @@ def test_else_for_an_older_run_and_else_it_says_that_there_is_nothing(runs):
     assert len(said) == 2 and found.folder.name == "older" and found.checkpoint.progress["step"] == 6
     for name in ("best", "last"):
         truncate(folder / "older" / f"{name}.safetensors")
-    with pytest.raises(ValueError, match="nothing to resume.*without --resume"):
+    with pytest.raises(ValueError, match="nothing to resume.*--resume"):
         find_unfinished(folder, made, said.append)
 
 

@@ -1,7 +1,7 @@
-"""What can be known of a run before it trains: whether its scores tell captions apart, and settings that do not fit.
+"""Checks before training: whether the metrics distinguish captions, and whether settings suit the data.
 
-A perfect model would say a reference of every pair. So the first reference of each validation pair is scored against
-all of them: a metric without a value there has none in training either, and one that is 0 there is 0 for any caption.
+A perfect model would output a reference of each pair. So the first reference of each validation pair is scored against
+all of them. A metric without a value there has none in training either; a metric that is 0 there is 0 for all captions.
 """
 
 from collections import Counter
@@ -19,24 +19,24 @@ from idc_run.training.data import Data, no_change
 from idc_run.training.processes import world
 
 _SLOW = {"meteor", "spice", "bertscore"}
-"""Metrics that start a program or load a model: tried on two pairs, unless they choose the checkpoint."""
+"""Metrics that start a program or load a model; tried on two pairs, unless they choose the checkpoint."""
 _OF_THE_MODEL = {
     *("pointing_game", "coverage", "swap_consistency", "swapped_accuracy"),
     *("calibration_error", "confidence_auroc", "confidence_correlation"),
 }
-"""Metrics that judge more of a model than its captions, which references do not have."""
+"""Metrics that need more than captions, so that they cannot be computed for references."""
 _SELECTS = ("cider", "rouge-l", "bleu-4", "bleu-1")
-"""What may choose the checkpoint where the chosen metric cannot, the best first."""
+"""Alternatives for choosing the checkpoint if the selected metric is unusable, the best first."""
 
 _LOOKED_AT, _HARDLY = 1_000, 0.01
-"""How many captions are counted, evenly among all; up to which share of them may be too long without a word."""
+"""Number of captions to examine, evenly spaced; share of them that may be too long without a warning."""
 
 _NOTHING = 1e-3
-"""Below it a score is 0: BLEU of captions that are too short for it comes out a little above."""
+"""A score below this counts as 0: smoothed BLEU of captions that are too short is slightly above 0."""
 
 
 def steps_per_epoch(spec: Spec, data: Data) -> int:
-    """How many optimizer steps an epoch has.
+    """Return the number of optimizer steps per epoch.
 
     Raises:
         ValueError: The training split has fewer pairs than one batch.
@@ -45,23 +45,23 @@ def steps_per_epoch(spec: Spec, data: Data) -> int:
     if pairs < batch * world():
         each = f" for each of {world()} processes" if world() > 1 else ""
         raise ValueError(
-            f"the training split has {pairs} pairs, fewer than one batch of {batch}{each}: make batch_size smaller, "
+            f"the training split has {pairs} pairs, fewer than one batch of {batch}{each}: reduce the batch size: "
             f"-s data.batch_size={max(pairs // (4 * world()), 1)}"
         )
     return batches_per_epoch(data.train, spec.data, world=world())
 
 
 def look_ahead(spec: Spec, data: Data, validation: Sequence[ChangeExample], epoch_steps: int) -> list[str]:
-    """Say what will not work, before anything is trained.
+    """Find problems before training.
 
     Args:
         spec: The experiment.
-        data: What it reads.
-        validation: Validation pairs, all or a sample.
-        epoch_steps: Optimizer steps in an epoch.
+        data: The data of the experiment.
+        validation: All validation pairs, or a sample.
+        epoch_steps: Optimizer steps per epoch.
 
     Returns:
-        Warnings, each a sentence that says what to type.
+        Warnings, each with the setting that fixes it.
 
     Raises:
         ValueError: `eval.select` cannot choose a checkpoint on this validation split.
@@ -91,13 +91,13 @@ def look_ahead(spec: Spec, data: Data, validation: Sequence[ChangeExample], epoc
 
 
 def _score(perfect: list[Prediction], spec: EvalSpec, no_change: tuple[str, ...]) -> Scores:
-    """Score perfect captions by what the spec asks for and by what could choose a checkpoint instead."""
+    """Score perfect captions by the metrics of the spec and the alternatives in `_SELECTS`."""
     wanted = set(metric_names([*spec.metrics, spec.select])) - _OF_THE_MODEL
     scores = score(perfect, sorted({*(wanted - _SLOW), *_SELECTS}), protocol=spec.protocol, no_change=no_change)
     for name in wanted & _SLOW:
         if name == spec.select:
             part = score(perfect, [name], protocol=spec.protocol)
-        elif name == "meteor":  # it comes with all that it needs
+        elif name == "meteor":  # its requirements are always installed
             continue
         else:
             part = score(perfect[:2], [name])
@@ -107,18 +107,18 @@ def _score(perfect: list[Prediction], spec: EvalSpec, no_change: tuple[str, ...]
 
 
 def _useless(select: str, scores: Scores, perfect: Sequence[Prediction]) -> str:
-    """The selecting metric cannot be used: why, and which one can."""
+    """Return why the selected metric is unusable, and an alternative."""
     others = [name for name in _SELECTS if scores.values.get(name, 0.0) >= _NOTHING]
-    remedy = f"choose by another metric: -s eval.select={others[0]}" if others else "look at the captions of the split"
+    remedy = f"choose by another metric: -s eval.select={others[0]}" if others else "check the captions of the split"
     if select in _OF_THE_MODEL:
-        return f"eval.select is {select!r}, which only the test computes; {remedy}"
+        return f"eval.select is {select!r}, which is computed only in the test; {remedy}"
     if select in scores.skipped:
         return f"eval.select is {select!r}, but in the val split {scores.skipped[select]}; {remedy}"
     captions = {reference for each in perfect for reference in each.references}
     why = f": all captions are {next(iter(captions))!r}" if len(captions) == 1 else ""
     return (
-        f"eval.select is {select!r}, which is 0 in the val split even for its own references{why}, so it cannot tell a "
-        f"good caption from a bad one; {remedy}"
+        f"eval.select is {select!r}, which is 0 in the val split even for its own references{why}, so it cannot tell "
+        f"good captions from bad ones; {remedy}"
     )
 
 
@@ -127,19 +127,20 @@ def _schedule(spec: Spec, epoch_steps: int) -> list[str]:
     if warmup < steps:
         return []
     return [
-        f"the learning rate rises for {warmup} steps, and the run has {steps} ({epoch_steps} an epoch), so it never "
-        f"gets to {spec.train.optimizer.lr:g}: -s train.schedule.warmup_steps={max(steps // 10, 1)}, or more epochs"
+        f"the warm-up takes {warmup} steps, but the run has {steps} ({epoch_steps} per epoch), so the learning rate "
+        "never "
+        f"reaches {spec.train.optimizer.lr:g}: set -s train.schedule.warmup_steps={max(steps // 10, 1)}, or more epochs"
     ]
 
 
 def _few(data: Data) -> list[str]:
     if len(data.val) > 1:
         return []
-    return ["the val split has one pair, which says little about which checkpoint is best: move some of train to val"]
+    return ["the val split has one pair, which is too few to choose a checkpoint: move some pairs from train to val"]
 
 
 def _unknown(spec: Spec, data: Data) -> list[str]:
-    """Words that the run cannot learn, because it begins with a decoder that has words of its own."""
+    """Warn of words that cannot be learnt because the run starts from a decoder with its own vocabulary."""
     start = spec.train.start
     if start is None or "decoder" not in start.parts:
         return []
@@ -147,8 +148,8 @@ def _unknown(spec: Spec, data: Data) -> list[str]:
     notes, speaks = [], tokenizer_name(data.tokenizer)
     if speaks != asked:
         notes.append(
-            f"the model of train.start speaks by the tokenizer {speaks!r}, so data.tokenizer ({asked}) is not used; "
-            f"with a new decoder it would be: -s 'train.start.parts=[{', '.join(others)}]'"
+            f"the decoder of train.start uses the tokenizer {speaks!r}, so data.tokenizer ({asked}) is ignored; "
+            f"to use it, train a new decoder: -s 'train.start.parts=[{', '.join(others)}]'"
         )
     counts = Counter(word for caption in data.captions for word in data.tokenizer.unknown(caption))
     if not counts:
@@ -156,13 +157,13 @@ def _unknown(spec: Spec, data: Data) -> list[str]:
     words = ", ".join(repr(word) for word, _ in counts.most_common(5))
     return [
         *notes,
-        f"the model of train.start lacks {len(counts)} words of the training captions, such as {words}, and cannot "
-        f"learn them; a new decoder would: -s 'train.start.parts=[{', '.join(others)}]'",
+        f"the decoder of train.start lacks {len(counts)} words of the training captions, such as {words}, and cannot "
+        f"learn them; to use them, train a new decoder: -s 'train.start.parts=[{', '.join(others)}]'",
     ]
 
 
 def _cut(data: Data) -> list[str]:
-    """Captions that are longer than the model may say."""
+    """Warn of captions that exceed the maximum length."""
     most, captions = data.tokenizer.max_length, [*dict.fromkeys(data.captions)]
     some = captions[:: max(1, len(captions) // _LOOKED_AT)]
     lengths = [len(data.tokenizer.tokens(caption)) + 2 for caption in some]  # with begin and end
@@ -175,10 +176,10 @@ def _cut(data: Data) -> list[str]:
 
 
 def _metrics(spec: EvalSpec, scores: Scores) -> list[str]:
-    """What eval.metrics asks for and the validation split does not give."""
+    """Warn of metrics in eval.metrics that the validation split does not support."""
     asked = metric_names(spec.metrics)
     notes = [f"{name} cannot be computed: {scores.skipped[name]}" for name in asked if name in scores.skipped]
     zero = [name for name in asked if scores.values.get(name, 1.0) < _NOTHING and not METRICS[name].lower_is_better]
     if zero:
-        notes.append(f"{', '.join(zero)}: 0 in the val split even for its own references, so it will tell nothing")
+        notes.append(f"{', '.join(zero)}: 0 in the val split even for its own references, so useless there")
     return notes

@@ -1,4 +1,4 @@
-"""What a trained model's checkpoint tells of its training data: what it showed, how familiar others are, examples."""
+"""The description of the training data in a checkpoint: its name, statistics for `familiar`, example pairs."""
 
 import io
 from collections import Counter
@@ -27,24 +27,24 @@ from idc_run.spec import Spec, make_spec
 from idc_run.training.data import Data, open_data
 
 _PAIRS = 512
-"""How many training pairs, and how many validation pairs, are looked at."""
+"""Number of training pairs, and of validation pairs, that are read."""
 
 _BATCH = 64
 
 _EXAMPLE_PIXELS = 256
-"""The longer side of an example: what a page shows, in a few kilobytes."""
+"""The longer side of an example image: enough for the page, in a few kilobytes."""
 
 _REPEATS, _LONGEST_REPEAT = 1e-3, 8
-"""Up to which share of the references counts as hardly ever; which n are tried."""
+"""Maximum share of references that repeat an n-gram; largest n to try."""
 
 
 def described(checkpoint: Checkpoint, model: Captioner, data: Data) -> Checkpoint:
-    """Give a checkpoint that tells what it was trained on; nothing is drawn at random.
+    """Return the checkpoint with a description of its training data; deterministic.
 
     Args:
-        checkpoint: Of a model whose training has ended.
-        model: That model.
-        data: What it was trained on.
+        checkpoint: The checkpoint of a trained model.
+        model: The model.
+        data: The data it was trained on.
     """
     spec, progress = checkpoint.spec, checkpoint.progress
     rounds = progress["epoch"] if data.train.endless else 1
@@ -62,22 +62,23 @@ def described(checkpoint: Checkpoint, model: Captioner, data: Data) -> Checkpoin
 
 
 def describe_file(path: Path, overrides: Sequence[str] = ()) -> str:
-    """Describe a checkpoint in place, such as one of an older version, and say in a sentence what it now tells.
+    """Add a description to a checkpoint in place, for example to an older one, and return a summary of it.
 
     Args:
         path: The checkpoint.
-        overrides: `data.dataset=...`, for a dataset that lies elsewhere by now.
+        overrides: `data.dataset=...`, for a dataset that has moved.
 
     Raises:
-        ValueError: It is no checkpoint, an override is of something else, or the dataset cannot be opened.
-        OSError: Files of the dataset are missing, or it cannot be written.
+        ValueError: The file is not a checkpoint, an override sets something else, or the dataset cannot be opened.
+        OSError: Files of the dataset are missing, or the checkpoint cannot be written.
     """
     checkpoint = load_checkpoint(path)
     values = checkpoint.spec.model_dump(mode="json", by_alias=True)
     for override in overrides:
         if not override.startswith("data.dataset"):
             raise ValueError(
-                f"{override!r} is of no use here; expected data.dataset=..., where the dataset lies by now"
+                f"{override!r} does not apply to --describe; expected data.dataset=..., the current place of the "
+                "dataset"
             )
         apply_override(values, override)
     spec = make_spec(values, str(path))
@@ -85,11 +86,11 @@ def describe_file(path: Path, overrides: Sequence[str] = ()) -> str:
     told = described(replace(checkpoint, spec=spec), checkpoint.build(), data)
     assert told.description is not None
     save_checkpoint(path, told)
-    return f"trained on {told.description.sentence()}; {len(told.description.examples)} examples kept"
+    return f"trained on {told.description.sentence()}; {len(told.description.examples)} examples stored"
 
 
 def _name(spec: Spec) -> tuple[str, str]:
-    """What the dataset is called, and what it shows as far as its reader says so; no path of this machine."""
+    """Return the name of the dataset, without its path, and what it shows if its reader says so."""
     name = str(spec.completed()["data"]["dataset"]["name"])
     reader, settings = resolve_reader(spec.data.dataset)
     if name == "folder" or Path(name).is_dir():
@@ -98,7 +99,7 @@ def _name(spec: Spec) -> tuple[str, str]:
 
 
 def _batches(reader: Reader, spec: Spec, *, shuffled: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs as evaluation sees them: what is learnt of distorted images alone would find plain ones foreign."""
+    """Yield pairs preprocessed as for evaluation; statistics of augmented images would make plain ones look foreign."""
     every = range(len(reader))
     rows = sorted(Random(0).sample(every, min(_PAIRS, len(every)))) if shuffled else every[:_PAIRS]
     transform = PairedTransform(spec.data.image_size)
@@ -109,17 +110,17 @@ def _batches(reader: Reader, spec: Spec, *, shuffled: bool = False) -> Iterator[
 
 
 def _examples(spec: Spec) -> tuple[tuple[bytes, bytes], ...]:
-    """The first validation pair of each change type, and more if there are few types; one shows no change."""
+    """Return the first validation pair of each change type and of no change, and more if there are few types."""
     num = spec.eval.examples
     if not num:
         return ()
     dataset: dict[str, Any] = (
         {"name": spec.data.dataset} if isinstance(spec.data.dataset, str) else dict(spec.data.dataset)
     )
-    if "image_size" in resolve_reader(dataset)[1]:  # it renders at any size
+    if "image_size" in resolve_reader(dataset)[1]:  # a reader that renders at any size
         dataset["image_size"] = max(_EXAMPLE_PIXELS, spec.data.image_size)
     reader = open_reader(dataset, "val")
-    # Read in small parts: what renders at this size takes its time, and the first few are mostly enough.
+    # Read in small steps: rendering at this size is slow, and the first few pairs are mostly enough.
     first: dict[str, ChangeExample] = {}
     rest: list[ChangeExample] = []
     rows = range(min(len(reader), _PAIRS))
@@ -146,7 +147,7 @@ def _webp(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
 
 
 def _no_repeat(data: Data) -> int:
-    """The smallest n for which references hardly ever say n words twice; 0 if there is none."""
+    """Return the smallest n whose n-grams are hardly ever repeated within a reference; 0 if there is none."""
     counts = Counter(data.captions)
     tokens = {caption: data.tokenizer.encode(caption)[1:] for caption in counts}
     for num in range(2, _LONGEST_REPEAT + 1):

@@ -1,7 +1,7 @@
-"""Optimizers that leave torch.compile out.
+"""Optimizers that do not import torch.compile.
 
-PyTorch wraps the methods of its optimizers for its compiler, and the first call of one imports torch._dynamo: one to
-four CPU seconds at the start of a run that compiles nothing. Here are the same methods without the wrapping.
+PyTorch wraps the methods of its optimizers for its compiler. The first call of one imports torch._dynamo, which costs
+one to four CPU seconds even if nothing is compiled. These classes have the same methods without the wrapper.
 """
 
 from inspect import unwrap
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 
 class Eager(Optimizer):
-    """Base of an optimizer: none of its methods imports the compiler. To stand before a class of PyTorch's."""
+    """Mixin whose methods do not import the compiler; list it before the PyTorch class."""
 
     add_param_group = unwrap(Optimizer.add_param_group)
     zero_grad = unwrap(Optimizer.zero_grad)
@@ -20,12 +20,12 @@ class Eager(Optimizer):
 
 
 class Adam(Eager, torch.optim.Adam):
-    """Adam of PyTorch."""
+    """PyTorch's Adam."""
 
     step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 class AdamW(Eager, torch.optim.AdamW):
-    """AdamW of PyTorch."""
+    """PyTorch's AdamW."""
 
     step = torch.no_grad()(unwrap(torch.optim.AdamW.step))

@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, computed once for each distinct image of the dataset and read in every epoch."""
+"""A cache for the features of a frozen encoder: computed once per distinct image, read in every epoch."""
 
 import hashlib
 import json
@@ -23,22 +23,22 @@ from idc_run.spec import Spec
 from idc_run.tracking.store import store
 from idc_run.training.data import Data
 
-_VERSION = 1  # counted up whenever the same encoder and images give other features
+_VERSION = 1  # increase when the computed features change for the same encoder and images
 _BATCH = 32
 
 
 def with_features(spec: Spec, data: Data, model: Captioner, device: torch.device, console: Console) -> Data:
-    """Give the splits with the features of their images, in place of which the model then takes these.
+    """Return the splits with cached features, which the model then uses instead of the images.
 
     Args:
-        spec: The experiment; `data.features` asks for it.
-        data: Its splits.
-        model: With the weights that the encoder keeps. It is told the shape of the features.
-        device: Where the model is.
-        console: Shows how far it is.
+        spec: The experiment, with `data.features` set.
+        data: The splits.
+        model: The model with the final weights of the frozen encoder; its `kept` is set to the shape of the features.
+        device: The device of the model.
+        console: Shows progress.
 
     Raises:
-        ValueError: An image cannot be had.
+        ValueError: An image cannot be read.
         OSError: The features cannot be written.
     """
     folder, weights = store() / "features", _digest(model.encoder)
@@ -57,26 +57,27 @@ def with_features(spec: Spec, data: Data, model: Captioner, device: torch.device
 
 
 def check_features(spec: Spec, train: Reader, model: Captioner) -> None:
-    """Check that the features of a dataset can be computed once.
+    """Check that the features of a dataset can be cached.
 
     Raises:
-        ValueError: The encoder is trained or sees both images together, or the dataset has no end.
+        ValueError: The encoder is trained or sees both images together, or the dataset is endless.
     """
     named = spec.completed()["model"]["encoder"]["name"]
     if train.endless:
         raise ValueError(
             f"data.features is {spec.data.features!r}, but this dataset never shows an image twice: write its pairs to "
-            "a folder first (`idc-data scenes FOLDER`), or leave data.features out"
+            "a folder first (`idc-data scenes FOLDER`), or omit data.features"
         )
     if not model.encoder.siamese or model.encoder.features is not None:
         raise ValueError(
-            f"data.features is {spec.data.features!r}, but the encoder {named!r} does not see each image by itself; "
-            "leave data.features out"
+            f"data.features is {spec.data.features!r}, but the encoder {named!r} does not process each image "
+            "separately; "
+            "omit data.features"
         )
     if any(parameter.requires_grad for parameter in model.encoder.parameters()) or model.train().encoder.training:
         raise ValueError(
             f"data.features is {spec.data.features!r}, but the encoder {named!r} is trained, so that its features "
-            "change: set model.encoder.frozen to true, or leave data.features out"
+            "change: set model.encoder.frozen to true, or omit data.features"
         )
 
 
@@ -96,7 +97,7 @@ def _file(
     start: Path,
     advance: Callable[[int], None],
 ) -> FeatureFile:
-    """Compute the features, or open them; the name of the file tells encoder, weights, size and images."""
+    """Compute the features, or open them; the file name identifies encoder, weights, size and images."""
     size = spec.data.image_size
     encoders = spec.completed()["model"]["encoder"]
     told = [_VERSION, encoders, weights, size, images.digests]
@@ -106,8 +107,8 @@ def _file(
         values = read_pixels(image)
         if values.dtype == np.uint16:
             raise ValueError(
-                f"data.features is {spec.data.features!r}, but image {str(image)!r} has 16 bits a colour, which are "
-                "scaled for each pair: convert it to 8 bits, or leave data.features out"
+                f"data.features is {spec.data.features!r}, but image {str(image)!r} has 16 bits per channel, which "
+                "are scaled per pair: convert it to 8 bits, or omit data.features"
             )
         return squeeze(values, size)
 

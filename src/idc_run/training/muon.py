@@ -1,9 +1,10 @@
-"""The Muon optimizer: matrices change by orthogonal steps, everything else as NAdamW does.
+"""The Muon optimizer: orthogonalised steps for matrices, NAdamW for all other parameters.
 
 Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024
-(https://kellerjordan.github.io/posts/muon/), with the coefficients of modded-nanogpt and with the scale of Liu et al.,
-Muon is Scalable for LLM Training, 2025. On a CPU it equals `timm.optim.muon.Muon(nesterov=True)` bit for bit; to import
-that takes torchvision and seconds. `torch.optim.Muon` takes no kernels of convolutions, and one triple of coefficients.
+(https://kellerjordan.github.io/posts/muon/), with the coefficients of modded-nanogpt and the scale of Liu et al., Muon
+is Scalable for LLM Training, 2025. On a CPU it equals `timm.optim.muon.Muon(nesterov=True)` bit for bit; importing that
+one takes torchvision and several seconds. `torch.optim.Muon` does not support convolution kernels and has one triple of
+coefficients.
 """
 
 from math import prod
@@ -24,18 +25,18 @@ QUINTIC = (
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
 )
-"""Coefficients of the polynomial in each Newton-Schulz step."""
+"""Coefficients of the quintic polynomial of each Newton-Schulz step."""
 
 
 class Muon(Eager):
-    """Muon for matrices and flattened kernels; NAdamW for groups with `use_fallback` and for what is hardly a matrix.
+    """Muon for matrices and flattened kernels; NAdamW for groups with `use_fallback` and for degenerate matrices.
 
     Args:
-        groups: Parameters, as other optimizers take them.
-        lr: The rate of the matrices.
-        weight_decay: Shrinks all parameters by `lr * weight_decay` a step, unless a group says otherwise.
-        betas: Of NAdamW.
-        fallback_lr_scale: What multiplies the rate for NAdamW.
+        groups: Parameter groups, as for other optimizers.
+        lr: Learning rate of the matrices.
+        weight_decay: Shrinks parameters by `lr * weight_decay` per step, unless a group overrides it.
+        betas: Coefficients of NAdamW.
+        fallback_lr_scale: Factor of the learning rate for NAdamW.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Muon(Eager):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Change every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -66,7 +67,7 @@ class Muon(Eager):
         parameter.mul_(1 - lr * group["weight_decay"])
         momentum = state["momentum_buffer"].lerp_(grad, 1 - MOMENTUM)
         update = orthogonal(grad.lerp(momentum, MOMENTUM).reshape(len(grad), -1))
-        scale = 0.2 * max(update.shape) ** 0.5  # the root mean square of a step of AdamW
+        scale = 0.2 * max(update.shape) ** 0.5  # matches the root mean square of AdamW's steps
         parameter.add_(update.reshape(grad.shape), alpha=-lr * scale)
 
     def _nadamw(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
@@ -84,7 +85,7 @@ class Muon(Eager):
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Whether a parameter, its trailing axes flattened, is a matrix of at least 4 rows and columns, not too narrow."""
+    """Return whether a parameter, trailing axes flattened, has at least 4 rows and columns and is not too narrow."""
     if parameter.ndim < 2 or 1 in parameter.shape[:2]:
         return False
     low, high = sorted((len(parameter), prod(parameter.shape[1:])))
@@ -92,7 +93,7 @@ def is_matrix(parameter: Tensor) -> bool:
 
 
 def orthogonal(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """Bring all singular values of a matrix near 1, in bfloat16, by Newton-Schulz steps."""
+    """Bring all singular values of a matrix close to 1, with Newton-Schulz steps in bfloat16."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.to(torch.bfloat16, copy=True)
     x = x.mT if tall else x

@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule, as the spec names them."""
+"""The optimizer and the learning rate schedule of a spec."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from idc_run.training.muon import Muon
 
 
 def build_optimizer(model: Captioner, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    """Build the optimizer of the trainable parameters; weight decay spares vectors (biases, normalisation).
+    """Build the optimizer of the trainable parameters; weight decay excludes vectors (biases, normalisation).
 
-    Muon (Jordan, 2024, with the scale of Liu et al., Muon is Scalable for LLM Training, 2025: its steps are as large as
-    those that AdamW makes at the same rate) is for matrices that map features to features, flattened kernels among
-    them; what has a row per word of the vocabulary stays with AdamW, as its authors advise.
+    Muon (Jordan, 2024) updates matrices that map features to features, including flattened kernels, with the scale of
+    Liu et al. (Muon is Scalable for LLM Training, 2025), so that its steps are as large as those of AdamW at the same
+    rate. As its authors advise, matrices with one row per word of the vocabulary are updated by AdamW.
 
-    Every group of parameters says in `scale` what `spec.rates` multiplies its rate by.
+    The key `scale` of each parameter group is its factor in `spec.rates`.
     """
     groups = [group for scale in _by_scale(model, spec) for group in _groups(model, spec, *scale)]
     if spec.name == "muon":
@@ -30,7 +30,7 @@ def build_optimizer(model: Captioner, spec: OptimizerSpec) -> torch.optim.Optimi
 
 
 def _by_scale(model: Captioner, spec: OptimizerSpec) -> list[tuple[float, list[Parameter]]]:
-    """The trainable parameters, those of one scale together, in the model's order."""
+    """Return the trainable parameters grouped by scale, in the model's order."""
     rates = {str(part): rate for part, rate in spec.rates.items()}
     scales: dict[float, list[Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -42,7 +42,7 @@ def _by_scale(model: Captioner, spec: OptimizerSpec) -> list[tuple[float, list[P
 def _groups(
     model: Captioner, spec: OptimizerSpec, scale: float, parameters: Sequence[Parameter]
 ) -> list[dict[str, Any]]:
-    """The groups of an optimizer for parameters of one scale; it may have none of a kind."""
+    """Return the optimizer's groups for parameters of one scale; groups may be empty."""
     matrices = [p for p in parameters if p.ndim > 1]
     vectors = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
     groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": spec.weight_decay}, vectors]
@@ -54,12 +54,12 @@ def _groups(
 
 
 class Schedule:
-    """The learning rate at every step: a linear warm-up from 0, then cosine to 0, steps, plateaus or nothing.
+    """The learning rate at each step: a linear warm-up from 0, then cosine decay to 0, steps, plateaus or constant.
 
     Args:
-        spec: Which way, and its settings.
-        lr: The rate after the warm-up.
-        epoch_steps: Steps in an epoch.
+        spec: The schedule and its settings.
+        lr: The learning rate after the warm-up.
+        epoch_steps: Steps per epoch.
         epochs: Epochs of the whole run.
     """
 
@@ -70,7 +70,7 @@ class Schedule:
         self._waited = 0
 
     def rate(self, step: int) -> float:
-        """Gives the learning rate of a step, counted from 0."""
+        """Return the learning rate at a step, counted from 0."""
         spec = self._spec
         if step < spec.warmup_steps:
             return self._lr * (step + 1) / spec.warmup_steps
@@ -82,15 +82,15 @@ class Schedule:
         return self._lr * spec.factor**self.reductions
 
     def end_epoch(self, *, better: bool) -> None:
-        """Tells a `plateau` schedule whether the validation score was the best so far."""
+        """Tell a `plateau` schedule whether the validation score was the best so far."""
         self._waited = 0 if better else self._waited + 1
         if self._spec.name == "plateau" and self._waited >= self._spec.patience:
             self.reductions, self._waited = self.reductions + 1, 0
 
     def state(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"reductions": self.reductions, "waited": self._waited}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Goes on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.reductions, self._waited = state["reductions"], state["waited"]

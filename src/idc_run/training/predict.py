@@ -1,4 +1,4 @@
-"""Captions for a whole split, as the predictions that are scored and logged."""
+"""Caption a whole split, for scoring and logging."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,20 +30,20 @@ def predict(
     familiar: Familiarity | None = None,
     each: Callable[[Batch, Fused], None] | None = None,
 ) -> list[Prediction]:
-    """Caption every pair of a split, in order, in eval mode; the model's mode is put back afterwards.
+    """Caption every pair of a split, in order, in eval mode; the model's mode is restored afterwards.
 
     Args:
-        model: On `device`.
+        model: The model, on `device`.
         reader: The split.
-        tokenizer: The model's.
-        data: Image size and workers.
-        spec: How to decode; the same in validation and test.
-        device: Where the model is.
-        advance: Told how many pairs were captioned, after each batch.
-        diagnose: Also say where the model sees the change, and what it says of the pair in the other order.
-        familiar: What the training images are like, to say how familiar each pair is.
-        each: Called with every batch, on `device`, and its fused pairs, with the model in eval mode; captions come
-            along for it.
+        tokenizer: The tokenizer of the model.
+        data: Image size and number of workers.
+        spec: Decoding settings, the same for validation and test.
+        device: The device of the model.
+        advance: Called after each batch with its number of pairs.
+        diagnose: Whether to add the change map and the caption of the swapped pair.
+        familiar: Statistics of the training images, for the familiarity of each pair.
+        each: Called with every batch, on `device`, and its fused pairs, with the model in eval mode. If given, the
+            batches have reference captions.
     """
     was_training = model.training
     model.eval()
@@ -85,13 +85,13 @@ def predict(
 
 
 def _swapped(model: Captioner, batch: Batch, grids: tuple[Grid, Grid], decode: dict[str, Any]) -> list[list[int]]:
-    """What the model says of the pairs in the other order; only an encoder of both images together sees them anew."""
+    """Caption the swapped pairs; only a joint encoder has to encode them again."""
     swapped = grids[::-1] if model.encoder.siamese else model.encode(batch.after, batch.before)
     return model.write(model.fusion(*swapped), **decode).tokens.tolist()
 
 
 def _regions(batch: Batch, row: int, size: int) -> Regions | None:
-    """The boxes as parts of the image's width and height."""
+    """Return the boxes as fractions of the image's width and height."""
     regions = batch.facts[row].regions
     if regions is None:
         return None
@@ -105,7 +105,7 @@ def _regions(batch: Batch, row: int, size: int) -> Regions | None:
 
 
 def _difficulty(batch: Batch, row: int, size: int) -> dict[str, float]:
-    """What may make a pair hard: how far the viewpoints are apart, how many things there are, how small the change."""
+    """Return measures of difficulty: distance of the viewpoints, number of objects, size of the change."""
     facts, regions = batch.facts[row], _regions(batch, row, size)
     provenance, truth = facts.provenance or {}, facts.truth
     given = {name: provenance.get(name) for name in ("viewpoint_overlap", "camera_turn")}

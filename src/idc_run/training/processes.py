@@ -1,4 +1,4 @@
-"""The processes that train together under torchrun."""
+"""Distributed training under torchrun."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ import torch.distributed as dist
 
 
 def rank() -> int:
-    """Which of the processes this is; the first, 0, is the one that scores, tracks and registers."""
+    """Return the index of this process; process 0 scores, tracks and registers."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
 def together(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did; leave them at the end."""
+    """Join the process group if torchrun started several processes; leave it at the end."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return

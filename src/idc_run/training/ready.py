@@ -1,4 +1,4 @@
-"""What is opened, looked at and built before a run begins; nothing is written."""
+"""Preparation of a run: open the data, check the settings, build the model. Writes nothing."""
 
 import os
 import random
@@ -22,14 +22,14 @@ from idc_run.training.start import Start, open_start
 
 @dataclass(frozen=True)
 class Ready:
-    """All that training takes.
+    """Everything that training needs.
 
     Attributes:
         data: The three splits and the tokenizer.
-        model: On its device, with the weights that it begins with; those of a run that goes on come later.
-        epoch_steps: Optimizer steps in an epoch.
-        unchanged: Captions of validation pairs that did not change.
-        warnings: What will not go as one may think, each a sentence that says what to type.
+        model: The model on its device with its initial weights; `fit` loads the weights of a resumed run.
+        epoch_steps: Optimizer steps per epoch.
+        unchanged: No-change captions of the validation pairs.
+        warnings: Warnings, each with the setting that fixes it.
     """
 
     data: Data
@@ -40,15 +40,15 @@ class Ready:
 
 
 def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) -> Ready:
-    """Open the data, look ahead and build the model.
+    """Open the data, check the settings and build the model.
 
     Args:
         spec: The experiment.
-        device: Where to train.
-        last: A checkpoint to go on from, which has the words and, for later, the weights.
+        device: The device to train on.
+        last: A checkpoint to resume from, which provides the tokenizer.
 
     Raises:
-        ValueError: Data or pre-trained weights cannot be had, or the scores would tell nothing.
+        ValueError: Data or pre-trained weights are unavailable, or `eval.select` is useless on this data.
     """
     start = open_start(spec.train.start, spec.data.max_length) if spec.train.start and not last else None
     data = open_data(spec, last.tokenizer if last else start and start.tokenizer)
@@ -57,24 +57,24 @@ def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) 
     model = build(spec, data.tokenizer, device, start, pretrained=last is None)
     if spec.register_ and not model.encoder.takes_images:
         raise ValueError(
-            f"register is {spec.register_.model!r}, but a model whose encoder {type(model.encoder).__name__} takes "
-            "features that were computed before captions no images; leave register out"
+            f"register is {spec.register_.model!r}, but the encoder {type(model.encoder).__name__} takes precomputed "
+            "features, so the model cannot caption images; omit register"
         )
     for objective in model.objectives.values():
         cast(Objective, objective).meet(lambda: training_references(data.train))
     if spec.data.features:
         check_features(spec, data.train, model)
         if last:
-            model.load_weights(last.weights, last.frozen)  # the features hang on them
+            model.load_weights(last.weights, last.frozen)  # the features depend on them
     unchanged = last.unchanged if last else no_change_sentences(validation, data.tokenizer)
     return Ready(data, model, epoch_steps, unchanged, warnings)
 
 
 def prepare(spec: Spec) -> torch.device:
-    """Seed everything, choose the device and the number of threads.
+    """Seed the random generators; set the number of threads; return the device.
 
     Raises:
-        ValueError: The device is not there.
+        ValueError: The device is not available.
     """
     random.seed(spec.seed)
     np.random.seed(spec.seed % 2**32)
@@ -82,7 +82,7 @@ def prepare(spec: Spec) -> torch.device:
     if spec.train.threads:
         torch.set_num_threads(spec.train.threads)
     if spec.train.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device is 'cuda', but torch sees no GPU here; use auto or cpu")
+        raise ValueError("train.device is 'cuda', but PyTorch finds no GPU; use auto or cpu")
     cuda = torch.cuda.is_available() and spec.train.device != "cpu"
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
 
@@ -90,14 +90,14 @@ def prepare(spec: Spec) -> torch.device:
 def build(
     spec: Spec, tokenizer: Tokenizer, device: torch.device, start: Start | None = None, *, pretrained: bool = True
 ) -> Captioner:
-    """Build the model that a spec describes, drawn with its seed.
+    """Build the model of a spec, initialised with its seed.
 
     Args:
         spec: The experiment.
-        tokenizer: The model's.
-        device: Where to put it.
-        start: A trained model that gives some of its parts.
-        pretrained: Whether other parts load their pre-trained weights.
+        tokenizer: The tokenizer of the model.
+        device: The device for the model.
+        start: A trained model that provides some of the parts.
+        pretrained: Whether the other parts load their pre-trained weights.
     """
     torch.manual_seed(spec.seed)
     model = build_captioner(spec.model, tokenizer, spec.train.objectives, pretrained=False)
@@ -106,6 +106,6 @@ def build(
     if start:
         start.give(model)
     for tensor in model.to(device).state_dict(keep_vars=True).values():
-        if tensor.dim() == 4:  # Module.to(memory_format=...) wants it of parameters with five axes, too
+        if tensor.dim() == 4:  # Module.to(memory_format=...) would fail for five axes
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     return model

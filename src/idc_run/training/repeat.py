@@ -1,4 +1,4 @@
-"""A run again, from nothing but what MLflow keeps of it."""
+"""Repeat a run from its record in MLflow."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -19,20 +19,20 @@ _SHOWN = 5
 
 
 def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bool = False) -> None:
-    """Say what differs from a run's code, data, packages and machine, run it again, and compare the weights.
+    """Report differences in code, data, packages and machine, run the spec again, and compare the weights.
 
     Args:
-        run_id: As the MLflow UI shows it.
-        overrides: `dotted.path=value`, to repeat it with a change.
-        console: Where it is told.
-        check: Only say what differs.
+        run_id: The MLflow run id.
+        overrides: `dotted.path=value` changes to the spec.
+        console: Shows the report.
+        check: Whether to only report the differences.
 
     Raises:
         ValueError: There is no such run, or it has no spec.
     """
     values = document(run_id, "spec")
     if values is None:
-        raise ValueError(f"run {run_id!r} has no spec.json; expected the id of a run of idc-run that trained a model")
+        raise ValueError(f"run {run_id!r} has no spec.json; expected the id of a training run of idc-run")
     before = deepcopy(values)
     for override in overrides:
         apply_override(values, override)
@@ -55,9 +55,9 @@ def repeat(run_id: str, overrides: Sequence[str], console: Console, *, check: bo
         provenance.digest(load_checkpoint(result.checkpoint).self_contained().weights),
     )
     if old is None:
-        console.say(f"weights: run {run_id} has not come so far as to have some")
+        console.say(f"weights: run {run_id} stopped before it had any")
     else:
-        console.say("weights: " + ("the same, bit for bit" if old == new else f"not those of run {run_id}"))
+        console.say("weights: " + ("the same, bit for bit" if old == new else f"different from those of run {run_id}"))
 
 
 def _shortened(told: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A split captioned and scored: after every epoch to choose a checkpoint, and once as the test."""
+"""Caption and score a split: for validation after every epoch, and once for the test."""
 
 from statistics import fmean
 
@@ -23,9 +23,9 @@ from idc_run.training.predict import predict
 
 
 def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> dict[str, float]:
-    """Validation scores, decoded as the test is, and the loss over the first reference of each pair.
+    """Return the validation scores, decoded as in the test, and the loss over the first reference of each pair.
 
-    METEOR waits for the test, unless it is what selects.
+    METEOR is computed only in the test, unless it is `eval.select`.
 
     Raises:
         ValueError: `eval.select` has no value.
@@ -36,7 +36,7 @@ def validate(spec: Spec, data: Data, model: Captioner, device: torch.device) -> 
     def teach(batch: Batch, fused: Fused) -> None:
         losses.extend([model.loss(batch, fused)["loss"].item()] * len(batch.ids))
 
-    # An objective may draw numbers, which training shall not miss.
+    # An objective may draw random numbers; fork_rng keeps those of training unchanged.
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         predictions = predict(model, data.val, data.tokenizer, spec.data, spec.eval, device, each=teach)
     scores = score(predictions, sorted(metrics), protocol=spec.eval.protocol, no_change=no_change(spec))
@@ -55,7 +55,7 @@ def caption_split(
     split: str,
     description: Description | None,
 ) -> list[Prediction]:
-    """Caption a split for a test, with all that diagnostics ask for, and show how far it is."""
+    """Caption a split for a test, with the diagnostics, and show progress."""
     familiar = description and description.familiar
     with console.captioning(split, len(reader)) as advance:
         return predict(
@@ -64,8 +64,8 @@ def caption_split(
 
 
 def examine(spec: Spec, predictions: list[Prediction]) -> Tested:
-    """Score a test by everything that its predictions can tell."""
+    """Score a test with all metrics that its predictions allow."""
     metrics, rules = [*spec.eval.metrics, *DIAGNOSTICS], {"protocol": spec.eval.protocol, "no_change": no_change(spec)}
-    with Meteor() as meteor:  # it starts once, and only if it is asked
+    with Meteor() as meteor:  # it starts once, and only if needed
         scores = score(predictions, metrics, meteor=meteor, **rules)
         return Tested(predictions, scores, artifacts.ceiling_of(spec, predictions, meteor))

@@ -1,7 +1,7 @@
-"""Self-critical training: captions that the model draws are pulled up or down by their CIDEr-D.
+"""Self-critical training: sampled captions are reinforced according to their CIDEr-D.
 
-Here and not in idc_models, because the reward is idc_eval's CIDEr-D, and neither of these packages knows the other. A
-model that was trained with it captions without any of it.
+This objective is in idc_run because its reward is idc_eval's CIDEr-D, and idc_models does not depend on idc_eval. A
+model trained with it captions without it.
 """
 
 import re
@@ -18,26 +18,26 @@ from torch import Tensor
 
 _END = "<end>"
 _NO_WORD = re.compile(r"[^\w\s'-]")
-_BEST = 10.0  # CIDEr-D of a caption that is all of its references
+_BEST = 10.0  # CIDEr-D of a caption that equals all of its references
 
 
 class SelfCritical(Objective):
-    """The CIDEr-D that drawn captions lack, as a share of 10: its gradient makes those likelier that beat a baseline.
+    """One minus CIDEr-D / 10 of sampled captions; the gradient raises the probability of those that beat a baseline.
 
-    Words are weighed by all references of the training split. The end of a caption counts as a word, without which
-    captions that break off are rewarded; so values are a little other than those of idc-eval. A model is trained by
-    cross-entropy first, with which this run begins (`train.start`).
+    IDF weights come from all references of the training split. The end of a caption counts as a word, because otherwise
+    truncated captions would be rewarded; so values differ slightly from those of idc-eval. Train with cross-entropy
+    first, and start from that run (`train.start`).
 
     Source: Rennie et al., Self-Critical Sequence Training for Image Captioning, CVPR 2017, equations 7 to 9; the
     baseline `samples` is that of Luo, A Better Variant of Self-Critical Sequence Training, 2020. Differs from the
-    papers: nothing is learnt from the words of references, as weights of objectives can have it.
+    papers: there is no cross-entropy term; add one with the weights of the objectives.
 
     Args:
-        widths: unused; every objective is told them.
-        vocab: the tokens of the captions.
-        baseline: what a drawn caption is held against: the likeliest one (`greedy`), or the mean of the others that
-            were drawn of the same pair (`samples`).
-        samples: how many captions are drawn of each pair.
+        widths: Unused.
+        vocab: The tokens of the captions.
+        baseline: The baseline of a sampled caption: the greedy caption (`greedy`), or the mean of the other samples of
+            the same pair (`samples`).
+        samples: Number of captions to sample per pair.
 
     Raises:
         ValueError: `samples` is 1 with the baseline `samples`.
@@ -54,18 +54,18 @@ class SelfCritical(Objective):
         super().__init__(widths, vocab)
         if baseline == "samples" and samples < 2:
             raise ValueError(
-                f"objective 'scst': baseline is {baseline!r} and samples is {samples!r}; a caption is held against the "
-                "others, so draw at least two: samples: 5"
+                f"objective 'scst': baseline is {baseline!r} and samples is {samples!r}; each sample is compared with "
+                "the others, so use at least two, for example samples: 5"
             )
         self.baseline, self.samples = baseline, samples
         self._cider: Cider | None = None
 
     def meet(self, references: Callable[[], Sequence[Sequence[str]]]) -> None:
-        """Weigh words by the references of the training split."""
+        """Compute IDF weights from the references of the training split."""
         self._cider = Cider([_ended(of_pair) for of_pair in references()])
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Draw captions and give the CIDEr-D that they lack; in eval mode, what the likeliest ones lack."""
+        """Sample captions and return 1 - CIDEr-D / 10; in eval mode, that of the greedy captions."""
         decoder, memory = outputs.decoder, outputs.fused.memory
         references = [_ended(of_pair) for of_pair in outputs.references]
         if not self.training:
@@ -77,19 +77,19 @@ class SelfCritical(Objective):
         if self.baseline == "samples":
             others = (rewards.sum(1, keepdim=True) - rewards) / (self.samples - 1)
         else:
-            decoder.eval()  # the likeliest caption is written without dropout, as in the test
+            decoder.eval()  # greedy decoding without dropout, as in the test
             others = self._reward(generate(decoder, memory).tokens, decoder.vocab, references)[:, None]
             decoder.train()
         begun = torch.cat([torch.full_like(drawn[:, :1], decoder.vocab.bos_id), drawn[:, :-1]], dim=1)
         each = decoder(drawn_of, begun).logits.float().log_softmax(2).gather(2, drawn[..., None])[..., 0]
         log_probs = (each * until_end(drawn, decoder.vocab.eos_id)).sum(1).view_as(rewards)
         pull = -((rewards - others) * log_probs).mean()
-        return 1 - rewards.mean() + pull - pull.detach()  # the value of the first, the gradient of the second
+        return 1 - rewards.mean() + pull - pull.detach()  # the value of the first two terms, the gradient of `pull`
 
     def _reward(
         self, tokens: Int[Tensor, "n l"], vocab: TokenSpace, references: Sequence[Sequence[str]]
     ) -> Float[Tensor, " n"]:
-        """Score captions from 0 to 1; one that broke off lacks its end."""
+        """Score captions from 0 to 1; a truncated caption lacks the end word."""
         ends = (tokens == vocab.eos_id).any(1).tolist()
         said = [
             f"{_words(vocab.decode(row))} {_END if end else ''}" for row, end in zip(tokens.tolist(), ends, strict=True)

@@ -20,10 +20,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-    """What a signal asks of training.
+    """The signal handler of a training run.
 
     Attributes:
-        asked: The signal that asks training to stop after this step; None while it may go on.
+        asked: The signal that asked training to stop after the current step; None if there was none.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Stop:
 
     @contextmanager
     def after(self) -> Iterator[None]:
-        """Let what is inside end before a signal stops training; a second signal stops it at once."""
+        """Defer a signal until this block has ended; a second signal stops training at once."""
         self._busy = True
         try:
             yield
@@ -40,10 +40,10 @@ class Stop:
             self._busy = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal: outside of a step there is nothing to finish.
+        """Handle a signal.
 
         Raises:
-            Stopped: At once.
+            Stopped: No step is in progress, or this is the second signal.
         """
         if not self._busy or self.asked is not None:
             raise Stopped(number)
@@ -52,11 +52,11 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Handle Ctrl-C and SIGTERM; outside of the main thread, where Python handles no signals, nothing changes.
+    """Handle Ctrl-C and SIGTERM. Does nothing outside the main thread, where Python delivers no signals.
 
     Raises:
-        Stopped: A signal asked for it. Errors that follow from it, as when another process of torchrun has stopped
-            first, become it too.
+        Stopped: A signal arrived. Errors that follow from it, for example because another process of torchrun stopped
+            first, are converted to it.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""A trained model on any dataset: predictions, scores and a report, and a run of its own."""
+"""Test a trained model on any dataset: predictions, scores, a report, and a tracked run."""
 
 import hashlib
 from collections.abc import Sequence
@@ -29,19 +29,19 @@ _FREE = (
     *("name", "tracking", "eval", "train.device", "train.threads"),
     *("data.dataset", "data.image_size", "data.workers"),
 )
-"""What may be set where nothing is trained: these settings, and those inside them."""
+"""Settings that may be overridden for a test, including those inside them."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A test and where it is kept.
+    """The outcome of a test.
 
     Attributes:
-        spec: The model's own, with the overrides.
-        tested: What it found.
-        folder: Where predictions, report and pictures are.
-        run_id: Of the run, which may be none of MLflow's.
-        notes: What to know about the scores.
+        spec: The spec of the model, with the overrides.
+        tested: The results.
+        folder: The folder with predictions, report and pictures.
+        run_id: The id of the run.
+        notes: Notes on the scores.
     """
 
     spec: Spec
@@ -54,17 +54,17 @@ class Outcome:
 def run_test(
     model: str, overrides: Sequence[str], console: Console, *, split: str = "test", out: Path | None = None
 ) -> Outcome:
-    """Caption a split with a trained model and score it, decoded and scored as its own spec says.
+    """Caption a split with a trained model and score it, with the settings of the model's spec.
 
     Args:
-        model: As `find_checkpoint` takes it.
-        overrides: Of the model's spec, such as `data.dataset=path`.
-        console: Where progress is shown.
+        model: A model as for `find_checkpoint`.
+        overrides: Overrides of the model's spec, such as `data.dataset=path`.
+        console: Shows progress.
         split: test or val.
-        out: A folder for predictions, report and pictures; by default one in `mlruns/tested/`.
+        out: Folder for predictions, report and pictures; default: a folder in `mlruns/tested/`.
 
     Raises:
-        ValueError: There is no such model, split or setting, or the model does not take the images.
+        ValueError: There is no such model, split or setting, or the model does not accept the images.
         OSError: Files of the dataset are missing, or `out` cannot be written.
     """
     path = find_checkpoint(model)
@@ -72,7 +72,7 @@ def run_test(
     spec, notes = spec_of_test(held, overrides)
     device = prepare(spec)
     reader = open_reader(spec.data.dataset, split, image_size=spec.data.image_size)
-    network = read_checkpoint(path).model.to(device)  # without the objectives, which a shipped one has not
+    network = read_checkpoint(path).model.to(device)  # without the objectives, which shipped models lack
     weights = provenance.digest(network.state_dict())["sha256"][:12]
     notes += _strange_words(reader, held.tokenizer)
     if out is None:
@@ -98,28 +98,30 @@ def run_test(
             if (size := spec.data.image_size) == held.spec.data.image_size:
                 raise
             trained = f"it was trained on {held.spec.data.image_size}"
-            raise ValueError(f"the model takes no images of {size} x {size} pixels ({error}); {trained}") from error
+            raise ValueError(
+                f"the model does not accept images of {size} x {size} pixels ({error}); {trained}"
+            ) from error
         tested = examine(spec, predictions)
         tracker.metrics({f"{split}/{name}": value for name, value in tested.scores.values.items()}, 0)
         artifacts.log_results(spec, reader, tested, tracker, out=out)
     notes.append(
-        f"These scores compare with others under protocol {spec.eval.protocol} on the same pairs ({tags['dataset']}): "
-        f"`idc-eval compare` takes {out / 'predictions.jsonl'} and theirs"
+        f"These scores are comparable with others under protocol {spec.eval.protocol} on the same pairs "
+        f"({tags['dataset']}): use `idc-eval compare` with {out / 'predictions.jsonl'}"
     )
     return Outcome(spec, tested, out, run_id, notes)
 
 
 def spec_of_test(held: Checkpoint, overrides: Sequence[str]) -> tuple[Spec, list[str]]:
-    """The spec that a model is tested by, and what to know about it.
+    """Return the spec for testing a model, and notes about it.
 
     Raises:
-        ValueError: An override is of something that only training goes by.
+        ValueError: An override sets something that only training uses.
     """
     values: dict[str, Any] = held.spec.completed() | {"register": None}
     for override in overrides:
         name = override.partition("=")[0].strip()
         if not any(f"{name}.".startswith(f"{free}.") for free in _FREE):
-            raise ValueError(f"{name!r} is a setting of training; with --test expected one of {', '.join(_FREE)}")
+            raise ValueError(f"{name!r} is a training setting; with --test expected one of {', '.join(_FREE)}")
         apply_override(values, override)
     spec, notes = make_spec(values, "the model's spec"), []
     trained_on, tested_on = (each.completed()["data"]["dataset"]["name"] for each in (held.spec, spec))
@@ -127,7 +129,7 @@ def spec_of_test(held: Checkpoint, overrides: Sequence[str]) -> tuple[Spec, list
     chosen = any(override.startswith(("eval.protocol=", "eval=")) for override in overrides)
     if trained_on != tested_on and not chosen and protocol.partition("/")[0] != "plain":
         notes.append(
-            f"protocol {protocol} is for {trained_on}, on which the model was trained; this is scored as plain"
+            f"protocol {protocol} is for {trained_on}, the dataset of the training; this dataset is scored under plain"
         )
         values["eval"]["protocol"] = "plain"
         spec = make_spec(values, "the model's spec")
@@ -135,11 +137,11 @@ def spec_of_test(held: Checkpoint, overrides: Sequence[str]) -> tuple[Spec, list
 
 
 def _strange_words(reader: Reader, tokenizer: Tokenizer) -> list[str]:
-    """Say how many words of the references the model has never learnt, if they are more than a few."""
+    """Return a note on the share of words in the references that the model does not know, if it is notable."""
     examples = read_examples(reader, range(min(len(reader), 200)))
     references = [text for example in examples for text in example.references]
     unknown, words = (sum(len(of(text)) for text in references) for of in (tokenizer.unknown, tokenizer.tokens))
     strange = unknown / max(1, words)
     if strange < 0.05:
         return []
-    return [f"{strange:.0%} of the words in the references are none that the model can say; it knows {tokenizer.size}"]
+    return [f"{strange:.0%} of the words in the references are not among the {tokenizer.size} tokens of the model"]

@@ -1,4 +1,4 @@
-"""What `--resume` goes on from: the newest checkpoint of an unfinished run that is whole and of the same spec."""
+"""Finds the checkpoint for `--resume`: the newest undamaged one of an unfinished run of the same spec."""
 
 import os
 import shutil
@@ -19,9 +19,9 @@ from idc_run.tracking.store import store
 from idc_run.training.optim import build_optimizer
 
 BEST, LAST = "best.safetensors", "last.safetensors"
-"""What training leaves in the folder of a run: the checkpoint to use, and until it ends the newest one to resume from.
+"""Files in the folder of a run: the best checkpoint and, until training ends, the newest one to resume from.
 
-The ones before it are `last.1.safetensors`, `last.2.safetensors` and so on.
+Older ones are `last.1.safetensors`, `last.2.safetensors` and so on.
 """
 
 
@@ -30,8 +30,8 @@ class Unfinished:
     """A run that stopped before its end.
 
     Attributes:
-        folder: Of its checkpoints.
-        checkpoint: Where it goes on.
+        folder: The folder of its checkpoints.
+        checkpoint: The checkpoint to resume from.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class Unfinished:
 
 
 def folder_of(spec: Spec) -> Path:
-    """Where checkpoints of a spec lie, one folder per run in it."""
+    """Return the folder for the runs of a spec, with one subfolder per run."""
     return store() / "checkpoints" / f"{spec.name}-{spec.fingerprint()}"
 
 
@@ -49,11 +49,11 @@ def kept(folder: Path) -> list[Path]:
 
 
 def make_room(folder: Path, keep: int) -> None:
-    """Keep the newest checkpoint under the name of the one before, and so on, before a new one takes its place.
+    """Rename the existing checkpoints to make room for a new one: `last` becomes `last.1`, and so on.
 
     Args:
-        folder: Of the run.
-        keep: How many checkpoints to keep, the new one included.
+        folder: The folder of the run.
+        keep: Number of checkpoints to keep, including the new one.
 
     Raises:
         OSError: The folder cannot be written.
@@ -69,27 +69,27 @@ def make_room(folder: Path, keep: int) -> None:
 
 
 def remove_kept(folder: Path) -> None:
-    """Remove what a run would resume from: it has ended."""
+    """Remove the checkpoints to resume from, because the run has ended."""
     for path in kept(folder):
         path.unlink(missing_ok=True)
 
 
 def find_unfinished(folder: Path, spec: Spec, say: Callable[[str], None]) -> Unfinished:
-    """Find the newest unfinished run of a spec; one whose last checkpoint is damaged goes on from its best.
+    """Find the newest unfinished run of a spec; if its last checkpoints are damaged, use its best one.
 
     Args:
-        folder: With a folder for each run of the spec.
+        folder: The folder with one subfolder per run of the spec.
         spec: The spec.
-        say: Told which checkpoints are passed over, and why.
+        say: Called with a message for each checkpoint that is skipped.
 
     Raises:
-        ValueError: There is none that can be gone on with.
+        ValueError: There is no run to resume.
     """
     found = sorted(folder.glob("*/last*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
     if not found:
         raise ValueError(
-            f"nothing to resume: {folder} has no unfinished run of this very spec; "
-            "give the same file and the same -s as the run that stopped, or leave out --resume"
+            f"nothing to resume: {folder} has no unfinished run of this spec; "
+            "use the same file and the same -s options as the run that stopped, or omit --resume"
         )
     for run in dict.fromkeys(path.parent for path in found):
         for path in (*kept(run), run / BEST):
@@ -97,19 +97,19 @@ def find_unfinished(folder: Path, spec: Spec, say: Callable[[str], None]) -> Unf
                 try:
                     return open_unfinished(path, spec)
                 except ValueError as error:
-                    say(f"passed over: {error}")
-    raise ValueError(f"nothing to resume: no checkpoint in {folder} is whole; without --resume a new run begins")
+                    say(f"skipped: {error}")
+    raise ValueError(f"nothing to resume: all checkpoints in {folder} are damaged; omit --resume to start a new run")
 
 
 def open_unfinished(path: Path, spec: Spec) -> Unfinished:
-    """Read a checkpoint to go on from, and see that training can.
+    """Read a checkpoint to resume from, and check that training can continue.
 
     Raises:
-        ValueError: It is damaged, or of another spec.
+        ValueError: The checkpoint is damaged, or belongs to another spec.
     """
     checkpoint = load_checkpoint(path)
     if checkpoint.spec.fingerprint() != spec.fingerprint():
-        raise ValueError(f"{path} is of another spec, {checkpoint.spec.name!r} {checkpoint.spec.fingerprint()}")
+        raise ValueError(f"{path} belongs to another spec, {checkpoint.spec.name!r} {checkpoint.spec.fingerprint()}")
     try:
         TypeAdapter(Progress).validate_python(checkpoint.progress)
         with torch.random.fork_rng(devices=[]):
