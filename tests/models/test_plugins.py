@@ -10,8 +10,8 @@ from idc_models.testing import check_encoder, check_fusion, check_objective
 FOLDER = Path(__file__).parents[2] / "examples/plugins"
 sys.path.append(str(FOLDER))
 
-import cached  # noqa: E402
 import cbr  # noqa: E402
+import edges  # noqa: E402
 import joint  # noqa: E402
 import scorer  # noqa: E402
 import self_critical  # noqa: E402
@@ -28,7 +28,7 @@ def test_a_plugin_is_short():
         (check_fusion, scorer.Scorer, {"dim": 32}),
         (check_objective, scorer.Match, {"fusion": scorer.Scorer}),
         (check_objective, cbr.Cbr, {"fusion": scorer.Scorer}),
-        (check_encoder, cached.Cached, {"dim": 32, "channels": 24, "height": 3, "width": 2}),
+        (check_encoder, edges.EdgeEncoder, {"dim": 32, "size": 32}),
         (check_encoder, joint.JointTransformer, {"dim": 32}),
         (check_objective, self_critical.SelfCritical, {"corpus": 3}),
     ],

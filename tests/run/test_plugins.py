@@ -10,7 +10,6 @@ from idc_data.example import SPLITS
 from idc_data.layout import write_layout
 from idc_data.readers import open_reader
 from idc_models import load
-from idc_models.registry import find
 from idc_models.testing import check_decoder
 from safetensors.torch import load_file
 
@@ -123,46 +122,13 @@ def test_a_language_model_of_another_size_is_named(spec, lm):
         experiment.check(spec(tokenizer, decoder.replace("dim: 16", "dim: 32")), Console(quiet=True))
 
 
-@pytest.fixture
-def cached(tmp_path, spec):
-    """The spec of a model on features that were computed before, of sixteen pairs in three splits."""
-    import cached as plugin
-
-    pairs, sizes = {"name": "scenes", "train_pairs": 8, "val_pairs": 4, "test_pairs": 4}, {"image_size": 32}
+@pytest.mark.slow
+def test_an_input_of_ones_own(spec):
     for split in SPLITS:
-        reader = open_reader(pairs, split, **sizes)
-        write_layout(tmp_path / "pairs", [reader[number] for number in range(len(reader))])
-    plugin.write(tmp_path / "pairs", tmp_path / "features", find("encoder", "cnn")(widths=(8, 6)), 32)
-    return lambda *overrides: spec(
-        "data.dataset={name: 'cached:Pairs', root: pairs, features: features}",
-        "model.encoder={name: 'cached:Cached', dim: 16, channels: 6, height: 8, width: 8}",
-        "train.epochs=1",
-        *overrides,
-    )
-
-
-@pytest.mark.slow
-def test_features_that_were_computed_before(cached, tmp_path):
-    best, moved, still = trained(cached("data.workers=1"))
+        reader = open_reader({"name": "scenes", "val_pairs": 4, "test_pairs": 4}, split, image_size=32)
+        write_layout(Path("pairs"), [reader[number] for number in range(8 if split == "train" else 4)])
+    edges = ("data.dataset={name: 'edges:Pairs', root: pairs}", "model.encoder={name: 'edges:EdgeEncoder', dim: 16}")
+    best, moved, still = trained(spec(*edges, "data.workers=1", "train.epochs=1"))
     assert moved == {"encoder", "fusion", "decoder"} and not still
-    with pytest.raises(ValueError, match="encoder Cached takes features"):
+    with pytest.raises(ValueError, match="encoder EdgeEncoder takes features"):
         load(str(best)).caption(*PAIR)
-
-
-@pytest.mark.slow
-def test_features_and_encoders_that_do_not_fit_are_told_in_a_line(cached, tmp_path):
-    def refused(*overrides):
-        with pytest.raises(ValueError) as error:
-            experiment.check(cached(*overrides), Console(quiet=True))
-        assert "\n" not in str(error.value)
-        return str(error.value)
-
-    cnn = "model.encoder={name: cnn, widths: [8, 8]}"
-    assert "gives features of shape [6, 8, 8], but the encoder CnnEncoder takes images" in refused(cnn)
-    assert "gives images, but the encoder Cached takes features of shape [6, 8, 8]" in refused("data.dataset=pairs")
-    assert "takes features of shape [6, 4, 8]" in refused("model.encoder.height=4")
-    assert "register is 'idc'" in refused("register={model: idc}", "tracking=mlflow")
-    assert "data.crop is 0.1" in refused("data.crop=0.1")
-    (gone,) = tmp_path.glob("features/train/*000_before.npy")
-    gone.unlink()
-    assert "1 images have no features" in refused()

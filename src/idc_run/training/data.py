@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idc_data import unchanged
-from idc_data.example import ChangeExample, Reader, read_examples
+from idc_data.example import SPLITS, ChangeExample, Reader, read_examples
+from idc_data.feature_folder import with_feature_folder
 from idc_data.layout import Folder
 from idc_data.loader import check_flip
 from idc_data.readers import open_reader, resolve_reader
+from idc_data.spec import FeatureFolder
 from idc_data.tokenizers import Tokenizer, make_tokenizer
 
 from idc_run.spec import Spec
@@ -38,14 +40,25 @@ class Data:
 
 def open_data(spec: Spec, tokenizer: Tokenizer | None = None) -> Data:
     """Open the splits; make the tokenizer from the training captions unless one is given."""
-    train, val, test = (
-        open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in ("train", "val", "test")
-    )
+    train, val, test = open_splits(spec, *SPLITS)
     check_flip(train, spec.data)
     captions = list(_captions(train))
     if tokenizer is None:
         tokenizer = make_tokenizer(spec.data.tokenizer, captions, spec.data.max_length)
     return Data(train, val, test, captions, tokenizer)
+
+
+def open_splits(spec: Spec, *splits: str) -> list[Reader]:
+    """Open splits, whose pairs carry features where the spec names a folder of them.
+
+    Raises:
+        ValueError: As `open_reader`, or an image has no features.
+        OSError: Files are missing.
+    """
+    readers = [open_reader(spec.data.dataset, split, image_size=spec.data.image_size) for split in splits]
+    if isinstance(spec.data.features, FeatureFolder):
+        return list(with_feature_folder(readers, spec.data.features.folder))
+    return readers
 
 
 def validation_sample(data: Data) -> list[ChangeExample]:

@@ -57,7 +57,7 @@ def run(spec: Spec, console: Console, role: Role = Alone()) -> Result | None:  #
         ready = get_ready(spec, device, resumed)
         data, model = ready.data, ready.model
         with tracking(spec, role, data, device, unfinished) as run, closing(console):
-            if spec.data.features:
+            if spec.data.features == "cache":
                 data = with_features(spec, data, model, device, console)
             console.begin(spec, data, model, ready.epoch_steps, resumed, ready.warnings)
             fitted = fit(

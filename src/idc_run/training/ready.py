@@ -7,6 +7,8 @@ from typing import cast
 
 import numpy as np
 import torch
+from idc_data.features import load_features
+from idc_data.spec import FeatureFolder
 from idc_data.tokenizers import Tokenizer
 from idc_models.captioner import PARTS, Captioner
 from idc_models.contract import Objective
@@ -62,7 +64,9 @@ def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) 
         )
     for objective in model.objectives.values():
         cast(Objective, objective).meet(lambda: training_references(data.train))
-    if spec.data.features:
+    if isinstance(spec.data.features, FeatureFolder):
+        model.encoder.check(load_features(data.train[0])[0][None])
+    if spec.data.features == "cache":
         check_features(spec, data.train, model)
         if last:
             model.load_weights(last.weights, last.frozen)  # the features depend on them

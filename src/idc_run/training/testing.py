@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from idc_data.example import Reader, read_examples
-from idc_data.readers import open_reader
 from idc_data.strict_yaml import apply_override
 from idc_data.tokenizers import Tokenizer
 from idc_models.checkpoint import read_checkpoint
@@ -21,13 +20,13 @@ from idc_run.tracking import artifacts, provenance
 from idc_run.tracking.artifacts import Tested
 from idc_run.tracking.store import store
 from idc_run.tracking.tracker import open_tracker, recording
-from idc_run.training.data import identity
+from idc_run.training.data import identity, open_splits
 from idc_run.training.ready import prepare
 from idc_run.training.scoring import caption_split, examine
 
 _FREE = (
     *("name", "tracking", "eval", "train.device", "train.threads"),
-    *("data.dataset", "data.image_size", "data.workers"),
+    *("data.dataset", "data.features", "data.image_size", "data.workers"),
 )
 """Settings that may be overridden for a test, including those inside them."""
 
@@ -71,7 +70,7 @@ def run_test(
     held = load_checkpoint(path)
     spec, notes = spec_of_test(held, overrides)
     device = prepare(spec)
-    reader = open_reader(spec.data.dataset, split, image_size=spec.data.image_size)
+    (reader,) = open_splits(spec, split)
     network = read_checkpoint(path).model.to(device)  # without the objectives, which shipped models lack
     weights = provenance.digest(network.state_dict())["sha256"][:12]
     notes += _strange_words(reader, held.tokenizer)

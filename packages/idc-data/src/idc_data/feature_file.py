@@ -159,13 +159,13 @@ class WithFeatures:
 
     Args:
         reader: The split.
-        file: The features of its distinct images.
+        file: The features of its distinct images, one row or one `.npy` file for each.
         rows: For each pair, the rows of before and after: int64 `pairs 2`.
     """
 
     endless = False
 
-    def __init__(self, reader: Reader, file: FeatureFile, rows: np.ndarray) -> None:
+    def __init__(self, reader: Reader, file: FeatureFile | Sequence[Path], rows: np.ndarray) -> None:
         self._reader, self._file, self._rows = reader, file, rows
         self.fingerprint = reader.fingerprint  # the pictures are the same
 

@@ -1,11 +1,33 @@
 """The data section of an experiment's spec."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Flip = bool | Literal["safe"]
 _Part = Annotated[float, Field(ge=0, lt=1)]
+
+
+class FeatureFolder(BaseModel):
+    """Features that were computed before.
+
+    Attributes:
+        folder: Where they are, a `.npy` file for each image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+
+
+def _one_kind(given: Any) -> Any:
+    """Say in one sentence what is expected, where a union of kinds would say it of each."""
+    if given in (None, "cache") or isinstance(given, FeatureFolder):
+        return given
+    if isinstance(given, dict) and given.keys() == {"folder"} and isinstance(given["folder"], str | Path):
+        return FeatureFolder(folder=Path(given["folder"]))
+    raise ValueError(f"it is {given!r}, expected cache, or {{folder: PATH}} with a .npy file for each image")
 
 
 class DataSpec(BaseModel):
@@ -27,7 +49,8 @@ class DataSpec(BaseModel):
         triplets: Train on the changed pair and the distractor of a scene in one batch, and show the distractor's image
             before both in half of the cases, as methods of CLEVR-Change do.
         features: `cache` computes what a frozen encoder makes of each distinct image once, and reads it in every epoch,
-            as half-precision numbers from `mlruns/features`.
+            as half-precision numbers from `mlruns/features`. `{folder: PATH}` gives the model features that were
+            computed before, a `.npy` file for each image (see `idc_data.feature_folder`), in place of the images.
         tokenizer: How captions become tokens: `words`, `bpe`, `hf` or another installed name, `package.module:Class`,
             or a mapping with the `name` of any and its settings. `idc_data.tokenizers.resolve_tokenizer` checks it.
     """
@@ -45,14 +68,15 @@ class DataSpec(BaseModel):
     max_length: int = Field(default=40, ge=3, le=4096)
     tokenizer: str | dict[str, Any] = "words"
     triplets: bool = False
-    features: Literal["cache"] | None = None
+    features: Annotated[Literal["cache"] | FeatureFolder | None, BeforeValidator(_one_kind)] = None
 
     @model_validator(mode="after")
     def _features_stay(self) -> "DataSpec":
         for name in ("flip", "crop", "color_jitter"):
             if self.features and (value := getattr(self, name)):
+                given = "cache" if self.features == "cache" else self.features.model_dump(mode="json")
                 raise ValueError(
-                    f"features is {self.features!r} and {name} is {value!r}, but features that were computed once "
+                    f"features is {given!r} and {name} is {value!r}, but features that were computed once "
                     f"cannot be augmented: leave {name} or features out"
                 )
         return self

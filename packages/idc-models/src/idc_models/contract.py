@@ -238,7 +238,7 @@ class Encoder(Part):
         wanted = "images" if self.features is None else f"features of shape {list(self.features)}"
         raise ValueError(
             f"the dataset provides {given}, but the encoder {name} takes {wanted}; choose another encoder, other "
-            "settings of it, or another dataset"
+            "settings of it, another dataset, or other data.features"
         )
 
     @property
