@@ -63,6 +63,16 @@ def test_a_link_that_leaves_is_called_a_link_and_says_how_to_copy(root, tmp_path
     assert "is a link to" in check_dataset(root)[0].message
 
 
+def test_a_folder_below_the_split_may_not_be_a_link_that_leaves(root, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (root / "val/val-0_before.png").rename(tmp_path / "elsewhere/0.png")
+    (root / "val/more").symlink_to(tmp_path / "elsewhere")
+    file = root / "val/metadata.jsonl"
+    file.write_text(file.read_text().replace("val-0_before.png", "more/0.png"))
+    with pytest.raises(ValueError, match=r"'more/0\.png' is a link to .*elsewhere/0\.png"):
+        Folder("val", root=root)
+
+
 @pytest.mark.parametrize("target", ["val-0_before.png", "../val/val-0_before.png", "gone.png"])
 def test_links_to_themselves_or_to_nothing_are_one_line(root, target):
     image = root / "val/val-0_before.png"
