@@ -27,7 +27,8 @@ class Pairs(Folder):
 
     def _edges(self, image: Path | np.ndarray) -> np.ndarray:
         grey = squeeze(load_image(image), self._size).float().mean(0).numpy() / 255
-        return np.hypot(*np.gradient(grey)).astype(np.float32)[None]
+        down, right = np.gradient(grey)
+        return np.hypot(down, right).astype(np.float32)[None]
 
 
 class EdgeEncoder(Encoder):
