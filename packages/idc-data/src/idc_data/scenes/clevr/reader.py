@@ -40,6 +40,7 @@ class ClevrScenes(Scenes):
         variation: How much lamps, ground, colours and materials differ from pair to pair: 0 not at all, 1 up to half.
         wear: How much blur, noise and JPEG images have, each image its own (see `idc_data.scenes.clevr.wear`).
         relations: Share of references that say where the object is; CLEVR-Change's is 0.5.
+        complete: Share of the other references that name all four attributes; CLEVR-Change leaves some out by chance.
         change_types: The change types to draw from; `none` is a distractor.
         num_references: Reference captions of a pair, 4 to 10.
 
@@ -67,6 +68,7 @@ class ClevrScenes(Scenes):
         variation: _Share = 1.0,
         wear: _Share = 0.5,
         relations: _Share = 0.5,
+        complete: _Share = 0.0,
         change_types: tuple[str, ...] = CHANGE_TYPES,
         num_references: int = 5,
     ) -> None:
@@ -78,8 +80,8 @@ class ClevrScenes(Scenes):
             "variation": variation,
         }
         sizes = {"train": train_pairs, "val": val_pairs, "test": test_pairs}
-        self._wear, self._relations = wear, relations
-        self._set_up(split, seed, image_size, sizes, change_types, num_references, world, wear, relations)
+        self._wear, self._shares = wear, {"relations": relations, "complete": complete}
+        self._set_up(split, seed, image_size, sizes, change_types, num_references, world, wear, self._shares)
 
     def _draw(self, pairs: Sequence[tuple[int, Pair[Any]]]) -> tuple[Sequence[NDArray[np.uint8]], NDArray[np.int8]]:
         states = [
@@ -93,4 +95,4 @@ class ClevrScenes(Scenes):
     def _pair(self, index: int) -> tuple[Pair[Any], tuple[str, ...]]:
         rng = Random(f"{self._version}/{self._seed}/{self.split}/{index}")
         pair = sample_pair(rng, change_type=rng.choice(self._change_types), **self._world)
-        return pair, references(pair, rng, self._num_references, relations=self._relations)
+        return pair, references(pair, rng, self._num_references, **self._shares)

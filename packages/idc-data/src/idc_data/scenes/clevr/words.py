@@ -76,8 +76,18 @@ TEMPLATES = {
 _SHAPE = 1 << ATTRIBUTES.index("shape")
 
 
-def references(pair: Pair[AnyView], rng: Random, num: int, *, relations: float) -> tuple[str, ...]:
-    """Draw `num` different captions of a pair, every one of them right, a share of `relations` with a relation."""
+def references(
+    pair: Pair[AnyView], rng: Random, num: int, *, relations: float, complete: float = 0.0
+) -> tuple[str, ...]:
+    """Draw `num` different captions of a pair, every one of them right.
+
+    Args:
+        pair: What changed.
+        rng: The only source of chance.
+        num: How many, up to 10.
+        relations: Share of captions that say where the object is.
+        complete: Share of the others that name all attributes of the object, whether they are needed or not.
+    """
     if pair.change_type == "none":
         return tuple(rng.sample(TEMPLATES["none"], num))
     in_after = pair.change_type == "add"
@@ -89,8 +99,9 @@ def references(pair: Pair[AnyView], rng: Random, num: int, *, relations: float) 
     templates = rng.sample(TEMPLATES[pair.change_type], len(TEMPLATES[pair.change_type]))
     while len(found) < num:
         related = _related(scene, index, view, rng) if rng.random() < relations else None
+        whole = not related and rng.random() < complete
         caption = templates[len(found) % len(templates)].format(
-            thing=related or _alone([thing.look for thing in scene], index, rng),
+            thing=related or _alone([thing.look for thing in scene], index, rng, whole=whole),
             color=new.color if new else "",
             material=rng.choice(SYNONYMS[new.material]) if new else "",
         )
@@ -98,9 +109,10 @@ def references(pair: Pair[AnyView], rng: Random, num: int, *, relations: float) 
     return tuple(found)
 
 
-def _alone(looks: Sequence[tuple[str, ...]], index: int, rng: Random) -> str:
+def _alone(looks: Sequence[tuple[str, ...]], index: int, rng: Random, *, whole: bool = False) -> str:
     """Attributes that only one object has, the shape among them."""
-    return _words(looks[index], rng.choice([mask for mask in singling_out(looks, index) if mask & _SHAPE]), rng)
+    masks = [mask for mask in singling_out(looks, index) if mask & _SHAPE]
+    return _words(looks[index], max(masks) if whole else rng.choice(masks), rng)
 
 
 def _words(look: Sequence[str], mask: int, rng: Random) -> str:
