@@ -11,27 +11,11 @@ from idc_data.scenes.clevr.render import render
 from idc_data.scenes.clevr.wear import worn
 from idc_data.scenes.clevr.words import TEMPLATES, references
 from idc_data.scenes.clevr.world import EYE, HALF, LAMPS, Studio, sample_pair
-from idc_data.scenes.world import CHANGE_TYPES, COLORS, Object
+from idc_data.scenes.world import CHANGE_TYPES, Object
 from idc_eval import judge
+from idc_eval.statement import COLORS, MATERIALS, SHAPES, SIZES
 
-WORDS = set(
-    [
-        "small",
-        "tiny",
-        "large",
-        "big",
-        "metal",
-        "metallic",
-        "shiny",
-        "rubber",
-        "matte",
-        "cube",
-        "block",
-        "sphere",
-        "ball",
-        "cylinder",
-    ]
-) | set(COLORS)
+ATTRIBUTES = {*SIZES, *COLORS, *MATERIALS, *SHAPES}
 SETTINGS = {"min_objects": 3, "max_objects": 10, "camera_jitter": 1.0, "light_jitter": 1.0, "variation": 1.0}
 
 
@@ -69,7 +53,7 @@ def test_complete_phrases_name_all_four_attributes():
     pair = draw("drop", 1)
     said = references(pair, Random(0), 6, relations=0.0, complete=1.0)
     assert {judge(one, pair.truth()).statement_right for one in said} == {True}
-    assert all(len(set(one.split()) & WORDS) == 4 for one in said), said
+    assert all(len(ATTRIBUTES & {*one.split()}) == 4 for one in said), said
 
 
 def test_objects_cameras_and_lamps_are_those_of_clevr_change():
