@@ -97,7 +97,7 @@ def test_only_a_pair_with_nothing_in_common_is_called_unlike():
     leaves = np.stack([grey // 4, grey // 2 + 60, grey // 4], 2)
     bricks = np.stack([255 - drawing(11)[..., 0] // 2, drawing(11)[..., 1] // 3, drawing(11)[..., 2] // 5], 2)
     assert unlike(leaves, bricks) == (
-        "the images share hardly a colour, line or feature: they seem to show different scenes"
+        "the images share hardly any colours, lines or features: they seem to show different scenes"
     )
     elsewhere = seen_from_elsewhere(bricks, strength=0.2)
     assert unlike(bricks, elsewhere) is None

@@ -82,7 +82,7 @@ def test_too_much_at_a_time_is_refused_at_once(work, pool):
     begin(batcher, work, pool)
     waits = pool.submit(batcher, [1, 2, 3], "a")
     wait_until(gathered(batcher, 3))
-    with pytest.raises(Busy, match="3 pairs wait already; try again in a moment"):
+    with pytest.raises(Busy, match="3 pairs are already waiting; try again in a moment"):
         batcher([4, 5], "a")
     work.may_go.set()
     assert waits.result(30) == [(2, "a"), (4, "a"), (6, "a")]
@@ -92,7 +92,7 @@ def test_too_much_at_a_time_is_refused_at_once(work, pool):
 def test_who_waits_too_long_is_told_and_costs_no_work(work, pool):
     batcher = Batcher(work)
     begin(batcher, work, pool)
-    with pytest.raises(Busy, match="waited for"):
+    with pytest.raises(Busy, match="the request waited 0 seconds"):
         batcher([1], "a", 0.2)
     work.may_go.set()
     assert batcher([2], "a", 30) == [(4, "a")]

@@ -76,11 +76,11 @@ FAULTS = {
     "no JSON": (b'{"inputs": ', {}, 400, "not valid JSON: Expecting value: line 1 column 12"),
     "nothing": (b"", {}, 400, "not valid JSON"),
     "no UTF-8": (b'{"inputs": "\xff"}', {}, 400, "not valid JSON"),
-    "a number": (b"5", {}, 400, "the request holds int; expected pairs as one of dataframe_split"),
-    "no form": (b'{"params": {}}', {}, 400, "the request holds ['params']; expected pairs as one of"),
-    "two forms": (b'{"inputs": 1, "instances": 2}', {}, 400, "the request holds ['inputs', 'instances']"),
+    "a number": (b"5", {}, 400, "the request contains int; expected pairs as one of dataframe_split"),
+    "no form": (b'{"params": {}}', {}, 400, "the request contains ['params']; expected pairs as one of"),
+    "two forms": (b'{"inputs": 1, "instances": 2}', {}, 400, "the request contains ['inputs', 'instances']"),
     "settings outside": (b'{"inputs": 1, "beam": 3}', {}, 400, "unknown field 'beam'; settings belong in 'params'"),
-    "params of no kind": (b'{"inputs": 1, "params": [1]}', {}, 400, "params are of type list"),
+    "params of no kind": (b'{"inputs": 1, "params": [1]}', {}, 400, "params is of type list"),
 }
 SETTINGS = {
     '{"beams": 1}': "unknown parameter 'beams'; did you mean 'beam'? Known: beam, sample, temperature",
@@ -158,7 +158,7 @@ def test_only_so_many_requests_are_let_in_at_a_time():
         await asyncio.sleep(0.05)
         status, body, headers = await post(guarded, GOOD)
         assert (status, body["error_code"]) == (429, "RESOURCE_EXHAUSTED") and headers[b"retry-after"] == b"1"
-        assert body["message"] == "3 requests are at work already; try again in a moment"
+        assert body["message"] == "3 requests are already being processed; try again in a moment"
         done.set()
         assert [status for status, _, _ in await asyncio.gather(*inside)] == [200] * 3
         assert (await post(guarded, GOOD))[0] == 200, "and then there is room again"
@@ -215,7 +215,9 @@ def test_an_answer_that_takes_too_long_is_not_waited_for_and_its_work_counts_unt
         status, body, _ = await post(guarded, GOOD)
         assert (status, body["message"]) == (429, "the answer took more than 0 seconds; try again in a moment")
         assert 0 < told_to_end[0] < 0.3, "it could have ended by itself"
-        assert (await post(guarded, GOOD))[1]["message"] == "1 requests are at work already; try again in a moment"
+        assert (await post(guarded, GOOD))[1][
+            "message"
+        ] == "1 requests are already being processed; try again in a moment"
         may_end.set()
         while (await post(guarded, GOOD))[0] != 200:
             await asyncio.sleep(0.01)

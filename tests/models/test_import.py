@@ -227,29 +227,27 @@ def test_what_does_not_fit_is_told_in_a_line_and_nothing_is_written(files, capfd
     assert "it looks like 'scorer'" in files.refused("duda", path)
     assert "unknown method 'scorrer'; did you mean 'scorer'" in files.refused("scorrer", path)
     assert "no checkpoint at 'gone.pt'" in files.refused("scorer", "gone.pt")
-    assert "speaks 12 words and does not say which; give its vocabulary as --vocab" in files.refused(
-        "scorer", path, vocab=None
-    )
+    assert "has 12 words but no vocabulary; give it as --vocab" in files.refused("scorer", path, vocab=None)
     for words, message in (
-        ({"a": 0}, "has 1 words, but the checkpoint speaks 12"),
-        ({"a": 1, "b": 7}, "are not 0, 1, 2, ... each once"),
+        ({"a": 0}, "has 1 words, but the checkpoint has 12"),
+        ({"a": 1, "b": 7}, "must be 0, 1, 2, ..."),
         (7, "is int, expected {word: id}"),
     ):
         (files.folder / "other.json").write_text(json.dumps(words))
         assert message in files.refused("scorer", path, vocab="other.json")
     (files.folder / "other.json").write_text("{")
-    assert "is no JSON" in files.refused("scorer", path, vocab="other.json")
+    assert "is not JSON" in files.refused("scorer", path, vocab="other.json")
     assert "lacks" in files.refused("scorer", files.save({"detector": groups["detector"]}, "half.pt"))
     assert "has no part 'speeker'" in files.refused("scorer", path, "--part", f"speeker={path}")
-    assert "hold 'detector' of 'scorer'" in files.refused(
+    assert "hold module 'detector' of 'scorer'" in files.refused(
         "scorer", files.save({**groups, "ema": groups["detector"]}, "twice.pt")
     )
     extra = {**groups["detector"], "extra.weight": torch.zeros(1)}
-    assert "'extra.weight' in 'detector' is no parameter" in files.refused(
+    assert "'extra.weight' in 'detector' is not a parameter" in files.refused(
         "scorer", files.save({"detector": extra}, "extra.pt")
     )
     narrow = {name: value[:, :-1] if name == "img.0.weight" else value for name, value in groups["detector"].items()}
-    assert "gives cells of 8 values, but the published 'scorer' takes 7" in files.refused(
+    assert "has cells of width 8, but the published 'scorer' needs 7" in files.refused(
         "scorer", files.save({**groups, "detector": narrow}, "narrow.pt")
     )
     assert "holds no tensors" in files.refused("scorer", files.save({"epoch": 3}, "none.pt"))

@@ -1,1 +1,1 @@
-"""Checkpoints of published methods as checkpoints of ours: what `idc-models import` does."""
+"""Converts checkpoints of published methods to our format, for `idc-models import`."""

@@ -12,17 +12,19 @@ from idc_data.strict_yaml import load_yaml
 @click.argument("method")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--part", "parts", multiple=True, metavar="MODULE=FILE",
-              help="A file of one module, where its name must say which; image=FILE is the encoder.")  # fmt: skip
+              help="The file of one module, if its contents do not tell which; image=FILE is the encoder.")  # fmt: skip
 @click.option("--vocab", type=click.Path(path_type=Path), help="The vocabulary: JSON, {word: id} or a list.")
 @click.option("--encoder", metavar="YAML", help="model.encoder of a spec, or a file with it; by default ResNet-101 "
-              "with the weights of ImageNet, to the published level.")  # fmt: skip
+              "with ImageNet weights, up to the published level.")  # fmt: skip
 @click.option("--set", "-s", "overrides", metavar="PART.SETTING=VALUE", multiple=True,
-              help="A setting of our fusion or decoder that the shapes do not say, as decoder.heads=4.")  # fmt: skip
-@click.option("--image-size", type=click.IntRange(8, 4096), help="Pixels a side; by default the published size.")
+              help="A setting of fusion or decoder that the shapes do not tell, such as decoder.heads=4.")  # fmt: skip
+@click.option(
+    "--image-size", type=click.IntRange(8, 4096), help="Image height and width in pixels; default: published."
+)
 @click.option("--max-length", type=click.IntRange(3, 4096), default=50, show_default=True,
-              help="Most tokens of a caption, begin and end included.")  # fmt: skip
-@click.option("--no-change", multiple=True, metavar="CAPTION", help="A caption by which the model says that nothing "
-              "changed, for the probability of a change; repeatable.")  # fmt: skip
+              help="Maximum number of tokens of a caption, including bos and eos.")  # fmt: skip
+@click.option("--no-change", multiple=True, metavar="CAPTION", help="A caption of the model that means no change, "
+              "to compute the probability of a change; repeatable.")  # fmt: skip
 def import_command(
     method: str,
     files: tuple[Path, ...],
@@ -34,14 +36,14 @@ def import_command(
     max_length: int,
     no_change: tuple[str, ...],
 ) -> None:
-    """Write the checkpoint OUT from published FILES of METHOD: the last file is OUT.
+    """Convert published FILES of METHOD to the checkpoint OUT, the last of the files.
 
     \b
     Examples:
       idc-models import scorer SCORER_checkpoint.pt scorer.safetensors --vocab vocab.json
       idc-models import chg2cap --part image=encoder.pth --part decoder=decoder.pth rest.pth chg2cap.safetensors --vocab vocab.json
 
-    Files are those of torch.save or safetensors; nothing in them is run. docs/zoo.md lists the methods.
+    FILES are in the format of torch.save or safetensors; no code in them is run. docs/zoo.md lists the methods.
     """  # noqa: D301, E501 - click reads the \b
     from idc_data.strict_yaml import apply_override
 
@@ -49,12 +51,12 @@ def import_command(
 
     *given, out = files
     if out.suffix != ".safetensors":
-        raise ValueError(f"the last file is the checkpoint to write, and is {str(out)!r}; expected OUT.safetensors")
+        raise ValueError(f"the last file, the checkpoint to write, is {str(out)!r}; expected OUT.safetensors")
     named: dict[str, Path] = {}
     for part in parts:
         module, equals, path = part.partition("=")
         if not equals or not path:
-            raise ValueError(f"--part is {part!r}; expected MODULE=FILE, as decoder=decoder.pth")
+            raise ValueError(f"--part is {part!r}; expected MODULE=FILE, such as decoder=decoder.pth")
         named[module] = Path(path)
     settings: dict[str, Any] = {}
     for override in overrides:

@@ -1,4 +1,4 @@
-"""What the files of others hold: groups of tensors, whatever class they were pickled as; nothing in them is run."""
+"""Reads groups of tensors from published checkpoints of any class, without running code in them."""
 
 import json
 from collections import OrderedDict
@@ -13,24 +13,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-#: Tensors by their names in a module, by where in a file they are.
+#: Location in a file -> name in a module -> tensor.
 Groups = dict[str, dict[str, Tensor]]
 
 _NUMPY = {
     **{f"numpy.{core}.multiarray.scalar": np.array(0.0)[()].__reduce__()[0] for core in ("core", "_core")},
     "numpy.dtype": np.dtype,
 }
-"""What scores are made of, which some checkpoints hold beside the weights."""
+"""Types of NumPy scalars, such as scores that some checkpoints hold in addition to the weights."""
 
 
 def read_content(path: Path) -> Any:
     """Read a file of PyTorch or safetensors.
 
-    Objects of other classes than tensors and plain values, such as whole modules or settings, become plain
-    dictionaries with what they held: no code is needed for them, and none is run.
+    Objects that are neither tensors nor plain values, such as whole modules or settings, become plain dictionaries of
+    their contents: their code is neither needed nor run.
 
     Raises:
-        ValueError: there is no such file, it is damaged, or it is of another kind.
+        ValueError: The file is missing or damaged, or has another format.
     """
     if not path.is_file():
         raise ValueError(f"no checkpoint at {str(path)!r}; expected a file of torch.save or safetensors")
@@ -38,11 +38,13 @@ def read_content(path: Path) -> Any:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path} is no readable safetensors file ({error}); is the download complete?") from error
+            raise ValueError(
+                f"{path} is not a readable safetensors file ({error}); is the download complete?"
+            ) from error
     try:
         names = get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # reading what somebody wrote can raise anything
-        names = []  # a file of PyTorch before 1.6, or none: torch.load says which
+    except Exception:  # an unknown file can raise anything
+        names = []  # from PyTorch before 1.6, or not a PyTorch file: torch.load finds out
     stand_ins: list[Any] = [
         *((made, name) for name, made in _NUMPY.items()),
         *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
@@ -51,22 +53,22 @@ def read_content(path: Path) -> Any:
     try:
         with safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling what somebody wrote can raise anything
+    except Exception as error:  # unpickling an unknown file can raise anything
         cause = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
         cause = " ".join(cause.split())[:200]
         if names or "GLOBAL" in cause:
             raise ValueError(
-                f"{path} holds Python objects, not a state dict ({cause}); where their code is installed, write "
-                "torch.save({name: module.state_dict() for each module}, FILE), and import that file"
+                f"{path} holds Python objects, not a state dict ({cause}); where their code is installed, run "
+                "torch.save({name: module.state_dict() for each module}, FILE), and import FILE"
             ) from error
         what = f"{type(error).__name__}: {cause or 'it ends early'}"
         raise ValueError(
-            f"{path} is no readable file of torch.save or safetensors ({what}); is the download complete?"
+            f"{path} is not a readable file of torch.save or safetensors ({what}); is the download complete?"
         ) from error
 
 
 def groups_of(content: Any, where: str = "") -> Groups:
-    """Collect the groups of tensors in a file's content, by where they are in it: "" for those at its top."""
+    """Collect the groups of tensors in a file's content by their location; "" is the top level."""
     groups: Groups = {}
     if held := _module(content):
         return {where: dict(held)}
@@ -81,7 +83,7 @@ def groups_of(content: Any, where: str = "") -> Groups:
 
 
 def vocabularies_of(content: Any) -> list[Mapping[str, int]]:
-    """Collect what in a file may be a vocabulary: words with their ids."""
+    """Collect mappings in a file that may be vocabularies: word -> id."""
     if not isinstance(content, Mapping) or not content:
         return []
     if all(isinstance(word, str) and type(index) is int for word, index in content.items()):
@@ -93,18 +95,18 @@ def read_vocabulary(path: Path) -> Any:
     """Read a vocabulary's JSON.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is no such file, or it is not JSON.
     """
     if not path.is_file():
-        raise ValueError(f"no vocabulary at {str(path)!r}; expected JSON: {{word: id}}, or the words in their order")
+        raise ValueError(f"no vocabulary at {str(path)!r}; expected JSON: {{word: id}}, or a list of words by id")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the vocabulary {path} is no JSON ({error})") from error
+        raise ValueError(f"the vocabulary {path} is not JSON ({error})") from error
 
 
 def _module(content: Any, start: str = "") -> dict[str, Tensor]:
-    """The state of a module that was pickled whole: what stands in for it has its attributes."""
+    """Return the state of a pickled module, from the attributes of its stand-in."""
     held: Any = getattr(content, "__dict__", {})
     if "_parameters" not in held or "_modules" not in held:
         return {}

@@ -1,4 +1,4 @@
-"""A checkpoint of ours from the files of a published model: it captions, serves and scores like any other."""
+"""Converts the files of a published model to a checkpoint that captions, serves and scores like any other."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ from idc_models.spec import Choice, ModelSpec, complete_objectives
 from idc_models.zoo import Method, load_published, method_of, methods, settings_of
 
 IMAGE = "image"
-"""The part of a published model that makes a grid of an image, where it was trained along."""
+"""The image encoder of a published model, if it was trained with the rest."""
 
-_STRIDE = 16  # of the level of ResNet-101 that most methods use
+_STRIDE = 16  # stride of the level of ResNet-101 that most methods use
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What was made of a published model.
+    """The result of an import.
 
     Attributes:
-        path: the checkpoint.
-        words: how many tokens it speaks.
-        image_size: height and width in pixels at which it sees images.
-        encoder: where the weights of its encoder come from.
-        left_out: groups of tensors in the files that are none of the method.
+        path: The checkpoint.
+        words: Size of its vocabulary.
+        image_size: Height and width in pixels to which it scales images.
+        encoder: Where the weights of its encoder come from.
+        left_out: Groups of tensors in the files that do not belong to the method.
     """
 
     path: Path
@@ -56,23 +56,23 @@ def import_published(
     max_length: int = 50,
     no_change: Sequence[str] = (),
 ) -> Imported:
-    """Write a checkpoint of ours from a published one.
+    """Convert a published checkpoint to ours.
 
     Args:
-        method: one of `idc_models.zoo.methods()`.
-        out: the checkpoint to write.
-        files: of the published model; which module a group of tensors is, their names say.
-        parts: module -> its file, where that is known; `image` is the encoder.
-        vocabulary: JSON; None takes what a file holds.
-        encoder: a spec's `model.encoder`; None is ResNet-101 with the weights of ImageNet, to the published level.
-        settings: of our `fusion` and `decoder`, above what the shapes say.
-        image_size: height and width in pixels at which it sees images; None is the published one.
-        max_length: most tokens of a caption.
-        no_change: captions of the model that say that nothing changed, for the probability of a change.
+        method: One of `idc_models.zoo.methods()`.
+        out: The checkpoint to write.
+        files: Files of the published model; the names of tensors tell which module they belong to.
+        parts: Module -> its file, if known; `image` is the encoder.
+        vocabulary: JSON; None uses the one in the files.
+        encoder: A spec's `model.encoder`; None means ResNet-101 with ImageNet weights, up to the published level.
+        settings: Settings of our `fusion` and `decoder`, which override those inferred from the shapes.
+        image_size: Height and width in pixels to which images are scaled; None means the published size.
+        max_length: Maximum number of tokens of a caption, including bos and eos.
+        no_change: Captions of the model that mean no change, to compute the probability of a change.
 
     Raises:
-        ValueError: something does not fit; nothing is written.
-        OSError: a file cannot be read or written.
+        ValueError: Files, settings or the encoder do not fit; nothing is written.
+        OSError: A file cannot be read or written.
     """
     recipe = method_of(method)
     state, others, contents = _read(method, files, parts or {})
@@ -84,7 +84,7 @@ def import_published(
     words = _words(recipe, len(state[embedding]), vocabulary, contents, max_length)
     for sentence in no_change:
         if unknown := words.unknown(sentence):
-            raise ValueError(f"no-change caption {sentence!r} has words that the vocabulary lacks: {unknown[0]!r}")
+            raise ValueError(f"no-change caption {sentence!r} has a word that is not in the vocabulary: {unknown[0]!r}")
 
     fusion, decoder, objectives = load_published(method, state, {**(settings or {}), "vocab": words})
     chosen = {"name": "torchvision", "backbone": "resnet101", "level": recipe.level, "pretrained": True, "frozen": True}
@@ -98,8 +98,8 @@ def import_published(
     seeing, origin, rest = _encoder(spec.encoder, others, given=encoder is not None)
     if seeing.dim != found["visual_dim"]:
         raise ValueError(
-            f"encoder {spec.encoder.name!r} gives cells of {seeing.dim} values, but the published {method!r} takes "
-            f"{found['visual_dim']}; give another with --encoder"
+            f"encoder {spec.encoder.name!r} has cells of width {seeing.dim}, but the published {method!r} needs "
+            f"{found['visual_dim']}; choose another with --encoder"
         )
     side = image_size or recipe.image_size or _STRIDE * found["fusion"].get("grid_side", 14)
     weighted = {name: {"weight": recipe.objectives[name], **found["objectives"].get(name, {})} for name in objectives}
@@ -129,12 +129,12 @@ def import_published(
 
 
 def _read(method: str, files: Sequence[Path], parts: Mapping[str, Path]) -> tuple[dict[str, Tensor], Groups, list[Any]]:
-    """The tensors by MODULE/NAME, the groups that are none of the method, and the content of each file."""
+    """Return the tensors by MODULE/NAME, the groups outside the method, and the content of each file."""
     state: dict[str, Tensor] = {}
     others: Groups = {}
     contents = []
     if not files and not parts:
-        raise ValueError(f"no file of {method!r}; give the checkpoint, or --part {next(iter(modules_of(method)))}=FILE")
+        raise ValueError(f"no file of {method!r}; give its checkpoint, or --part {next(iter(modules_of(method)))}=FILE")
     for part, path in [*((None, path) for path in files), *parts.items()]:
         contents.append(read_content(path))
         groups = groups_of(contents[-1])
@@ -150,7 +150,7 @@ def _read(method: str, files: Sequence[Path], parts: Mapping[str, Path]) -> tupl
             state |= {f"{module}/{name}": _plain(value) for name, value in tensors.items()}
         others |= left
     if not state:
-        raise ValueError(f"the files hold nothing of {method!r}: {_misfit(method, others)}{_better(others)}")
+        raise ValueError(f"the files hold no module of {method!r}: {_misfit(method, others)}{_better(others)}")
     return state, others, contents
 
 
@@ -159,7 +159,7 @@ def _plain(value: Tensor) -> Tensor:
 
 
 def _misfit(method: str, groups: Groups, only: str | None = None) -> str:
-    """Which name is none of the module that a group looks most like."""
+    """Name a tensor that does not belong to the module that a group resembles most."""
     modules = modules_of(method)
     counts = [
         (sum(map(bool, map(names.match, tensors))), module, where)
@@ -171,7 +171,7 @@ def _misfit(method: str, groups: Groups, only: str | None = None) -> str:
         return "there are no tensors"
     _, module, where = max(counts, key=lambda each: each[0])
     strange = next(name for name in groups[where] if not modules[module].match(name))
-    return f"{strange!r}{f' in {where!r}' if where else ''} is no parameter of its {module!r}"
+    return f"{strange!r}{f' in {where!r}' if where else ''} is not a parameter of its module {module!r}"
 
 
 def _better(groups: Groups) -> str:
@@ -181,7 +181,7 @@ def _better(groups: Groups) -> str:
 
 
 def _told(others: Groups) -> str:
-    return f"; none of its: {', '.join(repr(name or 'the top') for name in list(others)[:3])}" if others else ""
+    return f"; not part of it: {', '.join(repr(name or 'the top') for name in list(others)[:3])}" if others else ""
 
 
 def _is_embedding(method: str, name: str) -> bool:
@@ -190,19 +190,19 @@ def _is_embedding(method: str, name: str) -> bool:
 
 
 def _words(recipe: Method, size: int, path: Path | None, contents: Sequence[Any], max_length: int) -> Tokenizer:
-    """The published vocabulary, whose ids the weights mean."""
+    """Build a tokenizer from the published vocabulary, with its ids."""
     if path is not None:
         listed, source = _listed(read_vocabulary(path), str(path)), str(path)
     else:
         held = [each for content in contents for each in vocabularies_of(content) if len(each) == size]
         if not held:
             raise ValueError(
-                f"the checkpoint speaks {size} words and does not say which; give its vocabulary as --vocab FILE, JSON "
-                "with {word: id} or the words in their order, as it lies beside the published data"
+                f"the checkpoint has {size} words but no vocabulary; give it as --vocab FILE: JSON with {{word: id}} "
+                "or a list of words by id, which usually comes with the published data"
             )
         listed, source = _listed(held[0], "the checkpoint"), "the checkpoint"
     if len(listed) != size:
-        raise ValueError(f"the vocabulary of {source} has {len(listed)} words, but the checkpoint speaks {size}")
+        raise ValueError(f"the vocabulary of {source} has {len(listed)} words, but the checkpoint has {size}")
     ids = {"pad": recipe.pad, "bos": recipe.start, "eos": recipe.end}
     special = {name: number % size for name, number in ids.items()}
     unknown = [number for number, word in enumerate(listed) if word.lower() in ("<unk>", "unk", "[unk]")]
@@ -210,7 +210,7 @@ def _words(recipe: Method, size: int, path: Path | None, contents: Sequence[Any]
 
 
 def _listed(given: Any, source: str) -> list[str]:
-    """The words by their ids."""
+    """Return the words of a vocabulary in the order of their ids."""
     if isinstance(given, Mapping):
         inner = next((given[name] for name in ("word_to_idx", "word2idx", "vocab", "stoi") if name in given), given)
         by_id = next((given[name] for name in ("idx_to_word", "ix_to_word", "idx2word") if name in given), None)
@@ -222,7 +222,7 @@ def _listed(given: Any, source: str) -> list[str]:
             given = inner if isinstance(inner, list) else {}
     if isinstance(given, Mapping):
         if not given or sorted(given) != list(range(len(given))):
-            raise ValueError(f"the ids of the vocabulary of {source} are not 0, 1, 2, ... each once")
+            raise ValueError(f"the ids of the vocabulary of {source} must be 0, 1, 2, ... without gaps or duplicates")
         return [given[number] for number in range(len(given))]
     if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
         raise ValueError(
@@ -232,7 +232,7 @@ def _listed(given: Any, source: str) -> list[str]:
 
 
 def _encoder(chosen: Choice, others: Groups, *, given: bool) -> tuple[Encoder, str, list[str]]:
-    """The encoder with its weights, where these come from, and the groups that are left."""
+    """Return the encoder with its weights, the origin of these, and the remaining groups."""
     encoder: Encoder = find("encoder", chosen.name)(**dict(validate("encoder", chosen.name, chosen.settings)))
     wanted = encoder.state_dict()
     for where, tensors in sorted(others.items(), key=lambda each: each[0] != IMAGE):
@@ -245,7 +245,7 @@ def _encoder(chosen: Choice, others: Groups, *, given: bool) -> tuple[Encoder, s
     encoder.load_pretrained()
     if first and all(value.equal(first[name]) for name, value in encoder.state_dict().items()):
         raise ValueError(
-            f"encoder {chosen.name!r} has no trained weights: set pretrained: true or weights: FILE in --encoder, or "
-            f"give the published ones as --part {IMAGE}=FILE"
+            f"encoder {chosen.name!r} has no trained weights; set pretrained: true or weights: FILE in --encoder, or "
+            f"give the published weights as --part {IMAGE}=FILE"
         )
     return encoder, encoder.origin() or "its settings", list(others)

@@ -1,4 +1,4 @@
-"""Which module of a method a group of tensors is: its names say so, whatever the file calls it."""
+"""Identifies the modules of a published method by the names of their parameters."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ _RESNET = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"
 
 
 def modules_of(method: str) -> dict[str, re.Pattern[str]]:
-    """Give the modules of a published method, and what the names of their parameters match."""
+    """Return the modules of a published method, each with a pattern of its parameter names."""
     rules: dict[str, list[str]] = {}
     for name in method_of(method).names:
         module, _, start = name.partition("/")
@@ -24,15 +24,15 @@ def sort_groups(method: str, groups: Groups, only: str | None = None) -> tuple[d
     """Find the module of each group.
 
     Args:
-        method: a published method.
-        groups: as a file has them.
-        only: the module that they are, if it is known.
+        method: A published method.
+        groups: The groups of a file.
+        only: The module that they belong to, if known.
 
     Returns:
-        The tensors of each module, and the groups that are none of this method.
+        The tensors of each module, and the groups that do not belong to the method.
 
     Raises:
-        ValueError: there is no such module, or two groups are the same one.
+        ValueError: There is no such module, or two groups are the same module.
     """
     modules = modules_of(method)
     if only is not None and only not in modules:
@@ -48,7 +48,7 @@ def sort_groups(method: str, groups: Groups, only: str | None = None) -> tuple[d
             elif module in placed:
                 both = f"{origins[module] or 'the top of the file'} and {label or 'the top of the file'}"
                 raise ValueError(
-                    f"both {both} hold {module!r} of {method!r}; give one of them, as --part {module}=FILE"
+                    f"both {both} hold module {module!r} of {method!r}; give only one of them: --part {module}=FILE"
                 )
             else:
                 placed[module], origins[module] = found, label
@@ -80,18 +80,18 @@ def _sorted(
 
 
 def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without what DataParallel puts before all names."""
+    """Remove the prefix that DataParallel adds to all names."""
     while tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return dict(tensors)
 
 
 def as_backbone(tensors: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor] | None:
-    """Give the weights of an image encoder under our names, without what it has no use for; None if they are others.
+    """Return the weights of an image encoder under our names, without unused ones; None if they do not fit.
 
     Args:
-        tensors: of a ResNet as torchvision names it, of its children in their order, or of our encoder.
-        wanted: our names.
+        tensors: Weights of a ResNet named as in torchvision or by the index of its children, or of our encoder.
+        wanted: Our names.
     """
     wanted = set(wanted)
     for drop in (0, 1, 2):

@@ -1,8 +1,8 @@
-"""Photos are seldom taken from one place: lay the later one over the earlier one, and say when that makes no sense.
+"""Aligns two photos that were not taken from the same position, and detects pairs that cannot be compared.
 
 SIFT features are matched and a homography is fitted to them (Lowe, "Distinctive image features from scale-invariant
 keypoints", IJCV 2004; Arandjelovic and Zisserman, "Three things everyone should know", CVPR 2012, for their distance;
-Barath et al., "MAGSAC++", CVPR 2020). A homography is exact for a camera that only turns and for flat scenes.
+Barath et al., "MAGSAC++", CVPR 2020). A homography is exact for a camera that only rotates and for planar scenes.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 ALIGNED = 2048  # pixels of the longer side at which photos are aligned
-_LONGEST = 1024  # pixels at which photos are matched: more takes longer and finds no better transformation
+_LONGEST = 1024  # pixels of the longer side for matching: more takes longer and does not improve the result
 _FEATURES = 2000
-_RATIO = 0.8  # of the distances to the best and the second best match (Lowe)
+_RATIO = 0.8  # maximum ratio of the distances to the best and second-best match (Lowe)
 _REPROJECTION = 3.0  # pixels
 
-# Over 500 pairs of unrelated photos the most that agreed was 6; the fewest of a right homography are a dozen.
+# In 500 pairs of unrelated photos at most 6 matches agreed; a correct homography has at least a dozen.
 _LEAST_INLIERS = 10
 _LEAST_SHARE = 0.3  # of the matches
 _LEAST_OVERLAP = 0.25
@@ -28,14 +28,14 @@ _MOST_ZOOM = 4.0
 
 @dataclass(frozen=True)
 class Aligned:
-    """The later image in the frame of the earlier one.
+    """The after image in the frame of the before image.
 
     Attributes:
-        after: `before`'s height and width; where the later photo shows nothing, the pixels are `before`'s, so that
-            nothing there reads as a change.
+        after: The transformed image, with `before`'s height and width. Pixels outside the after photo are copied from
+            `before`, so that they show no change.
         found: Whether a transformation was found; if not, `after` is only resized.
-        overlap: Part of `before`'s frame that the later photo shows, 0 to 1.
-        note: Why nothing was found, in one sentence.
+        overlap: Share of `before`'s frame that the after photo covers, 0 to 1.
+        note: Why none was found, in one sentence.
     """
 
     after: NDArray[np.uint8]
@@ -47,9 +47,9 @@ class Aligned:
 def align(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h later_w 3"]) -> Aligned:
     """Register `after` onto `before` by matched features and a homography.
 
-    Where no trustworthy homography is found (too few features, a scene with depth, another scene), `after` is only
-    resized. Where the images already lie on each other, or lie so better than after the transformation (when what
-    moved has all the features), nothing is moved either.
+    If no reliable homography is found (too few features, a scene with depth, another scene), `after` is only resized.
+    It is also only resized if the images are already aligned, or match better without the transformation, as when the
+    moved object has all the features.
 
     Raises:
         ValueError: OpenCV is not installed.
@@ -68,7 +68,7 @@ def align(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h 
     moved, shown = _warped(cv2, after, warp, w, h)
     if _likeness(cv2, before, moved, shown) <= _likeness(cv2, before, resized, shown):
         return Aligned(resized, True, 1.0, None)
-    # The border of the photo fades into what fills the rest: a hard edge would be a change to see.
+    # Blend the border of the photo into the filling: a hard edge would look like a change.
     width = max(2.0, 0.01 * min(h, w))
     framed = cv2.copyMakeBorder(shown.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     inside = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -80,20 +80,20 @@ def align(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h 
 def as_seen(
     before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h later_w 3"], *, register: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str | None]:
-    """The two images as a model gets to see them, and what to know about them, if anything.
+    """Return the two images as the model sees them, and a note about the pair, if any.
 
     Args:
-        before: The earlier image.
-        after: The later image.
-        register: Align them, with large photos made smaller; a pair that is too unlike to compare stays as it is.
+        before: The before image.
+        after: The after image.
+        register: Shrink large photos and align them; a pair that is too different to compare is returned unchanged.
 
     Raises:
-        ValueError: OpenCV is not installed, and the images are to be aligned.
+        ValueError: `register` is set and OpenCV is not installed.
     """
     note = unlike(before, after)
     if not register or note:
         return before, after, note
-    # A model sees far fewer pixels, and the whole of a large photo would take a gigabyte and seconds.
+    # A model sees far fewer pixels, and aligning a large photo at full size would take a gigabyte and seconds.
     first, second = _shrunk(before), _shrunk(after)
     aligned = align(first, second)
     return first, aligned.after, aligned.note
@@ -106,16 +106,16 @@ def _shrunk(image: UInt8[np.ndarray, "h w 3"]) -> NDArray[np.uint8]:
 
 
 def unlike(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h later_w 3"]) -> str | None:
-    """Say in one sentence that two images are too unlike to compare; None where they may show one scene.
+    """Return one sentence if two images are too different to compare; None if they may show the same scene.
 
-    Conservative: only images that share few colours, have no common lines and brightness, are rich in features and
-    have no matching ones are called unlike. Two satellite images of a place, years and many houses apart, are not.
-    The features are looked at only where all else speaks against the pair; without OpenCV nothing is called unlike.
+    The test is conservative: the images must share few colours, differ in edges and brightness, and have many features
+    but no matching ones. Two satellite images of the same place, years and many houses apart, do not qualify. Features
+    are computed only if all other tests fail; without OpenCV the result is always None.
     """
-    # By these thresholds none of 30 real, 160 rendered and edited pairs is called unlike, and a third of 300 pairs of
-    # unrelated photos is.
+    # With these thresholds, none of 30 real and 160 rendered and edited pairs is called too different, and a third of
+    # 300 pairs of unrelated photos is.
     first, second = _small(before, 64), _small(after, 64)
-    # The likelier and quicker test first: a server asks this of every pair.
+    # Fast tests that most pairs pass come first, because a server runs this on every pair.
     if _correlation(_grey(first), _grey(second)) >= 0.4 or _shared_colours(first, second) >= 0.3:
         return None
     if _cosine(*(np.array(np.gradient(_grey(_small(side, 32)))) for side in (before, after))) >= 0.1:
@@ -127,13 +127,13 @@ def unlike(before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "later_h
         return None
     except _NotFoundError as reason:
         if reason.num_features < 60:
-            return None  # a drawing or a plain wall: nothing to judge by
-        return "the images share hardly a colour, line or feature: they seem to show different scenes"
+            return None  # a drawing or a plain wall has too few features to judge
+        return "the images share hardly any colours, lines or features: they seem to show different scenes"
     return None
 
 
 class _NotFoundError(Exception):
-    """No trustworthy homography."""
+    """No reliable homography was found."""
 
     def __init__(self, reason: str, num_features: int) -> None:
         super().__init__(reason)
@@ -142,10 +142,10 @@ class _NotFoundError(Exception):
 
 @dataclass(frozen=True)
 class _Matched:
-    before: NDArray[np.float32]  # m 2, in pixels of the image as given
+    before: NDArray[np.float32]  # m 2, in pixels of the original image
     after: NDArray[np.float32]
-    scale: float  # of `before` while it was matched
-    num_features: int  # of the image that has fewer
+    scale: float  # scale of `before` during matching
+    num_features: int  # of the image with fewer features
 
 
 def _match(cv2: ModuleType, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> _Matched:
@@ -162,7 +162,7 @@ def _match(cv2: ModuleType, before: NDArray[np.uint8], after: NDArray[np.uint8])
     fewer = min(len(points), len(later_points))
     if fewer < _LEAST_INLIERS:
         raise _NotFoundError(f"one of the images has only {fewer} features to match", fewer)
-    # Hellinger's distance ("RootSIFT"); a match is each other's best, and clearly better than the second best.
+    # Hellinger distance ("RootSIFT"). Matches are mutual, and clearly better than the second best.
     root, later_root = (
         np.sqrt(side / np.maximum(side.sum(1, keepdims=True), 1e-6)) for side in (features, later_features)
     )
@@ -172,7 +172,7 @@ def _match(cv2: ModuleType, before: NDArray[np.uint8], after: NDArray[np.uint8])
     rows = np.flatnonzero(
         (distance.argmin(0)[best] == np.arange(len(points))) & (nearest[:, 0] < _RATIO * nearest[:, 1])
     )
-    # A point with two orientations has two features: it counts once.
+    # A point with two orientations has two features; count it once.
     both = np.hstack([points[rows], later_points[best[rows]]])
     both = both[np.unique(np.rint(both), axis=0, return_index=True)[1]]
     return _Matched(both[:, :2], both[:, 2:], scale, fewer)
@@ -181,7 +181,7 @@ def _match(cv2: ModuleType, before: NDArray[np.uint8], after: NDArray[np.uint8])
 def _homography(
     cv2: ModuleType, matched: _Matched, before: NDArray[np.uint8], after: NDArray[np.uint8]
 ) -> Float[np.ndarray, "3 3"]:
-    """The transformation from `after`'s pixels to `before`'s, if it can be trusted."""
+    """Return the transformation from `after`'s pixels to `before`'s, if it is reliable."""
     num, fewer = len(matched.before), matched.num_features
     inliers, warp = 0, None
     if num >= _LEAST_INLIERS:
@@ -198,13 +198,13 @@ def _homography(
         raise _NotFoundError("too few points of the images match", fewer)
     quad = _corners(warp, after)
     h, w = before.shape[:2]
-    # A photo that was taken of the same scene is neither torn, nor mirrored, nor a speck.
+    # A photo of the same scene is neither torn nor mirrored, and its scale is similar.
     sides = np.roll(quad, -1, 0) - quad
     turns = sides[:, 0] * np.roll(sides, -1, 0)[:, 1] - sides[:, 1] * np.roll(sides, -1, 0)[:, 0]
     depth = np.column_stack([_frame(after), np.ones(4)]) @ warp[2]
     zoom = np.sqrt(cv2.contourArea(quad.astype(np.float32)) / (h * w))
     if not (turns > 0).all() or not (depth > 0).all() or not 1 / _MOST_ZOOM < zoom < _MOST_ZOOM:
-        raise _NotFoundError("the matching points fit no view of one scene", fewer)
+        raise _NotFoundError("the matching points do not fit two views of one scene", fewer)
     frame = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
     overlap = cv2.intersectConvexConvex(quad.astype(np.float32), frame)[0] / (h * w)
     if overlap < _LEAST_OVERLAP:
@@ -215,10 +215,10 @@ def _homography(
 def _warped(
     cv2: ModuleType, after: NDArray[np.uint8], warp: NDArray[np.float64], w: int, h: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
-    """The transformed image, and where it shows anything."""
+    """Return the transformed image, and a mask of the pixels that it covers."""
     area = cv2.contourArea(_corners(warp, after).astype(np.float32)) / (after.shape[0] * after.shape[1])
     shrink = float(np.sqrt(area))
-    if shrink < 0.7:  # the warp samples points: what shrinks has to be averaged first
+    if shrink < 0.7:  # the warp samples points, so average first when shrinking
         size = [max(1, round(shrink * side)) for side in after.shape[1::-1]]
         warp = warp @ _scaling(after.shape[1] / size[0], after.shape[0] / size[1])
         after = _resize(cv2, after, *size)
@@ -228,7 +228,7 @@ def _warped(
 
 
 def _likeness(cv2: ModuleType, before: NDArray[np.uint8], after: NDArray[np.uint8], shown: NDArray[np.bool_]) -> float:
-    """How well brightness agrees where both images show something."""
+    """Return the correlation of brightness where both images have pixels."""
     scale = min(1.0, 256 / max(before.shape[:2]))
     w, h = (max(1, round(scale * side)) for side in before.shape[1::-1])
     inside = cv2.resize(shown.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST) > 0
@@ -237,7 +237,7 @@ def _likeness(cv2: ModuleType, before: NDArray[np.uint8], after: NDArray[np.uint
 
 
 def _shared_colours(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Intersection of coarse colour histograms, 0 to 1."""
+    """Return the intersection of coarse colour histograms, 0 to 1."""
     counts = []
     for image in (first, second):
         level, blue, red = np.moveaxis(np.asarray(Image.fromarray(image).convert("YCbCr")), 2, 0)
@@ -267,13 +267,13 @@ def _frame(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _corners(warp: NDArray[np.float64], image: NDArray[np.uint8]) -> Float[np.ndarray, "4 2"]:
-    """Where the transformation takes the image's corners, clockwise from the upper left one."""
+    """Return the transformed corners of the image, clockwise from the upper left."""
     x, y, depth = warp @ np.column_stack([_frame(image), np.ones(4)]).T
     return np.column_stack([x, y]) / np.where(np.abs(depth) < 1e-9, 1e-9, depth)[:, None]
 
 
 def _scaling(x: float, y: float) -> Float[np.ndarray, "3 3"]:
-    """The transformation of a resize: coordinates are those of pixels' centres."""
+    """Return the transformation of a resize; coordinates refer to the centres of pixels."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
@@ -283,11 +283,12 @@ def _resize(cv2: ModuleType, image: NDArray[np.uint8], w: int, h: int) -> UInt8[
 
 
 def _opencv() -> ModuleType:
-    """OpenCV: imported where it is needed, since most callers align nothing."""
+    """Import OpenCV, which only alignment needs."""
     try:
         import cv2
     except ImportError as error:
         raise ValueError(
-            'aligning needs OpenCV, which is missing; in the checkout: uv pip install "./packages/idc-models[align]"'
+            "aligning needs OpenCV, which is not installed; in the checkout, run: uv pip install "
+            '"./packages/idc-models[align]"'
         ) from error
     return cv2

@@ -1,4 +1,4 @@
-"""Micro-batching: what many threads ask for one by one is computed together."""
+"""Micro-batching: requests from many threads are computed together."""
 
 import threading
 from collections import deque
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Busy(Exception):
-    """There is more to do than can be done in time."""
+    """Too many requests are waiting to be answered in time."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class _Request(Generic[Item, Settings, Result]):
 
 
 class Batcher(Generic[Item, Settings, Result]):
-    """Runs a function over items from many threads in batches, on a thread of its own.
+    """Runs a function on batches of items from many threads, in a thread of its own.
 
-    Nothing waits for a batch to fill up: while one is computed the next requests gather, and those with equal settings
-    make the next batch, the oldest first.
+    No request waits for a batch to fill up. Requests that arrive during a batch are queued; those with equal settings
+    form the next batch, oldest first.
 
     Args:
-        work: gives one result for each item; called from one thread only.
-        max_items: most items of a batch. A request is never divided, so one with more is a batch by itself.
-        capacity: most items that may wait.
+        work: Returns one result per item; called from one thread only.
+        max_items: Maximum number of items per batch. Requests are never split, so a larger one is a batch by itself.
+        capacity: Maximum number of waiting items.
     """
 
     def __init__(
@@ -48,33 +48,35 @@ class Batcher(Generic[Item, Settings, Result]):
         threading.Thread(target=self._run, name="batcher", daemon=True).start()
 
     def __call__(self, items: Sequence[Item], settings: Settings, patience: float | None = None) -> Sequence[Result]:
-        """Gives the results of items, when their batch is done.
+        """Return the results of a request once its batch is done.
 
         Args:
-            items: what is asked for.
-            settings: those with equal ones may share a batch.
-            patience: seconds that they may wait for their batch to begin; None is for ever.
+            items: The items of the request.
+            settings: Requests with equal settings may share a batch.
+            patience: Maximum seconds to wait for the batch to start; None waits indefinitely.
 
         Raises:
-            Busy: too many items wait, or it took too long.
-            Exception: what the function raised for the batch.
+            Busy: Too many items are waiting, or the wait was too long.
+            Exception: Any error that the function raised for the batch.
         """
         request: _Request[Item, Settings, Result] = _Request(items, settings)
         with self._changed:
             if self.waiting + len(items) > self._capacity:
-                raise Busy(f"{self.waiting} pairs wait already; try again in a moment")
+                raise Busy(f"{self.waiting} pairs are already waiting; try again in a moment")
             self._waiting.append(request)
             self._changed.notify()
         try:
             return request.results.result(patience)
         except TimeoutError:
-            if not request.results.cancel():  # it is being computed, or failed with a timeout of its own
+            if not request.results.cancel():  # it has started, or failed with a timeout of its own
                 return request.results.result()
-            raise Busy(f"the request waited for {patience:.0f} seconds; try again in a moment") from None
+            raise Busy(
+                f"the request waited {patience:.0f} seconds without being started; try again in a moment"
+            ) from None
 
     @property
     def waiting(self) -> int:
-        """How many items wait for their batch to begin."""
+        """Number of items waiting for their batch to start."""
         return sum(len(request.items) for request in tuple(self._waiting))
 
     def _run(self) -> None:
@@ -88,7 +90,7 @@ class Batcher(Generic[Item, Settings, Result]):
                 continue
             try:
                 results = self._work([item for request in batch for item in request.items], batch[0].settings)
-            except Exception as error:  # whatever it is, those who wait have to know
+            except Exception as error:  # pass any error on to the waiting threads
                 for request in batch:
                     request.results.set_exception(error)
                 continue
@@ -98,7 +100,7 @@ class Batcher(Generic[Item, Settings, Result]):
                 start += len(request.items)
 
     def _next(self) -> list[_Request[Item, Settings, Result]]:
-        """The oldest request and all that fit to it, taken out of what waits."""
+        """Remove the oldest request, and those that can share its batch, from the queue."""
         settings, room = self._waiting[0].settings, self._max_items
         batch, left = [], deque()
         for request in self._waiting:

@@ -1,6 +1,6 @@
-"""Stands before the route of a server that captions pairs: what is let in, and how faults are answered.
+"""Guards the route of a server that captions pairs: limits requests, and shortens answers to faulty ones.
 
-It is for MLflow's scoring server, which sets no limits, echoes what it was sent, and shows tracebacks.
+It is made for MLflow's scoring server, which sets no limits, echoes the request in errors, and shows tracebacks.
 """
 
 import asyncio
@@ -36,26 +36,27 @@ _CODES = {
     504: "DEADLINE_EXCEEDED",
 }
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false"}
-_MOST_SAID = 300  # characters of an answer to a fault: what is echoed in it may be long
+_MOST_SAID = 300  # maximum characters of an error message, which may echo a long input
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""When, by `time.monotonic`, a handler does well to give the request up that it is at; nothing outside a guard."""
+"""Time, by `time.monotonic`, at which a handler should give up its request; None without a guard."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server process takes on at a time.
+    """Limits of one server process.
 
     Attributes:
-        body: most bytes of a request.
-        bodies: most bytes of all requests together.
-        requests: most requests that are worked on or wait.
-        marks: most commas and brackets of a request: a little JSON can else become very many objects, or very deep.
-        reading: most seconds that a request may take to arrive.
-        seconds: most seconds from the beginning of a request to its answer; handlers are told to give up a bit sooner.
-        linger: most seconds that a client may go on sending what was refused, to hear why.
+        body: Maximum bytes of a request.
+        bodies: Maximum bytes of all requests together.
+        requests: Maximum number of requests being processed or waiting.
+        marks: Maximum number of commas and opening brackets in a request; otherwise a short JSON text could expand to
+            very many or deeply nested objects.
+        reading: Maximum seconds for a request to arrive.
+        seconds: Maximum seconds from the start of a request to its answer; handlers should give up a little earlier.
+        linger: Maximum seconds to keep reading a refused request, so that the client receives the answer.
     """
 
     body: int = 64 * 2**20
@@ -68,7 +69,7 @@ class Limits:
 
 
 class Refused(Exception):
-    """A request that is not let in: its HTTP status, and one sentence."""
+    """A refused request: its HTTP status and the reason in one sentence."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -79,17 +80,17 @@ class Guard:
     """Wraps the handler of a route.
 
     Args:
-        limits: what is let in.
-        params: the parameters that a request may set, and whether they are int, float or bool.
+        limits: The limits of the server process.
+        params: The parameters that a request may set -> their type: int, float or bool.
     """
 
     def __init__(self, limits: Limits, params: Mapping[str, type]) -> None:
         self._limits, self._params = limits, params
-        self._bytes = self._requests = 0  # of all requests; changed in the event loop only
+        self._bytes = self._requests = 0  # totals over all requests; changed in the event loop only
         self._threads: ThreadPoolExecutor | None = None
 
     def __call__(self, handler: Handler) -> Handler:
-        """Gives the handler with the guard before it."""
+        """Return the handler wrapped in the guard."""
 
         @wraps(handler)
         async def answer(request: Request) -> Response:
@@ -104,15 +105,15 @@ class Guard:
             try:
                 _check_headers(request, limits)
                 await self._read(request, body)
-                request._body = bytes(body)  # where Starlette keeps what was read, for the handler
+                request._body = bytes(body)  # Starlette's cache, from which the handler reads
                 _check_body(request._body, limits, self._params)
                 if self._requests >= limits.requests:
-                    raise Refused(429, f"{self._requests} requests are at work already; try again in a moment")
+                    raise Refused(429, f"{self._requests} requests are already being processed; try again in a moment")
                 if self._threads is None:
-                    # Handlers run in the loop's default executor, whose few threads would bound a batch.
+                    # Handlers run in the loop's default executor, whose few threads would limit the batch size.
                     self._threads = ThreadPoolExecutor(limits.requests)
                     asyncio.get_running_loop().set_default_executor(self._threads)
-                # A task of its own: when its time is up its thread goes on, and counts until it has ended.
+                # In a separate task: after a timeout its thread continues, and counts until it ends.
                 working = asyncio.ensure_future(handler(request))
                 self._requests += 1
                 working.add_done_callback(left)
@@ -121,16 +122,16 @@ class Guard:
                     raise Refused(429, f"the answer took more than {limits.seconds:.0f} seconds; try again in a moment")
                 return _plain(working.result())
             except Refused as refusal:
-                if working is None:  # what it took is free while it is heard out
+                if working is None:  # release its memory before reading the rest
                     left()
                     body.clear()
-                if "expect" not in request.headers:  # else it waits to be told before it sends
+                if "expect" not in request.headers:  # with that header, the client waits before sending
                     await _let_finish(request, limits.linger)
                 return _answer(refusal.status, str(refusal))
             except ClientDisconnect:
                 raise
             except Exception:
-                # The model's own failures are replies; this is what nobody could make sense of.
+                # Failures of the model are responses; this is an unexpected error of the server.
                 _log.exception("a request could not be read")
                 return _answer(400, f"the request could not be read; expected pairs as one of {', '.join(FORMS)}")
             finally:
@@ -149,15 +150,15 @@ class Guard:
                     if len(body) > limits.body:
                         raise _too_large(limits)
                     if self._bytes > limits.bodies:
-                        raise Refused(429, "the server has its hands full with other requests; try again in a moment")
+                        raise Refused(429, "the server is busy with other requests; try again in a moment")
         except TimeoutError:
             message = f"the request did not arrive within {limits.reading:.0f} seconds; send fewer pairs at a time"
             raise Refused(408, message) from None
 
 
 async def _let_finish(request: Request, seconds: float) -> None:
-    """Read what a client is still sending, and keep nothing: it would get a broken connection for an answer."""
-    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # the last one where all has been read
+    """Read and discard the rest of a request: otherwise the client sees a broken connection instead of the answer."""
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError if everything has been read
         async with asyncio.timeout(seconds):
             async for _ in request.stream():
                 pass
@@ -177,30 +178,32 @@ def _too_large(limits: Limits) -> Refused:
 
 def _check_body(body: bytes, limits: Limits, params: Mapping[str, type]) -> None:
     if sum(map(body.count, (b",", b"[", b"{"))) > limits.marks:
-        raise Refused(400, f"the request has more than {limits.marks} commas and brackets; no request needs as many")
+        raise Refused(400, f"the request has more than {limits.marks} commas and brackets; send fewer pairs")
     try:
         content: Any = json.loads(body)
     except (ValueError, RecursionError) as error:  # numbers of very many digits are ValueErrors too
         raise Refused(400, f"the request is not valid JSON: {error}") from None
     if not isinstance(content, dict) or sum(form in content for form in FORMS) != 1:
         given = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise Refused(400, f"the request holds {_short(str(given), 80)}; expected pairs as one of {', '.join(FORMS)}")
+        raise Refused(
+            400, f"the request contains {_short(str(given), 80)}; expected pairs as one of {', '.join(FORMS)}"
+        )
     if unknown := content.keys() - {*FORMS, "params"}:
         raise Refused(400, f"unknown field {min(unknown)[:80]!r}; settings belong in 'params'")
     given = content.get("params") or {}
     if not isinstance(given, dict):
-        raise Refused(400, f"params are of type {type(given).__name__}; expected names and values")
+        raise Refused(400, f"params is of type {type(given).__name__}; expected an object of names and values")
     for name, value in given.items():
         if name not in params:
             raise Refused(400, f"unknown parameter {name[:80]!r}{suggestion(name, params)}")
-        # In Python true is a whole number, and a whole number is a number.
+        # In Python bool is a subclass of int, and an int is a valid float.
         fits = (int, float) if params[name] is float else params[name]
         if value is not None and (isinstance(value, bool) != (params[name] is bool) or not isinstance(value, fits)):
             raise Refused(400, f"{name} is {_short(json.dumps(value), 80)}; expected {_TYPES[params[name]]}")
 
 
 def _plain(response: Response) -> Response:
-    """A reply as it is; of one that tells of a fault, the sentence that says which."""
+    """Return a response unchanged, or an error reduced to one sentence."""
     if response.status_code < 400:
         return response
     text = bytes(response.body).decode()
@@ -209,7 +212,7 @@ def _plain(response: Response) -> Response:
         message, code = str(told["message"]), str(told["error_code"])
     except (ValueError, TypeError, KeyError):
         message, code = text, ""
-    # MLflow tells what it was given first, and then what is wrong with it.
+    # MLflow states the input first, then what is wrong with it.
     return _answer(response.status_code, message.rpartition("Error: ")[2], code)
 
 

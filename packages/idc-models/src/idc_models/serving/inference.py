@@ -1,7 +1,7 @@
-"""A trained model at work: before and after in, a caption with its probabilities out.
+"""Captions image pairs with a trained model, including probabilities.
 
-All it needs is a checkpoint that idc-run wrote: the training and tracking packages are not there where a model is
-served.
+It needs only a checkpoint that idc-run wrote, because the training and tracking packages are not installed where a
+model is served.
 """
 
 import threading
@@ -29,7 +29,7 @@ from idc_models.serving.probability import total_probability
 from idc_models.serving.settings import Decoding
 
 MAX_ROWS = 256
-"""How many hypotheses are decoded at a time, whatever is asked for."""
+"""Maximum number of hypotheses that are decoded at a time."""
 
 Image = Path | bytes | NDArray[np.uint8] | NDArray[np.uint16]
 """A file, the contents of a file, or RGB pixels `h w 3`."""
@@ -37,7 +37,7 @@ Image = Path | bytes | NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another caption of a pair, and its natural log-probability, the end token included."""
+    """Another caption of a pair, and its natural log-probability, including the end token."""
 
     caption: str
     log_prob: float
@@ -45,18 +45,18 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Caption:
-    """What the model says of a pair; it prints as the sentence.
+    """A model's answer for a pair; it prints as the caption.
 
     Attributes:
-        caption: the sentence; it tells a change if `changed` is 0.5 or more, and else is a no-change sentence.
-        log_prob: its natural log-probability, the end token included.
-        changed: probability that anything changed: 1 - the sum of the probabilities of the no-change sentences that the
-            model learnt; None if its data had none.
-        alternatives: other captions, best first, none twice.
-        change_map: where the model looks, `h w` as before has them, 255 where it looks most.
-        note: what to know about the pair, such as that it is too unlike to compare.
-        familiar: how much the images are like those that the model was trained on, 0 to 1; below a half, `note` warns.
-            None if the checkpoint does not say what those were like.
+        caption: The caption. It describes a change if `changed` is 0.5 or more, and is a no-change sentence otherwise.
+        log_prob: Its natural log-probability, including the end token.
+        changed: Probability that anything changed: 1 - the total probability of the no-change sentences that the model
+            learned; None if its data had none.
+        alternatives: Other captions, best first, without duplicates.
+        change_map: Where the model sees the change, `h w` as the before image; the largest value is 255.
+        note: A remark about the pair, for example that its images are too different to compare.
+        familiar: How similar the images are to the training images, 0 to 1; below 0.5, `note` warns. None if the
+            checkpoint has no description of those.
     """
 
     caption: str
@@ -73,7 +73,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair as the model takes it, the height and width that before had, and a note on the two."""
+    """A pair scaled for the model, the original height and width of the before image, and a note about the pair."""
 
     before: UInt8[Tensor, "3 h w"]
     after: UInt8[Tensor, "3 h w"]
@@ -82,14 +82,14 @@ class Pair:
 
 
 class PairCaptioner:
-    """Captions pairs with a checkpoint; safe to call from several threads, one at a time inside.
+    """Captions pairs with a checkpoint; thread-safe, but computes one batch at a time.
 
     Args:
-        checkpoint: a safetensors file that idc-run wrote.
-        device: where to run.
+        checkpoint: A safetensors file that idc-run wrote.
+        device: Where to run.
 
     Raises:
-        ValueError: it is no checkpoint, or a plugin that it was trained with is not installed.
+        ValueError: The file is not a checkpoint, needs a plugin that is not installed, or does not take images.
     """
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
@@ -98,13 +98,13 @@ class PairCaptioner:
         self._model, self._tokenizer = trained.model.to(self._device), trained.tokenizer
         if not self._model.encoder.takes_images:
             raise ValueError(
-                f"{str(checkpoint)!r} captions no images: its encoder {type(self._model.encoder).__name__} takes "
-                "features that were computed before; `idc-run` tests it on a dataset that has them"
+                f"{str(checkpoint)!r} cannot caption images: its encoder {type(self._model.encoder).__name__} takes "
+                "precomputed features; test it with `idc-run` on a dataset that has them"
             )
         self._image_size: int = trained.spec["data"]["image_size"]
         self._beam: int = trained.spec["eval"]["beam"]
         self._length_penalty: float = trained.spec["eval"]["length_penalty"]
-        # Specs of older versions lack it.
+        # Specs of older versions lack no_repeat_ngram.
         self._no_repeat = usual_no_repeat(trained.spec["eval"].get("no_repeat_ngram", 0), trained.description)
         self._unchanged = [self._tokenizer.encode(str(said))[1:] for said in trained.unchanged]
         self._description = trained.description
@@ -118,16 +118,16 @@ class PairCaptioner:
         align: bool = False,
         **settings: Any,
     ) -> list[Caption]:
-        """Captions pairs in one batch.
+        """Caption pairs in one batch.
 
         Args:
-            pairs: before and after images, of any size.
-            align: register after onto before first.
-            **settings: those of `Decoding`.
+            pairs: Before and after images, of any size.
+            align: Register after onto before first.
+            **settings: The settings of `Decoding`.
 
         Raises:
-            ValueError: a file is no image or too large, or an argument is out of range.
-            OSError: a file cannot be opened.
+            ValueError: A file is not an image or is too large, or a setting is out of range.
+            OSError: A file cannot be opened.
         """
         decoding = Decoding(**settings)
         prepared = [self.prepare(before, after, align=align) for before, after in pairs]
@@ -137,16 +137,16 @@ class PairCaptioner:
         ]
 
     def prepare(self, before: Image, after: Image, *, align: bool = False) -> Pair:
-        """Reads two images and brings them to the size that the model sees.
+        """Read two images and scale them to the model's input size.
 
         Args:
-            before: the earlier image.
-            after: the later image.
-            align: register after onto before first, by features that both show.
+            before: The before image.
+            after: The after image.
+            align: Register after onto before first, by matching features.
 
         Raises:
-            ValueError: one is no image or too large; or OpenCV, which aligns, is not installed.
-            OSError: a file cannot be opened.
+            ValueError: A file is not an image or is too large, or alignment needs OpenCV, which is not installed.
+            OSError: A file cannot be opened.
         """
         first, second = load_pair(before, after)
         height, width = first.shape[:2]
@@ -154,17 +154,17 @@ class PairCaptioner:
         return Pair(squeeze(first, self._image_size), squeeze(second, self._image_size), (height, width), note)
 
     def write(self, pairs: Sequence[Pair], decoding: Decoding) -> list[Caption]:
-        """Captions pairs in one batch, or a few; change maps are those of the model's grid, a byte for each cell.
+        """Caption prepared pairs in as few batches as possible; change maps have one byte per cell of the grid.
 
         Raises:
-            ValueError: a setting is out of range.
+            ValueError: A setting is out of range.
         """
         size = max(1, MAX_ROWS // self._width(decoding))
         batches = (pairs[start : start + size] for start in range(0, len(pairs), size))
         return [caption for batch in batches for caption in self._write(batch, decoding)]
 
     def _width(self, decoding: Decoding) -> int:
-        """How many captions of a pair are written at once; a tiny vocabulary has not as many beginnings."""
+        """Return the number of hypotheses per pair, which a tiny vocabulary limits."""
         beam = 1 if decoding.sample else decoding.beam or self._beam
         return min(max(beam, decoding.num_captions), widest_beam(self._tokenizer))
 
@@ -204,10 +204,10 @@ class PairCaptioner:
         ]
 
     def _decode(self, fused: Fused, decoding: Decoding) -> tuple[Tensor, Tensor]:
-        """Captions as token ids `b k l` and their log-probabilities `b k`, the best first."""
+        """Return captions as token ids `b k l` and their log-probabilities `b k`, best first."""
         decoder, num = self._model.decoder, decoding.num_captions
         if decoding.sample:
-            length = decoding.max_length or self._tokenizer.max_length - 1  # as `generate` has it
+            length = decoding.max_length or self._tokenizer.max_length - 1  # same default as in `generate`
             luck = torch.rand(num, length, generator=torch.Generator().manual_seed(decoding.seed))
             drawn = generate(
                 decoder,
@@ -251,7 +251,7 @@ class PairCaptioner:
         note: str | None,
         familiar: list[float] | None,
     ) -> Caption:
-        # Different tokens may spell one caption, and a draw may come twice; the best of them is the first.
+        # Keep the first, best of equal captions: they may differ in tokens, or be sampled twice.
         texts: dict[str, float] = {}
         for row, log_prob in zip(tokens, log_probs, strict=True):
             texts.setdefault(self._tokenizer.decode(row), log_prob)
@@ -263,5 +263,5 @@ class PairCaptioner:
 
 
 def enlarge(change_map: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Brings a change map from the model's grid to the height and width of an image."""
+    """Scale a change map from the model's grid to the height and width of an image."""
     return F.interpolate(torch.from_numpy(change_map)[None, None], shape, mode="bilinear")[0, 0].numpy()

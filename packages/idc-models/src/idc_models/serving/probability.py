@@ -1,4 +1,4 @@
-"""How likely it is that a model says one of given captions."""
+"""The probability that a model generates one of a set of captions."""
 
 from collections.abc import Sequence
 
@@ -17,23 +17,22 @@ def total_probability(
     *,
     negligible: float = 1e-3,
 ) -> Float[Tensor, " b"]:
-    """Sums the probabilities of captions, for each memory.
+    """Compute the total probability of captions, for each memory.
 
-    Captions that begin alike are read together, and a beginning that is hardly ever said is not read on: that makes it
-    four times faster.
+    Captions with a common prefix are decoded together, and unlikely prefixes are skipped, which is four times faster.
 
     Args:
-        decoder: in eval mode.
-        memory: what it attends to.
-        captions: token ids without bos, with eos; all different.
-        negligible: a beginning less likely than that counts as never said, so that sums are too low by as much at most
-            for each beginning; in practice by less than 0.01.
+        decoder: In eval mode.
+        memory: What the decoder attends to.
+        captions: Token ids without bos, with eos; all different.
+        negligible: Prefixes below this probability count as 0. Totals are too low by at most this value per skipped
+            prefix; in practice by less than 0.01.
     """
     total = torch.zeros(len(memory), dtype=torch.double, device=memory.device)
     if not captions:
         return total
     tokens, following = _tree(captions).to(memory.device).unbind(2)
-    # One row for each pair and each beginning that is still followed.
+    # One row for each pair and each prefix that is still followed.
     pair = torch.arange(len(memory), device=memory.device)
     place, token = torch.zeros_like(pair), torch.full_like(pair, decoder.vocab.bos_id)
     likely, state = torch.ones_like(total), decoder.start(memory)
@@ -52,7 +51,7 @@ def total_probability(
 
 
 def _tree(captions: Sequence[Sequence[int]]) -> Int[Tensor, "beginnings choices 2"]:
-    """The tokens that may follow each beginning, and the beginning that each leads to, filled up with -1."""
+    """Return the tokens that may follow each prefix, and the prefix that each leads to, padded with -1."""
     places: list[dict[int, int]] = [{}]
     for caption in captions:
         place = 0

@@ -1,20 +1,20 @@
-"""The settings of decoding that a request, a command and the page may give: their one table."""
+"""The table of decoding settings, from which requests, commands and the page are built."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of decoding.
+    """A decoding setting.
 
     Attributes:
-        name: As REST, `PairCaptioner.caption` and MLflow's params have it; a command writes `-` for `_`.
+        name: Its name in REST, `PairCaptioner.caption` and MLflow's params; options of commands write `-` for `_`.
         kind: The type of its value.
-        default: What holds where it is not given; None where the model knows (how it was tested, or what it learnt).
-        help: What it does, in a sentence.
-        least: The smallest value, None for a switch.
-        most: The largest.
-        label: What the page calls it in its form; empty where it has no field there.
+        default: Its default; None if the model determines it (from its test or its training data).
+        help: What it does, in one sentence.
+        least: The smallest value; None for a switch.
+        most: The largest value; None for a switch.
+        label: Its label on the page; empty if the page has no field for it.
     """
 
     name: str
@@ -26,53 +26,53 @@ class Setting:
     label: str = ""
 
     def allows(self, value: float) -> bool:
-        """Whether a value is within the range, as every value of a switch is."""
+        """Return whether a value is within the range; a switch has no range."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
 
 _TABLE = (
-    Setting("beam", int, None, "Hypotheses kept; by default what the model was tested with.", 1, 10, "Beam"),
-    Setting("max_length", int, None, "Most tokens of a caption.", 1, 200, "Most tokens"),
-    Setting("num_captions", int, 1, "How many captions in all, with their probabilities.", 1, 10, "Captions"),
+    Setting("beam", int, None, "Beam size; by default the one that the model was tested with.", 1, 10, "Beam"),
+    Setting("max_length", int, None, "Maximum number of tokens of a caption.", 1, 200, "Most tokens"),
+    Setting("num_captions", int, 1, "Number of captions to return, with their probabilities.", 1, 10, "Captions"),
     Setting(
-        "sample", bool, False, "Draw captions instead of searching for the likeliest.", label="Draw instead of search"
+        "sample", bool, False, "Sample captions instead of searching for the best.", label="Draw instead of search"
     ),
-    Setting("temperature", float, 1.0, "Temperature of the draw.", 0.05, 10.0, "Temperature"),
-    Setting("seed", int, 0, "Seed of the draw.", 0, 2**63 - 1, "Seed"),
+    Setting("temperature", float, 1.0, "Sampling temperature.", 0.05, 10.0, "Temperature"),
+    Setting("seed", int, 0, "Sampling seed.", 0, 2**63 - 1, "Seed"),
     Setting(
         "no_repeat",
         int,
         None,
-        "No caption says the same so many words twice; by default the fewest that references hardly ever repeat; "
-        "0 allows repeats.",
+        "Never repeat this many tokens in a row within a caption; by default the smallest number that references "
+        "hardly ever repeat; 0 allows repeats.",
         0,
         20,
         "No repeats",
     ),
-    Setting("align", bool, False, "Lay AFTER over BEFORE first: photos that were not taken from one place."),
-    Setting("change_map", bool, False, "Give an image of where the model looks."),
+    Setting("align", bool, False, "Align AFTER with BEFORE first, for photos taken from different positions."),
+    Setting("change_map", bool, False, "Return an image of where the model sees the change."),
 )
 
 SETTINGS = {setting.name: setting for setting in _TABLE}
 
 KINDS = {setting.name: setting.kind for setting in _TABLE}
-"""The type of each, as a guard checks it."""
+"""Setting -> type, for the guard."""
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How captions are written, and what is told beside them; pairs with equal ones may share a batch.
+    """Decoding settings of a request; pairs with equal settings may share a batch.
 
     Attributes:
-        beam: hypotheses kept while decoding; None is what the model was tested with.
-        max_length: most tokens of a caption; None is what the model learnt.
-        num_captions: how many captions in all; the beam is widened to at least that many.
-        sample: draw captions instead of searching for them, the beam then says nothing.
-        temperature: of the draw.
-        seed: of the draw; a pair is drawn the same captions in any company.
-        change_map: tell where the model looks.
-        no_repeat: no caption says the same n tokens twice, 0 lets it; None is the smallest n for which the references
-            hardly ever do, if the checkpoint tells.
+        beam: Beam size; None means the one that the model was tested with.
+        max_length: Maximum number of tokens of a caption; None means the tokenizer's limit.
+        num_captions: Number of captions to return; the beam is at least as large.
+        sample: Sample captions instead of searching; the beam is then ignored.
+        temperature: Sampling temperature.
+        seed: Sampling seed; the samples of a pair do not depend on the other pairs in its batch.
+        change_map: Also return where the model sees the change.
+        no_repeat: Never repeat n tokens within a caption; 0 allows repeats. None means the value used in the model's
+            test, or else the smallest n that its references almost never repeat, if the checkpoint holds it.
     """
 
     beam: int | None = None

@@ -1,7 +1,7 @@
-"""The contract suite: what every plugin must do, as plain functions that need nothing but torch.
+"""The contract suite: checks that every plugin must pass, as plain functions that need only torch.
 
-In a test of your own, `check_decoder(MyDecoder, dim=32)` raises an AssertionError that names the broken promises. On
-the command line it is `idc-models check my-decoder`.
+In your own tests, `check_decoder(MyDecoder, dim=32)` raises an AssertionError that names the failed checks. The command
+is `idc-models check my-decoder`.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,13 +52,13 @@ SUITES: dict[str, tuple[type[Subject], tuple[Check, ...]]] = {
 
 @dataclass(frozen=True)
 class Result:
-    """How one check went."""
+    """The result of one check."""
 
     check: str
     promise: str
-    """What was checked, in a sentence."""
+    """The rule that was checked, in one sentence."""
     error: str | None = None
-    """What is wrong; None if nothing is."""
+    """How the plugin breaks the rule; None if it does not."""
 
 
 def check(kind: str, name: str, *, fusion: str | None = None, **settings: Any) -> list[Result]:
@@ -66,16 +66,16 @@ def check(kind: str, name: str, *, fusion: str | None = None, **settings: Any) -
 
     Args:
         kind: "encoder", "fusion", "decoder" or "objective".
-        name: as `registry.find` takes it.
-        fusion: for an objective that asks for extras, the fusion that gives them, likewise; by default the one that
-            the objective itself names.
-        **settings: of the plugin.
+        name: As in `registry.find`.
+        fusion: For an objective that reads extras: the fusion that provides them. By default the one that the objective
+            names.
+        **settings: Settings of the plugin.
 
     Raises:
-        ValueError: there is no such plugin, or a fusion is named for something else than an objective.
+        ValueError: There is no such plugin, or `fusion` is given for another kind than an objective.
     """
     if fusion and kind != "objective":
-        raise ValueError(f"fusion is {fusion!r}, but {name!r} is of the kind {kind}; only an objective is told one")
+        raise ValueError(f"fusion is {fusion!r}, but {name!r} is a plugin of kind {kind}; only an objective takes one")
     plugin = find(kind, name)
     if kind == "objective":
         fusion = fusion or getattr(plugin, "fusion", None)
@@ -83,22 +83,22 @@ def check(kind: str, name: str, *, fusion: str | None = None, **settings: Any) -
 
 
 def check_encoder(plugin: type[nn.Module], **settings: Any) -> None:
-    """Asserts that an encoder keeps the contract, on images of 64 px."""
+    """Assert that an encoder fulfils the contract, on images of 64 px."""
     _require("encoder", plugin, settings)
 
 
 def check_fusion(plugin: type[nn.Module], **settings: Any) -> None:
-    """Asserts that a fusion keeps the contract."""
+    """Assert that a fusion fulfils the contract."""
     _require("fusion", plugin, settings)
 
 
 def check_decoder(plugin: type[nn.Module], **settings: Any) -> None:
-    """Asserts that a decoder keeps the contract."""
+    """Assert that a decoder fulfils the contract."""
     _require("decoder", plugin, settings)
 
 
 def check_objective(plugin: type[nn.Module], *, fusion: type[nn.Module] | None = None, **settings: Any) -> None:
-    """Asserts that an objective keeps the contract; one that asks for extras is told the fusion that gives them."""
+    """Assert that an objective fulfils the contract; `fusion` provides the extras that it reads."""
     _require("objective", plugin, settings, fusion)
 
 
@@ -124,6 +124,6 @@ def _error(each: Check, subject: Callable[[], Subject]) -> str | None:
         each(subject())
     except AssertionError as error:
         return str(error)
-    except Exception as error:  # a plugin can fail in any way, which is a result and not the end of the suite
+    except Exception as error:  # any failure of a plugin is a result; the suite continues
         return f"{type(error).__name__}: {error}".partition("\n")[0]
     return None

@@ -1,4 +1,4 @@
-"""A plugin of each kind with random input to run it on and something to learn."""
+"""Test setups for each kind of plugin: random inputs and a loss to minimise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from idc_models.registry import find
 BATCH, SLOTS, GRID, SIDE = 4, 6, (4, 5), 64
 
 WIDTHS = Widths(visual=12, memory=16, state=20)
-"""All different: a part that takes one for another does not fit."""
+"""All different, so that a part that confuses them fails."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Vocabulary:
     max_length: int = 8
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Spell a caption of numbered words, up to the first eos."""
+        """Return numbered words up to the first eos."""
         ids = list(ids)
         ended = ids.index(self.eos_id) if self.eos_id in ids else len(ids)
         return " ".join(f"word{number}" for number in ids[:ended] if number not in (self.pad_id, self.bos_id))
@@ -44,7 +44,7 @@ class Subject:
     """A plugin under test, with its settings."""
 
     wired: tuple[Any, ...] = ()
-    """The positional arguments of its constructor."""
+    """Positional arguments of its constructor."""
 
     def __init__(self, plugin: type[nn.Module], settings: dict[str, Any]) -> None:
         self.plugin, self.settings = plugin, settings
@@ -54,54 +54,54 @@ class Subject:
         return self.plugin(*self.wired, **self.settings)
 
     def run(self, module: Any, inputs: tuple[Any, ...]) -> Any:
-        """Run the plugin as a model does."""
+        """Run the plugin as a model runs it."""
         return module(*inputs)
 
     def inputs(self) -> tuple[Any, ...]:
-        """Give what the plugin is run on, a batch of random values."""
+        """Return a batch of random inputs."""
         raise NotImplementedError
 
     def first(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give a batch of one, the first row of these."""
+        """Return the first row of the inputs, as a batch of one."""
         return tuple(value[:1] for value in inputs)
 
     def tensors(self, output: Any) -> list[Tensor]:
-        """Give the tensors of an output, the batch first in each of them, its rows independent of each other."""
+        """Return the tensors of an output, batch first, whose rows must be independent."""
         raise NotImplementedError
 
     def extras(self, output: Any) -> dict[str, Tensor]:
-        """Give the named tensors of an output, the batch first in each of them."""
+        """Return the named tensors of an output, batch first."""
         return {}
 
     def loss(self, output: Any) -> Tensor:
-        """Give something to minimise: a fixed random probe has to tell the rows of the batch apart."""
+        """Return a loss: a fixed random probe must tell the rows of the batch apart."""
         features = self.tensors(output)[0].flatten(1, -2).mean(1)
         probe = torch.randn(features.shape[1], BATCH, generator=torch.Generator().manual_seed(0))
         return cross_entropy(features @ probe, torch.arange(BATCH)[: len(features)])
 
     def signal(self, output: Any) -> Tensor:
-        """Give a scalar that everything which may be trained has a part in, extras included."""
+        """Return a scalar that depends on everything trainable, including extras."""
         extras = [extra.float().square().mean() for extra in self.extras(output).values()]
         return torch.stack([self.loss(output), *extras]).sum()
 
     def leaves(self, inputs: tuple[Any, ...]) -> list[Tensor]:
-        """Give the tensors of the input that may be trained along."""
+        """Return the trainable tensors of the inputs."""
         return []
 
 
 class EncoderSubject(Subject):
-    """An encoder, on pairs of images of 64 px, or on features of the shape that it says."""
+    """An encoder, on pairs of images of 64 px, or on features of the shape that it declares."""
 
     shape: tuple[int, ...] = (3, SIDE, SIDE)
 
     def build(self) -> Any:
-        """Construct the encoder, and note what it takes."""
+        """Construct the encoder, and store the shape of its inputs."""
         encoder = super().build()
         self.shape = encoder.features or self.shape
         return encoder
 
     def inputs(self) -> tuple[Any, ...]:
-        """Give before and after."""
+        """Return before and after."""
         return torch.rand(BATCH, *self.shape), torch.rand(BATCH, *self.shape)
 
     def run(self, module: Any, inputs: tuple[Any, ...]) -> Any:
@@ -109,7 +109,7 @@ class EncoderSubject(Subject):
         return module.pair(*inputs)
 
     def tensors(self, output: Any) -> list[Tensor]:
-        """Give both grids."""
+        """Return both grids."""
         return list(output)
 
 
@@ -119,15 +119,15 @@ class FusionSubject(Subject):
     wired = (WIDTHS.visual,)
 
     def inputs(self) -> tuple[Any, ...]:
-        """Give a before and an after grid."""
+        """Return a before and an after grid."""
         return torch.randn(BATCH, *GRID, WIDTHS.visual), torch.randn(BATCH, *GRID, WIDTHS.visual)
 
     def tensors(self, output: Any) -> list[Tensor]:
-        """Give the memory, and the change map if there is one."""
+        """Return the memory, and the change map if there is one."""
         return [output.memory] + ([] if output.change_map is None else [output.change_map])
 
     def extras(self, output: Any) -> dict[str, Tensor]:
-        """Give the fusion's extras, whose rows may depend on the batch."""
+        """Return the fusion's extras, whose rows may depend on the batch."""
         return output.extras
 
 
@@ -138,35 +138,35 @@ class DecoderSubject(Subject):
 
     @property
     def slots(self) -> int:
-        """How many slots the memory has: as many as the decoder asks for."""
+        """Number of memory slots that the decoder needs."""
         return getattr(self.plugin, "slots", None) or SLOTS
 
     def inputs(self) -> tuple[Any, ...]:
-        """Give a memory, and captions without their last token."""
+        """Return a memory, and captions without their last token."""
         return torch.randn(BATCH, self.slots, WIDTHS.memory), torch.tensor(TOKENS)[:, :-1]
 
     def tensors(self, output: Any) -> list[Tensor]:
-        """Give logits, states, and attention if there is one."""
+        """Return logits, states, and attention if available."""
         return [output.logits, output.states] + ([] if output.attention is None else [output.attention])
 
     def extras(self, output: Any) -> dict[str, Tensor]:
-        """Give the decoder's extras."""
+        """Return the decoder's extras."""
         return output.extras
 
     def loss(self, output: Any) -> Tensor:
-        """Give the cross-entropy of the captions."""
+        """Return the cross-entropy of the captions."""
         targets = torch.tensor(TOKENS)[: len(output.logits), 1:].flatten()
         return cross_entropy(output.logits.flatten(0, 1), targets, ignore_index=VOCAB.pad_id)
 
 
 class ObjectiveSubject(Subject):
-    """An objective, on a memory that it is free to move, and a small decoder to move along.
+    """An objective, on a trainable memory and with a small trainable decoder.
 
     Args:
-        plugin: the objective.
-        settings: of it.
-        fusion: what makes the memory, for an objective that asks for its extras; None is a memory and a change map
-            without any.
+        plugin: The objective.
+        settings: Its settings.
+        fusion: The fusion that provides the extras which the objective reads; None means a memory and a change map
+            without extras.
     """
 
     def __init__(self, plugin: type[nn.Module], settings: dict[str, Any], fusion: type[Fusion] | None = None) -> None:
@@ -178,7 +178,7 @@ class ObjectiveSubject(Subject):
         self.wired = (Widths(WIDTHS.visual, memory, self.decoder.state_dim), VOCAB)
 
     def inputs(self) -> tuple[Any, ...]:
-        """Give what the outputs for four captions of three pairs are made of."""
+        """Return the inputs for four captions of three pairs."""
         if self.fusion:
             seen = torch.randn(2, 3, *GRID, WIDTHS.visual).unbind()
         else:
@@ -186,12 +186,12 @@ class ObjectiveSubject(Subject):
         return *seen, torch.tensor(TOKENS), torch.tensor(LENGTHS), torch.tensor(PAIR)
 
     def first(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give one caption of one pair."""
+        """Return one caption of one pair."""
         *seen, tokens, lengths, pair = inputs
         return *(value[:1] for value in seen), tokens[1:2, : lengths[1]], lengths[1:2], pair[1:2]
 
     def run(self, module: Any, inputs: tuple[Any, ...]) -> Any:
-        """Fuse, and compute the loss."""
+        """Fuse the inputs and compute the loss."""
         first, second, tokens, lengths, pair = inputs
         num = len(first)
         fused = self.fusion(first, second) if self.fusion else Fused(first, second, GRID)
@@ -200,22 +200,22 @@ class ObjectiveSubject(Subject):
         return module(Outputs(fused, self.decoder, tokens, lengths, pair, same, captions, same))
 
     def tensors(self, output: Any) -> list[Tensor]:
-        """Give the loss."""
+        """Return the loss."""
         return [output]
 
     def loss(self, output: Any) -> Tensor:
-        """Give the loss itself."""
+        """Return the loss itself."""
         return output
 
     def leaves(self, inputs: tuple[Any, ...]) -> list[Tensor]:
-        """Give memory and change map, or the fusion's parameters, and those of the decoder."""
+        """Return memory and change map, or the fusion's parameters, and those of the decoder."""
         modules = [self.decoder] + ([self.fusion] if self.fusion else [])
         seen = [value for value in inputs if value.requires_grad]
         return seen + [parameter for module in modules for parameter in module.parameters()]
 
 
 class Speaker(Decoder):
-    """A very small decoder that says something of the memory and of the words so far."""
+    """A very small decoder whose predictions depend on the memory and the previous token."""
 
     def __init__(self, memory_dim: int, vocab: Vocabulary) -> None:
         super().__init__(memory_dim, vocab)
@@ -226,7 +226,7 @@ class Speaker(Decoder):
         self.output = nn.Linear(WIDTHS.state, vocab.size)
 
     def forward(self, memory: Tensor, tokens: Tensor) -> Decoded:
-        """Predict each token from the one before and what it attends to of the memory."""
+        """Predict each token from the previous one and its attention to the memory."""
         words = self.embedding(tokens)
         attention = (self.query(words) @ memory.transpose(1, 2)).softmax(2)
         states = 1 + words + self.seen(attention @ memory)
