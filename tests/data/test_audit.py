@@ -102,8 +102,8 @@ def test_a_split_is_not_emptied(dataset):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "there are no verdicts"),
-        ("[1]", "is no file that the audit page saved"),
+        ("{}", "has no verdicts"),
+        ("[1]", "is not a file saved by the audit page"),
         ('{"a": {"verdict": "maybe", "written": ["x"]}}', "a.verdict is 'maybe': expected 'accept'"),
         ('{"a": {"verdict": "accept", "written": ["x"]}}', "another dataset's audit"),
     ],

@@ -25,14 +25,14 @@ def test_a_clean_dataset_has_no_problems(root):
 @pytest.mark.parametrize(
     ("changes", "severity", "message"),
     [
-        ({"id": "train-1"}, "error", "is that of"),
+        ({"id": "train-1"}, "error", "is also used in"),
         ({"references": ["a", " "]}, "warning", "blank"),
         ({"references": [" "]}, "error", "blank"),
-        ({"references": ["a", "a"]}, "warning", "twice"),
-        ({"change_type": "none"}, "error", "expected 'none' for no change only"),
+        ({"references": ["a", "a"]}, "warning", "repeated"),
+        ({"change_type": "none"}, "error", "expected 'none' if and only if"),
         ({"changed": False}, "error", "changed is False and change_type is 'move'"),
-        ({"regions": {"before": [[30, 1, 5, 5]], "after": []}}, "error", "not inside of the before image (32 x 24)"),
-        ({"regions": {"before": [], "after": [[3, 1, 0, 5]]}}, "error", "not inside of the after image"),
+        ({"regions": {"before": [[30, 1, 5, 5]], "after": []}}, "error", "not inside the before image (32 x 24)"),
+        ({"regions": {"before": [], "after": [[3, 1, 0, 5]]}}, "error", "not inside the after image"),
         ({"surprise": 1}, "note", "surprise"),
         ({"regoins": None, "regions": None}, "note", "regoins"),
         ({"before_file_name": "../train/train-0_before.png"}, "error", "lies outside"),
@@ -51,11 +51,11 @@ def test_what_is_wrong_with_a_line(root, changes, severity, message):
 @pytest.mark.parametrize(
     ("caption", "changed", "listed", "said"),
     [
-        ("nothing has changed", True, "", "changed is True, but the captions say that nothing changed"),
+        ("nothing has changed", True, "", "changed is True, but the captions claim no change"),
         ("the car is gone", False, "", "changed is False, but the captions are read as a change"),
         ("the car is gone", True, "", ""),
         ("è tutto uguale", False, "", ""),  # is not read, unless it is listed
-        ("è tutto uguale", True, "tutto uguale", "changed is True, but the captions say that nothing changed"),
+        ("è tutto uguale", True, "tutto uguale", "changed is True, but the captions claim no change"),
     ],
 )
 def test_captions_that_contradict_changed_are_told_together(root, caption, changed, listed, said):
@@ -80,14 +80,14 @@ def test_what_is_wrong_with_images(root):
     (root / "val/left_over.png").write_bytes(leaked)
     messages = [problem.message for problem in check_dataset(root)]
     assert len(messages) == 4
-    assert "in another split too" in messages[0] and "train/metadata.jsonl:3" in messages[0]
+    assert "also in another split" in messages[0] and "train/metadata.jsonl:3" in messages[0]
     assert "val-1_after.png' is damaged" in messages[1]
     assert "32 x 24 and 5 x 5" in messages[2]
     assert "no line names 1 file in the folder, such as 'left_over.png'" in messages[3]
 
 
 def test_nothing_there(tmp_path):
-    assert "holds no dataset" in check_dataset(tmp_path)[0].message
+    assert "is not a dataset" in check_dataset(tmp_path)[0].message
     with pytest.raises(FileNotFoundError):
         check_dataset(tmp_path / "gone")
 
@@ -96,7 +96,7 @@ def test_a_split_under_another_name_is_named(root, tmp_path):
     (root / "val").rename(root / "validation")
     (problem,) = check_dataset(root)
     assert problem.severity == "error" and "there is no 'val'" in problem.message and "mv " in problem.message
-    with pytest.raises(FileNotFoundError, match="has no 'val', but 'validation': rename the folder"):
+    with pytest.raises(FileNotFoundError, match="has 'validation' instead of 'val': rename the folder"):
         Folder("val", root=root)
 
 

@@ -47,7 +47,7 @@ def test_check_fails_on_problems(run, tmp_path, make_example):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["scenes", "set", "--num", 2], "is there already"),
+        (["scenes", "set", "--num", 2], "already exists"),
         (["scenes", "new", "--num", 0], "--num"),
         (["scenes", "new", "--num", 2, "--split", "dev"], "--split"),
         (["import", "clevr-change", "set", "new"], "splits.json"),

@@ -82,8 +82,8 @@ def test_files_are_read_and_nothing_pickled_is(reader, arrays, tmp_path):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (np.ones((5, 3, 3), np.float32), r"'train-2' have the shapes \[5, 3, 3\] before and \[5, 3, 2\] after"),
-        (np.full((5, 3, 2), np.nan, np.float32), "'train-2' have a number that is not finite"),
+        (np.ones((5, 3, 3), np.float32), r"'train-2' have shapes \[5, 3, 3\] .* \[5, 3, 2\]"),
+        (np.full((5, 3, 2), np.nan, np.float32), "'train-2' contain a number that is not finite"),
         (np.ones((5, 3, 2), np.int64), r"'train-2' are int64 \[5, 3, 2\], expected an array of floats"),
     ],
 )

@@ -142,5 +142,5 @@ def test_files_as_they_are_in_the_world_are_read_as_pillow_reads_them(data, shap
 def test_half_a_file_is_damaged(kind, cut):
     data = saved(kind, Image.effect_noise((200, 200), 60).convert("RGB"))
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
-    with pytest.raises(ValueError, match="the image is damaged or no image"):
+    with pytest.raises(ValueError, match="the image is damaged or not an image"):
         load_image(data[: int(cut * len(data))])

@@ -63,7 +63,7 @@ def test_where_nothing_can_be_written_the_index_is_made_each_time(root, large, m
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: [*rows, rows[0]], "metadata.jsonl:6: the id 'train-0' comes twice"),
+        (lambda rows: [*rows, rows[0]], "metadata.jsonl:6: the id 'train-0' is used twice"),
         (lambda rows: [rows[0], rows[1] | {"changed": "perhaps"}], "metadata.jsonl:2: changed"),
         (
             lambda rows: [rows[0] | {"after_file_name": "../x.png"}],
@@ -75,7 +75,7 @@ def test_where_nothing_can_be_written_the_index_is_made_each_time(root, large, m
             lambda rows: [
                 {k: v for k, v in rows[0].items() if not k.startswith("chang")} | {"references": ["è tutto"]}
             ],
-            "metadata.jsonl:1: changed is left out, and the captions do not look English",
+            "metadata.jsonl:1: changed is missing and cannot be inferred",
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_the_fingerprint_follows_the_contents(written, tmp_path, make_example):
 
 def test_writing_never_replaces_unasked(written, make_example):
     root, _ = written
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         write_layout(root, [make_example(9)])
     assert len(Folder("train", root=root)) == 4
     write_layout(root, [make_example(9)], overwrite=True)
@@ -87,8 +87,8 @@ def test_a_failed_write_leaves_nothing(tmp_path, make_example):
     bad.write_bytes(b"no image")
     for wrong, message in [
         (make_example(1, before=bad), "bad.png"),
-        (make_example(0), "comes twice"),
-        (make_example(1, references=()), "expected one or more"),
+        (make_example(0), "is used twice"),
+        (make_example(1, references=()), "expected at least one"),
         (make_example(1, split="dev"), "expected one of train, val, test"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -118,7 +118,7 @@ def test_file_names_that_escape_are_refused(written, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"id": "train-0"}, "metadata.jsonl:2: the id 'train-0' comes twice"),
+        ({"id": "train-0"}, "metadata.jsonl:2: the id 'train-0' is used twice"),
         ({"references": []}, "metadata.jsonl:2: references"),
         ({"changed": "perhaps"}, "metadata.jsonl:2: changed"),
         ({"reference": "x", "references": None}, "metadata.jsonl:2: references"),

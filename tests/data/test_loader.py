@@ -219,7 +219,7 @@ if __name__ == "__main__":
     command = ["unshare", "-m", "sh", "-c", mount, size, sys.executable, script, tmp_path / "set"]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=False)
     assert "No space left on device" in ended.stdout and len(ended.stdout.splitlines()) == 1
-    assert "use data.workers=0 or a smaller data.batch_size" in ended.stdout and "--shm-size" in ended.stdout
+    assert "set data.workers=0 or a smaller data.batch_size" in ended.stdout and "--shm-size" in ended.stdout
 
 
 @pytest.mark.slow
@@ -295,9 +295,9 @@ def test_both_pairs_of_a_scene_are_in_one_batch_and_half_of_them_show_the_distra
 
 
 def test_triplets_need_both_pairs_of_each_scene(scenes, folder, tokenizer):
-    with pytest.raises(ValueError, match="tells no scene; expected a changed pair and a distractor of each scene"):
+    with pytest.raises(ValueError, match="has no scene; expected a changed pair and a distractor of each scene"):
         train(folder, tokenizer, 1, TRIPLETS)
-    with pytest.raises(ValueError, match="of scene 5 .of 1 such. there is one pair"):
+    with pytest.raises(ValueError, match="scene 5 .1 such. has only one pair"):
         train(Listed(scenes[:-1]), tokenizer, 1, TRIPLETS)
     with pytest.raises(ValidationError, match="batch_size is 3"):
         DataSpec(batch_size=3, triplets=True)

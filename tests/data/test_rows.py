@@ -65,7 +65,7 @@ def test_columns_of_ones_own_go_to_provenance_with_one_note(root, caplog):
 
 def test_a_misspelt_column_is_named(root):
     rewrite(root, lambda rows: [row | {"change_typ": "move"} for row in without(rows, "change_type")])
-    with pytest.raises(ValueError, match=r"jsonl:1: 'change_typ' is no column, did you mean 'change_type'\?"):
+    with pytest.raises(ValueError, match=r"jsonl:1: unknown column 'change_typ', did you mean 'change_type'\?"):
         Folder("val", root=root)
 
 
@@ -88,7 +88,7 @@ def test_change_type_follows_changed(root):
 def test_in_another_language_changed_is_asked_for_or_listed(root):
     said = ("il quadrato rosso si è spostato", "non è cambiato nulla", "La scena è identica.")
     rewrite(root, lambda rows: captioned(rows, *said))
-    with pytest.raises(ValueError, match=r"jsonl:1: changed is left out.*no_change\.txt"):
+    with pytest.raises(ValueError, match=r"jsonl:1: changed is missing.*no_change\.txt"):
         Folder("val", root=root)
     assert [(problem.line, problem.severity) for problem in check_dataset(root)] == [(1, "error")]
     plain = Folder("train", root=root).fingerprint
@@ -131,7 +131,7 @@ def test_a_blank_reference_is_left_out(root):
     rewrite(root, lambda rows: [row | {"references": ["", *row["references"], " "]} for row in rows])
     assert all(text.strip() for example in Folder("val", root=root) for text in example.references)
     rewrite(root, lambda rows: [row | {"references": [" "]} for row in rows])
-    with pytest.raises(ValueError, match="jsonl:1: references are blank"):
+    with pytest.raises(ValueError, match="jsonl:1: all references are blank"):
         Folder("val", root=root)
 
 

@@ -111,7 +111,7 @@ def test_many_pairs_come_back_in_their_order(model, pair):
         (np.zeros((3, 8, 8), np.uint8), "an array of uint8 3x8x8 is not an image"),
         (np.zeros((0, 4, 3), np.uint8), "0x4x3 is not an image"),
         (7, "not an image; expected a path"),
-        (b"nonsense", "the image is damaged or no image"),
+        (b"nonsense", "the image is damaged or not an image"),
         (Path("gone.png"), "gone.png"),
     ],
 )

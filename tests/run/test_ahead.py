@@ -115,7 +115,7 @@ def test_what_is_wrong_with_a_dataset_is_told_before_it_is_trained_on(tiny, fold
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     file.write_text("\n".join(json.dumps(row | {"references": ["nothing has changed [at all]"]}) for row in rows))
     said = " ".join(check(tiny, *given).stdout.split())
-    assert "metadata.jsonl:1: warning: changed is True, but the captions say that nothing changed" in said
+    assert "metadata.jsonl:1: warning: changed is True, but the captions claim no change" in said
     assert "[at all]" in said and "more of this kind" in said
 
 

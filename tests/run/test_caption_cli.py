@@ -274,7 +274,7 @@ def test_a_csv_is_written_whole(files, expected, run):
     assert "1 of the pairs could not be captioned" in ended.stderr
     found = list(csv.DictReader(io.StringIO((files / "said.csv").read_text())))
     assert [each["caption"] for each in found] == [expected()[0].caption, "", expected()[2].caption]
-    assert "damaged or no image" in found[1]["error"] and not found[0]["error"]
+    assert "damaged or not an image" in found[1]["error"] and not found[0]["error"]
 
 
 @pytest.mark.slow
@@ -293,7 +293,7 @@ def test_a_served_model_says_the_same(files, run, app_address):
     Image.open("before.png").save("before.tiff")
     assert run(app_address, "before.tiff", "after.png").stdout == run("MODEL", "before.png", "after.png").stdout
     ended = run(app_address, "before.png", "notes.txt", code=2)
-    assert "notes.txt' is damaged or no image" in ended.stderr
+    assert "notes.txt' is damaged or not an image" in ended.stderr
     (files / "after" / "1.png").write_bytes((files / "after" / "1.png").read_bytes()[:200])
     found = lines(run(app_address, "before", "after", "--json", code=1).stdout)
     assert ["error" in each for each in found] == [False, True, False]
@@ -304,7 +304,7 @@ def test_a_served_model_says_the_same(files, run, app_address):
     ("arguments", "message"),
     [
         (["MODEL", "gone.png", "after.png"], "gone.png"),
-        (["MODEL", "before.png", "notes.txt"], "'notes.txt' is damaged or no image"),
+        (["MODEL", "before.png", "notes.txt"], "'notes.txt' is damaged or not an image"),
         (["gone.safetensors", "before.png", "after.png"], "no checkpoint at 'gone.safetensors'"),
         (["before.png", "before.png", "after.png"], "before.png is not a readable safetensors file"),
         (["models:/idc@loser", "before.png", "after.png"], "no registered model 'models:/idc@loser'"),

@@ -265,7 +265,7 @@ def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs,
     huge = coded(Image.new("L", (6000, 6000)))
     assert len(huge) < 100_000
     (tmp_path / "secret.png").write_bytes(base64.b64decode(good))
-    no_image = "the image is damaged or no image"
+    no_image = "the image is damaged or not an image"
     faults = {
         "truncated base64": (split([[good, good[:-3]]]), "row 0, 'after': not base64"),
         "half an image": (split([[half, good]]), f"row 0, 'before': {no_image}"),

@@ -1,6 +1,6 @@
 """Change-captioning data: read, render and write before/after pairs, tokenize and batch them.
 
-The names below are imported when they are first asked for: `idc_data.images`, which served models carry, needs little.
+Names are imported on first use, so that `idc_data.images`, which served models need, has few dependencies.
 """
 
 import importlib

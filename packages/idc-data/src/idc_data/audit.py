@@ -1,4 +1,4 @@
-"""An audit: people accept, correct or reject captions in a web page, and the dataset takes their word for it."""
+"""An audit: people accept, correct or reject captions on a web page, and their verdicts are applied to the dataset."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ from idc_data.whole import write_whole
 from idc_data.wording import faults
 
 AUDIT = "audit.json"
-"""In the folder of a dataset: the verdicts that were given, by the id of the pair."""
+"""File in the folder of a dataset with all verdicts, by the id of the pair."""
 
 _PAGE = Path(__file__).parent / "audit.html"
 _SECTION = "\n## Audit\n"
@@ -32,12 +32,12 @@ _PIXELS = 384  # longer side of an image on the page
 
 
 class Verdict(BaseModel):
-    """What a person says of the captions of a pair.
+    """A person's judgement of the captions of a pair.
 
     Attributes:
         verdict: `accept`, `correct` or `reject`.
         written: The captions that were judged.
-        references: The captions as they should be; of a rejected pair they do not matter.
+        references: The correct captions; ignored for a rejected pair.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,12 +52,12 @@ _Verdicts = TypeAdapter(dict[str, Verdict])
 
 @dataclass(frozen=True)
 class Summary:
-    """How an audit went.
+    """The result of an audit.
 
     Attributes:
-        counts: Verdicts of each kind.
-        low: Of the 95 % interval of the part of captions that are right as they were written (Wilson).
-        high: Its other end.
+        counts: Number of verdicts of each kind.
+        low: Lower end of the 95 % Wilson interval of the share of accepted pairs, 0..1.
+        high: Its upper end.
     """
 
     counts: dict[str, int]
@@ -77,31 +77,31 @@ _WORDS = {"accept": "accepted", "correct": "corrected", "reject": "rejected"}
 
 
 def audit_page(dataset: Path, num: int, *, seed: int = 0) -> tuple[str, int]:
-    """Make a self-contained web page on which people judge pairs that nobody has judged yet.
+    """Make a self-contained web page for people to judge pairs that have no verdict yet.
 
     Args:
-        dataset: Its folder, in the project's own layout.
-        num: Most pairs on the page, drawn at random from all splits.
-        seed: Of the draw.
+        dataset: The folder of the dataset, in the project's own layout.
+        num: Maximum number of pairs on the page, sampled from all splits.
+        seed: Seed of the sample.
 
     Returns:
-        The page as HTML, with images in it, and the number of pairs on it.
+        The page as HTML with embedded images, and the number of pairs on it.
 
     Raises:
-        ValueError: All pairs are judged.
-        OSError: There is no dataset in the folder.
+        ValueError: All pairs have been judged.
+        OSError: The folder has no dataset.
     """
     judged = read_verdicts(dataset / AUDIT)
     splits = [split for split in SPLITS if (dataset / split / METADATA).is_file()]
     if not splits:
-        raise FileNotFoundError(f"{str(dataset)!r} holds no dataset: expected <dataset>/<split>/{METADATA}")
+        raise FileNotFoundError(f"{str(dataset)!r} has no dataset: expected <dataset>/<split>/{METADATA}")
     folders = [Folder(split, root=dataset) for split in splits]
     left = [(pairs, at) for pairs in folders for at in range(len(pairs)) if pairs[at].id not in judged]
     if not left:
-        raise ValueError(f"all pairs of {str(dataset)!r} are judged: {summary(judged)}")
+        raise ValueError(f"all pairs of {str(dataset)!r} have been judged: {summary(judged)}")
     chosen = Random(seed).sample(left, min(num, len(left)))
     data = {"dataset": dataset.resolve().name, "pairs": [_shown(pairs[at]) for pairs, at in chosen]}
-    # A caption must not end the script that it stands in.
+    # Escape "<", so that no caption can close the script element.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return _PAGE.read_text(encoding="utf-8").replace("/* DATA */ null", text), len(chosen)
 
@@ -110,24 +110,24 @@ def read_verdicts(path: Path) -> dict[str, Verdict]:
     """Read verdicts; none if there is no such file.
 
     Raises:
-        ValueError: It is not of the form that the page saves.
+        ValueError: The file was not saved by the audit page.
     """
     if not path.is_file():
         return {}
     try:
         return _Verdicts.validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path} is no file that the audit page saved: {faults(error)}") from error
+        raise ValueError(f"{path} is not a file saved by the audit page: {faults(error)}") from error
 
 
 def add_verdicts(dataset: Path, given: Mapping[str, Verdict]) -> Summary:
-    """Write verdicts back: keep them in `audit.json`, and make the dataset as they say.
+    """Add verdicts to `audit.json`, and apply them to the dataset.
 
     Raises:
-        ValueError: A verdict is about a pair that the dataset does not have, or none is given.
+        ValueError: There are no verdicts, or one is about a pair that the dataset does not have.
     """
     if not given:
-        raise ValueError("there are no verdicts in the file; judge pairs on the page, then save")
+        raise ValueError("the file has no verdicts; judge pairs on the page, then save")
     known = {row.id for split in SPLITS for row in _rows(dataset, split)} | read_verdicts(dataset / AUDIT).keys()
     if strangers := sorted(given.keys() - known):
         raise ValueError(
@@ -141,16 +141,16 @@ def add_verdicts(dataset: Path, given: Mapping[str, Verdict]) -> Summary:
 
 
 def apply_verdicts(dataset: Path) -> int:
-    """Make the dataset as the verdicts in its `audit.json` say; a second time changes nothing.
+    """Apply the verdicts in `audit.json` to the dataset; applying them again changes nothing.
 
-    Rejected pairs and their images are taken out, corrected captions are put in. A verdict on captions that are not
-    there any more, since the dataset was made anew, is passed over. A data card gets a section on the audit.
+    Rejected pairs and their images are removed, and corrected captions are inserted. Verdicts on captions that no
+    longer exist, because the dataset was generated again, are ignored. The data card gets a section on the audit.
 
     Returns:
-        How many verdicts there are.
+        The number of verdicts.
 
     Raises:
-        ValueError: Nothing would be left of a split.
+        ValueError: A split would become empty.
     """
     verdicts = read_verdicts(dataset / AUDIT)
     for split, (rows, kept) in _planned(dataset, verdicts).items():
@@ -170,7 +170,7 @@ def apply_verdicts(dataset: Path) -> int:
 
 
 def summary(verdicts: Mapping[str, Verdict]) -> Summary:
-    """Count verdicts, and say how sure the part of right captions is."""
+    """Count verdicts, and compute the confidence interval of the share of accepted pairs."""
     counts = Counter(verdict.verdict for verdict in verdicts.values())
     total, z = len(verdicts), NormalDist().inv_cdf(0.975)
     part = counts["accept"] / total
@@ -180,13 +180,13 @@ def summary(verdicts: Mapping[str, Verdict]) -> Summary:
 
 
 def _planned(dataset: Path, verdicts: Mapping[str, Verdict]) -> dict[str, tuple[list[Row], list[Row]]]:
-    """The rows of every split, and those that verdicts leave."""
+    """Return the rows of every split before and after applying verdicts."""
     plan = {}
     for split in SPLITS:
         rows = _rows(dataset, split)
         kept = [after for row in rows if (after := _judged(row, verdicts.get(row.id)))]
         if rows and not kept:
-            raise ValueError(f"every pair of {split} is rejected: nothing would be left; make the split larger")
+            raise ValueError(f"every pair of {split} is rejected, so it would become empty; make the split larger")
         plan[split] = (rows, kept)
     return plan
 

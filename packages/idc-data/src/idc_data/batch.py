@@ -14,11 +14,11 @@ from idc_data.example import ChangeExample, Regions
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a pair and no training asks for.
+    """Facts about a pair that training does not need.
 
     Attributes:
-        truth: Of a procedural scene.
-        regions: Where the change is, in pixels of the images of the batch, if that is known.
+        truth: Facts about a procedural scene.
+        regions: Where the change is, in pixels of the images of the batch, if known.
         provenance: Where the pair comes from.
     """
 
@@ -31,22 +31,22 @@ class Facts:
 class Batch:
     """b pairs with n captions of them.
 
-    Where nothing is learnt, n is 0, and `shared` and `scene` know each pair alone.
+    Without captions to learn, n is 0, and `shared` and `scene` are True on the diagonal only.
 
     Attributes:
-        ids: Names of the pairs.
-        before: Earlier images, or features of them that were computed before.
-        after: Later images, likewise.
+        ids: Ids of the pairs.
+        before: Before images, or precomputed features of them.
+        after: After images, likewise.
         tokens: Captions as token ids, int64, padded on the right.
-        lengths: Tokens of each caption, without the padding.
-        pair: Which pair each caption describes, as a row of `before` and `after`.
-        shared: Where two pairs have a reference in common; the diagonal is True.
-        scene: Where two pairs show one scene, because their provenance says so (`scene`) or because they have an image
-            file in common; the diagonal is True.
+        lengths: Number of tokens of each caption, without padding.
+        pair: Index of the pair that each caption describes: a row of `before` and `after`.
+        shared: True where two pairs share a reference; the diagonal is True.
+        scene: True where two pairs show the same scene, because they have the same `scene` in their provenance or share
+            an image file; the diagonal is True.
         references: All captions of each pair.
         changed: False for distractors.
-        change_types: As the dataset names them; `none` for distractors.
-        facts: What else is known of each pair; empty in training, which would carry them between processes in vain.
+        change_types: Change types as the dataset names them; `none` for distractors.
+        facts: Further facts about each pair; empty in training, to save copying them between processes.
     """
 
     ids: list[str]
@@ -63,7 +63,7 @@ class Batch:
     facts: list[Facts]
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch with its tensors on a device."""
+        """Return the batch with its tensors on a device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
 
@@ -81,11 +81,11 @@ def collate(
 
     Args:
         examples: The pairs.
-        before: Their earlier images, of one size, or features in their place.
-        after: Their later images, likewise.
-        captions: For each pair, the token ids of the captions to learn; none for any pair if nothing is learnt.
-        regions: Where the change is on these images; None to leave out the facts.
-        pad_id: Fills captions that are shorter than the longest.
+        before: Their before images, all of one size, or features.
+        after: Their after images, likewise.
+        captions: For each pair, the token ids of the captions to learn; may be empty for all pairs.
+        regions: Where the change is on these images; None omits the facts.
+        pad_id: Token id of padding.
     """
     rows = [torch.tensor(ids) for of_pair in captions for ids in of_pair]
     if rows:
@@ -114,12 +114,12 @@ def collate(
 
 
 def _common(sets: Sequence[set[Any]]) -> Bool[Tensor, "b b"]:
-    """Where two sets have a member in common."""
+    """Return True where two sets have a member in common."""
     return torch.tensor([[not mine.isdisjoint(theirs) for theirs in sets] for mine in sets])
 
 
 def _scene(example: ChangeExample) -> set[Any]:
-    """What pairs of one scene have in common."""
+    """Return keys that pairs of the same scene have in common."""
     scene = (example.provenance or {}).get("scene")
     if isinstance(scene, int | str):
         return {("scene", scene)}

@@ -1,4 +1,4 @@
-"""Validation of a dataset on disk: everything that would spoil a training or a score, all at once."""
+"""Validation of a dataset on disk: reports everything that would spoil a training or a score."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,13 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a dataset; as text, `file:line: severity: what is wrong`.
+    """A problem in a dataset; as text, `file:line: severity: message`.
 
     Attributes:
         file: The metadata.jsonl, or the folder that should have one.
-        line: Line in that file, from 1; 0 where the problem is the file itself.
-        severity: An `error` makes the dataset unusable or its scores untrue; a `warning` deserves a look; a `note` only
-            says what is done.
+        line: Line in that file, from 1; 0 if the problem concerns the file as a whole.
+        severity: An `error` makes the dataset unusable or its scores wrong; a `warning` deserves a look; a `note` is
+            information only.
         message: What was found and what was expected.
     """
 
@@ -43,15 +43,16 @@ class Problem:
 
 
 def check_dataset(root: Path) -> list[Problem]:
-    """Look at every line and every image of a dataset in the project's own layout.
+    """Check every line and every image of a dataset in the project's own layout.
 
-    Found are: lines that are not valid; images that are missing, damaged, outside of the folder, or of unequal size in
-    a pair; ids that come twice in any split; the same image in two splits; blank or repeated references; boxes beyond
-    the image; changed and change_type at odds, or changed and the captions, where these can be read; pairs said to be
-    changed whose files are equal; images of no line; splits under another name, such as `validation`.
+    It finds: invalid lines; images that are missing, damaged, outside the folder, or of different sizes within a pair;
+    duplicate ids across all splits; the same image in two splits; blank or repeated references; boxes outside the
+    image; contradictions between changed and change_type, or between changed and the captions, if these can be
+    interpreted; changed pairs whose two files are equal; images that no line names; and splits under another name,
+    such as `validation`.
 
     Returns:
-        The problems in the order of the files, which `grouped` words; none for a clean dataset.
+        The problems in the order of the files, see `grouped`; empty for a clean dataset.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -61,12 +62,12 @@ def check_dataset(root: Path) -> list[Problem]:
     files = [root / split / METADATA for split in SPLITS if (root / split / METADATA).is_file()]
     missing = {split: misnamed(root, split) for split in SPLITS if root / split / METADATA not in files}
     problems = [
-        Problem(other, 0, "error", f"it is not read, and there is no {split!r}: rename it, {renamed(other, split)}")
+        Problem(other, 0, "error", f"it is ignored, and there is no {split!r}: rename it, {renamed(other, split)}")
         for split, other in missing.items()
         if other
     ]
     if not files and not problems:
-        return [Problem(root, 0, "error", f"no {METADATA} in any of {', '.join(SPLITS)}: it holds no dataset")]
+        return [Problem(root, 0, "error", f"no {METADATA} in any of {', '.join(SPLITS)}: it is not a dataset")]
     check = _Check()
     problems += [problem for file in files for problem in check.split(file)]
     if check.own:
@@ -76,11 +77,11 @@ def check_dataset(root: Path) -> list[Problem]:
 
 
 def grouped(problems: Sequence[Problem], *, examples: int = 3) -> Iterator[str]:
-    """Word problems, those of one kind together: the first few in full, and how many more there are.
+    """Return problems as lines of text, grouped by kind: the first few in full, then the number of further ones.
 
     Args:
-        problems: As `check_dataset` finds them.
-        examples: How many of each kind to give in full.
+        problems: The result of `check_dataset`.
+        examples: How many of each kind to print in full.
     """
     kinds: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
@@ -94,12 +95,12 @@ def grouped(problems: Sequence[Problem], *, examples: int = 3) -> Iterator[str]:
 
 
 class _Check:
-    """What has been seen in the splits so far, so that doubles are found across them."""
+    """State of the check across splits, to find duplicates between them."""
 
     def __init__(self) -> None:
         self._ids: dict[str, str] = {}  # id -> file:line of its first use
         self._images: dict[bytes, tuple[Path, str]] = {}  # hash -> metadata.jsonl and file:line of its first use
-        self.own: dict[str, tuple[Path, int]] = {}  # columns of the user's own -> where they are first
+        self.own: dict[str, tuple[Path, int]] = {}  # the user's own columns -> where they first occur
 
     def split(self, file: Path) -> Iterator[Problem]:
         try:
@@ -123,7 +124,7 @@ class _Check:
             for name in line.own:
                 self.own.setdefault(name, (file, line.number))
             if line.blank:
-                problems.append(Problem(file, line.number, "warning", "a reference is blank, and is left out"))
+                problems.append(Problem(file, line.number, "warning", "a reference is blank, and is ignored"))
             try:
                 row = line.row(sentences, "")
             except ValueError as error:
@@ -145,16 +146,17 @@ class _Check:
     def _row(self, file: Path, number: int, row: Row) -> Iterator[Problem]:
         place = f"{file}:{number}"
         if first := self._ids.get(row.id):
-            yield Problem(file, number, "error", f"the id {row.id!r} is that of {first} too")
+            yield Problem(file, number, "error", f"the id {row.id!r} is also used in {first}")
         self._ids.setdefault(row.id, place)
         if len(set(row.references)) < len(row.references):
-            yield Problem(file, number, "warning", "a reference comes twice")
+            yield Problem(file, number, "warning", "a reference is repeated")
         if row.changed == (row.change_type == "none"):
             yield Problem(
                 file,
                 number,
                 "error",
-                f"changed is {row.changed} and change_type is {row.change_type!r}, expected 'none' for no change only",
+                f"changed is {row.changed} and change_type is {row.change_type!r}, expected 'none' if and only if "
+                "nothing changed",
             )
         shapes, hashes = {}, {}
         for side, name in (("before", row.before_file_name), ("after", row.after_file_name)):
@@ -167,31 +169,31 @@ class _Check:
                 continue
             other, first = self._images.setdefault(hashes[side], (file, place))
             if other != file:
-                yield Problem(file, number, "error", f"the {side} image {name!r} is in another split too: {first}")
+                yield Problem(file, number, "error", f"the {side} image {name!r} is also in another split: {first}")
         if len(shapes) < 2:
             return
         if row.changed and hashes["before"] == hashes["after"]:
             yield Problem(file, number, "warning", "changed is True, but the two images are the same file")
         if shapes["before"] != shapes["after"]:
             sizes = " and ".join(f"{width} x {height}" for height, width in shapes.values())
-            told = f"the images are {sizes} pixels: each is squeezed on its own, so that what did not move may seem to"
+            told = f"the images are {sizes} pixels: they are scaled differently, so that still objects may seem to move"
             yield Problem(file, number, "warning", told)
         if row.regions:
             for side, boxes in (("before", row.regions.before), ("after", row.regions.after)):
                 for box in boxes:
                     if not _inside(box, *shapes[side]):
                         height, width = shapes[side]
-                        what = f"the box {box} is not inside of the {side} image ({width} x {height})"
+                        what = f"the box {box} is not inside the {side} image ({width} x {height})"
                         yield Problem(file, number, "error", what)
 
 
 def _at_odds(row: Row) -> str:
-    """Word that `changed` and the captions contradict each other."""
+    """Return the message that `changed` and the captions contradict each other."""
     if row.changed:
-        return f"changed is True, but the captions say that nothing changed, as {row.references[0]!r}; changed counts"
+        return f"changed is True, but the captions claim no change, such as {row.references[0]!r}; changed is used"
     return (
-        f"changed is False, but the captions are read as a change, as {row.references[0]!r}; changed counts. "
-        f"If they say that nothing changed, list how in {NO_CHANGE}"
+        f"changed is False, but the captions are read as a change, such as {row.references[0]!r}; changed is used. "
+        f"If they mean that nothing changed, list such sentences in {NO_CHANGE}"
     )
 
 

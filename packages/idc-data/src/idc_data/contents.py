@@ -1,4 +1,4 @@
-"""Which images of a split are the same, by what is in the files rather than by their names."""
+"""Finds identical images of a split by the contents of their files."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ Image = Path | np.ndarray
 
 _SECOND = 10**9  # nanoseconds
 _AT_ONCE = 64
-"""Pairs that are asked of a reader together, which matters to one that renders."""
+"""Number of pairs to request from a reader at once, which helps readers that render."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Contents:
     """The distinct images of a split.
 
     Attributes:
-        images: Each distinct image, in the order in which they first occur.
+        images: Each distinct image, in order of first occurrence.
         digests: The SHA-256 of each, in hexadecimal digits.
-        rows: For each pair, the places of before and after among them: int64 `pairs 2`.
+        rows: For each pair, the indices of before and after in `images`: int64 `pairs 2`.
     """
 
     images: list[Image]
@@ -35,11 +35,11 @@ class Contents:
 
 
 def contents(reader: Reader, known: Path) -> Contents:
-    """Find the distinct images of a split; files are read unless they are as they were the last time.
+    """Find the distinct images of a split; unchanged files are not read again.
 
     Args:
-        reader: A split that ends.
-        known: A file that keeps the size, the time of change and the digest of each image file. It need not exist.
+        reader: A finite split.
+        known: A cache file with the size, modification time and digest of each image file. It need not exist.
 
     Raises:
         OSError: An image is missing.
@@ -63,7 +63,7 @@ def contents(reader: Reader, known: Path) -> Contents:
     for example in _examples(reader):
         sides = [(digest(side), side) for side in (example.before, example.after)]
         rows.append([images.setdefault(key, (len(images), side))[0] for key, side in sides])
-    # A file that was changed just now may change again within one tick of its clock, and is read the next time, too.
+    # A file modified just now could change again within the resolution of its timestamp, so do not cache it yet.
     settled = {name: entry for name, entry in seen.items() if int(entry[1]) < time.time_ns() - 2 * _SECOND}
     if settled != kept:
         known.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def contents(reader: Reader, known: Path) -> Contents:
 def _read(known: Path) -> dict[str, list[int | str]]:
     try:
         kept = json.loads(known.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # it saves time, no more
+    except (OSError, ValueError):  # only a cache
         return {}
     return kept if isinstance(kept, dict) else {}
 

@@ -1,4 +1,4 @@
-"""The unit of change captioning: two images of a scene and sentences that say what changed between them."""
+"""An example of change captioning: two images of a scene and sentences that describe the change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 Box = tuple[float, float, float, float]
-"""x, y, width and height in pixels of the image that the box is drawn on; x and y are the upper left corner."""
+"""x, y, width and height in pixels of the image; x and y are the upper left corner."""
 
 SPLITS = ("train", "val", "test")
 """The splits of a dataset, as folder names and as `ChangeExample.split`."""
@@ -16,7 +16,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Regions:
-    """Where the change is, as boxes on each image; empty on the side where a thing does not exist."""
+    """Where the change is, as boxes on each image; empty on the side where the object does not exist."""
 
     before: tuple[Box, ...]
     after: tuple[Box, ...]
@@ -27,18 +27,18 @@ class ChangeExample:
     """A pair of images and the captions of their difference.
 
     Attributes:
-        id: Name of the pair, unique in its dataset.
-        before: The earlier image: a file, or pixels as uint8 `h w 3`.
-        after: The later image, likewise.
-        references: Human (or exact) captions of the change, at least one.
-        changed: False for a distractor: same scene, other viewpoint or light.
+        id: Id of the pair, unique in its dataset.
+        before: The before image: a file, or pixels as uint8 `h w 3`.
+        after: The after image, likewise.
+        references: Captions of the change written by people or generated exactly, at least one.
+        changed: False for a distractor: the same scene from another viewpoint or in other light.
         change_type: As the dataset names it (color, texture, add, drop, move, ...); `none` for a distractor.
         split: train, val or test.
-        regions: Boxes of the change on either image, where known.
+        regions: Boxes of the change on each image, if known.
         provenance: Where the pair comes from (generator and seed, source file, ...).
-        truth: Facts of a procedural scene that a statement about it can be judged by.
-        inputs: What the model sees instead of the images: features of before and of after that were computed before,
-            each as a `.npy` file or as an array of floats. Pictures and reports still show the images.
+        truth: Facts about a procedural scene, to judge statements about it.
+        inputs: Precomputed features of before and after, which the model sees instead of the images: each a `.npy` file
+            or an array of floats. Reports still show the images.
     """
 
     id: str
@@ -58,11 +58,11 @@ class ChangeExample:
 class Reader(Protocol):
     """A sequence of examples: `Reader(split, *, settings...)`.
 
-    A reader that renders may also have `examples(indices) -> list[ChangeExample]`, which the loaders call once a batch.
-    `shows` may say in a few words what its images show; those who use a trained model are told.
+    A reader that renders may also have `examples(indices) -> list[ChangeExample]`, which the loaders call once per
+    batch. The attribute `shows` may describe its images in a few words, for users of a trained model.
 
     Attributes:
-        endless: True where any index >= 0 is valid and gives a fresh example; `len` is then what an epoch counts.
+        endless: True if any index >= 0 is valid and yields a new example; `len` is then the length of an epoch.
         fingerprint: Short hexadecimal identity of data and settings.
     """
 
@@ -75,6 +75,6 @@ class Reader(Protocol):
 
 
 def read_examples(reader: Reader, rows: Iterable[int]) -> list[ChangeExample]:
-    """Read some examples of a reader, all at once where it renders."""
+    """Read some examples; a reader that renders does so all at once."""
     render = getattr(reader, "examples", None)
     return render(rows) if render else [reader[row] for row in rows]

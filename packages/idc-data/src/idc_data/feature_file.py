@@ -1,4 +1,4 @@
-"""Features of a split's images in one memory-mapped file of half-precision numbers, a row for each distinct image."""
+"""Features of a split's images in one memory-mapped file of half-precision numbers, one row per distinct image."""
 
 import json
 import zlib
@@ -16,21 +16,21 @@ from idc_data.example import ChangeExample, Reader, read_examples
 from idc_data.whole import write_whole
 
 _CHECKED = 64
-"""How many rows of a file are compared with their checksums when it is opened."""
+"""Number of rows whose checksums are verified when a file is opened."""
 
 _SAVED_EVERY = 512
-"""Rows between two moments from which an interrupted computation goes on."""
+"""Number of rows between two points from which an interrupted computation can continue."""
 
 
 class FeatureFile:
-    """A `.npy` file of rows, and a `.json` file with their checksums beside it; it is there whole or not at all.
+    """A `.npy` file of rows with a `.json` file of their checksums, written completely or not at all.
 
     Args:
         path: The `.npy` file.
 
     Raises:
-        ValueError: It is damaged.
-        OSError: It is missing.
+        ValueError: The file is damaged.
+        OSError: The file is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class FeatureFile:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"features {str(path)!r} are damaged: their checksums cannot be read ({error})") from error
         if not whole:
-            raise ValueError(f"features {str(path)!r} are damaged: they do not agree with their checksums")
+            raise ValueError(f"features {str(path)!r} are damaged: they do not match their checksums")
 
     def _open(self) -> None:
         try:
@@ -60,7 +60,7 @@ class FeatureFile:
         return self._rows.shape[1:]
 
     def __getstate__(self) -> Path:
-        return self.path  # a process that reads batches maps the file itself
+        return self.path  # worker processes map the file themselves
 
     def __setstate__(self, path: Path) -> None:
         self.path = path
@@ -75,20 +75,20 @@ def feature_file(
     *,
     batch: int = 64,
 ) -> FeatureFile:
-    """Open a file of features; one that is missing or damaged is computed first, from where a killed process left it.
+    """Open a file of features; if it is missing or damaged, compute it first, continuing an interrupted computation.
 
-    Processes that want the same file wait for the one that computes it.
+    Processes that need the same file wait for the one that computes it.
 
     Args:
-        path: The `.npy` file. Its name must tell everything that the features depend on.
-        num: How many rows it has.
-        compute: Gives the features of some rows, finite numbers of one shape.
-        advance: Told how many rows were done.
-        batch: How many rows to compute at once.
+        path: The `.npy` file. Its name must identify everything that the features depend on.
+        num: Number of rows.
+        compute: Returns the features of some rows: finite numbers, all rows of the same shape.
+        advance: Called with the number of rows just completed.
+        batch: Number of rows to compute at once.
 
     Raises:
-        ValueError: A feature is not finite as float16, or `compute` cannot give it.
-        OSError: It cannot be written.
+        ValueError: A feature is not finite as float16, or `compute` raises this error.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -119,8 +119,8 @@ def _compute(
             half = values.astype(np.float16)
         if not np.isfinite(half).all():
             raise ValueError(
-                f"features reach {np.abs(values).max():.3g}, expected finite numbers of at most 65504, which float16 "
-                "holds: scale them down, or read the images"
+                f"features reach {np.abs(values).max():.3g}, expected finite numbers up to 65504, the maximum of "
+                "float16: scale them down, or use the images"
             )
         if rows is None:
             rows = open_memmap(unfinished, mode="w+", dtype=np.float16, shape=(num, *half.shape[1:]))
@@ -139,7 +139,7 @@ def _compute(
 
 
 def _left(unfinished: Path, state: Path) -> tuple[Any, list[int]]:
-    """What a process that was killed has left: the rows and the checksums of those that are done."""
+    """Return the rows that an interrupted process has left, and the checksums of the completed ones."""
     try:
         checksums = json.loads(state.read_text(encoding="utf-8"))
         rows = np.load(unfinished, mmap_mode="r+", allow_pickle=False)
@@ -159,15 +159,15 @@ class WithFeatures:
 
     Args:
         reader: The split.
-        file: The features of its distinct images, one row or one `.npy` file for each.
-        rows: For each pair, the rows of before and after: int64 `pairs 2`.
+        file: The features of its distinct images: one row, or one `.npy` file, for each.
+        rows: For each pair, the rows of before and after in the file: int64 `pairs 2`.
     """
 
     endless = False
 
     def __init__(self, reader: Reader, file: FeatureFile | Sequence[Path], rows: np.ndarray) -> None:
         self._reader, self._file, self._rows = reader, file, rows
-        self.fingerprint = reader.fingerprint  # the pictures are the same
+        self.fingerprint = reader.fingerprint  # the images are the same
 
     def __len__(self) -> int:
         return len(self._reader)

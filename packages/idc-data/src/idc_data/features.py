@@ -1,4 +1,4 @@
-"""Features of images that were computed before, as examples carry them beside the images."""
+"""Precomputed features of images, as part of examples."""
 
 from pathlib import Path
 
@@ -10,22 +10,22 @@ from torch import Tensor
 from idc_data.example import ChangeExample
 
 Features = Path | np.ndarray
-"""A `.npy` file, or numbers; of one image, in any shape."""
+"""Features of one image, in any shape: a `.npy` file, or an array."""
 
 
 def load_features(example: ChangeExample) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """Read the features of both sides of a pair: float16 if they are stored so, else float32.
+    """Read the features of both sides of a pair: float16 if stored as such, otherwise float32.
 
     Raises:
-        ValueError: A file is missing or is no `.npy` file of floats, the sides differ in shape, or a number is not
-            finite.
+        ValueError: A file is missing or is not a `.npy` file of floats, the shapes of the sides differ, or a number is
+            not finite.
     """
     assert example.inputs is not None
     before, after = (_read(side, example.id) for side in example.inputs)
     if before.shape != after.shape:
         raise ValueError(
-            f"the features of pair {example.id!r} have the shapes {list(before.shape)} before and "
-            f"{list(after.shape)} after, expected equal ones: compute both with the same settings"
+            f"the features of pair {example.id!r} have shapes {list(before.shape)} (before) and {list(after.shape)} "
+            "(after), expected equal shapes: compute both with the same settings"
         )
     return before, after
 
@@ -34,12 +34,12 @@ def check_shapes(ids: list[str], features: list[Float[Tensor, "..."]]) -> None:
     """Check that the features of several pairs can be stacked.
 
     Raises:
-        ValueError: Those of one pair have another shape than those of the first.
+        ValueError: The features of a pair have another shape than those of the first pair.
     """
     for name, each in zip(ids, features, strict=True):
         if each.shape != features[0].shape:
             raise ValueError(
-                f"the features of pair {name!r} have the shape {list(each.shape)}, those of {ids[0]!r} "
+                f"the features of pair {name!r} have shape {list(each.shape)}, those of {ids[0]!r} "
                 f"{list(features[0].shape)}, expected one shape for all pairs: compute them with the same settings"
             )
 
@@ -50,7 +50,7 @@ def _read(source: Features, pair: str) -> Float[Tensor, "..."]:
         try:
             values = np.load(source, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
-            raise ValueError(f"{name} are missing, which pair {pair!r} needs: compute them first") from error
+            raise ValueError(f"{name} are missing, but pair {pair!r} needs them: compute them first") from error
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{name} cannot be read, expected a .npy file: {error}") from error
     else:
@@ -59,13 +59,13 @@ def _read(source: Features, pair: str) -> Float[Tensor, "..."]:
         kind = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else type(values).__name__
         raise ValueError(f"{name} are {kind}, expected an array of floats")
     kept = np.float16 if values.dtype == np.float16 else np.float32
-    array = np.array(values, dtype=kept)  # a copy: pages of a file are not held
+    array = np.array(values, dtype=kept)  # a copy, so that the file is not kept open
     if not _finite(array):
-        raise ValueError(f"{name} have a number that is not finite, expected finite numbers: compute them again")
+        raise ValueError(f"{name} contain a number that is not finite, expected finite numbers: compute them again")
     return torch.from_numpy(array)
 
 
 def _finite(array: np.ndarray) -> bool:
-    """Whether no number has all bits of its exponent set; 14 times faster than `np.isfinite` for float16."""
+    """Return whether all numbers are finite, by their exponent bits: 14 times faster than `np.isfinite` for float16."""
     integer, exponent = (np.uint16, 0x7C00) if array.dtype == np.float16 else (np.uint32, 0x7F800000)
     return bool((array.view(integer) & exponent).max() < exponent)

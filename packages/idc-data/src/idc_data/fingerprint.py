@@ -9,8 +9,8 @@ from pathlib import Path
 def fingerprint(settings: object, *, annotations: Iterable[Path], images: Iterable[Path]) -> str:
     """Identify a dataset by its settings, the contents of its annotation files and the sizes of its images.
 
-    Sizes rather than contents of images: reading them all would cost as much as an epoch. Paths are left out, so that
-    a copy of a dataset is the same dataset.
+    It uses the sizes of images, because reading their contents would cost as much as an epoch. It ignores paths, so a
+    copy of a dataset has the same identity.
 
     Returns:
         16 hexadecimal digits.
@@ -22,7 +22,7 @@ def fingerprint(settings: object, *, annotations: Iterable[Path], images: Iterab
 
 
 def fingerprint_of_sizes(settings: object, *, annotations: Iterable[Path], sizes: Iterable[int]) -> str:
-    """Identify a dataset as `fingerprint` does, by the sizes of its images."""
+    """Identify a dataset as `fingerprint` does, from given sizes of its images."""
     digest = hashlib.sha256(json.dumps(settings).encode())
     for path in annotations:
         with path.open("rb") as file:

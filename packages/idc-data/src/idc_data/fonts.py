@@ -1,4 +1,4 @@
-"""Fonts for text in pictures: Pillow's own has the letters of English, and draws an empty box for every other."""
+"""Fonts for text in images: Pillow's own font has English letters only, and draws an empty box for any other."""
 
 import logging
 import os
@@ -16,18 +16,18 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _LOG = logging.getLogger(__name__)
 _SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
-# Looked at last: they are for headings, or do not look like the rest of a picture.
+# Tried last: such styles are for headings, or do not match the rest of an image.
 _ODD = re.compile("black|bold|condensed|heavy|italic|light|medium|mono|narrow|oblique|semi|serif|thin", re.IGNORECASE)
 _EAST_ASIAN = re.compile("CJK|IDEOGRAPHIC|FULLWIDTH|HIRAGANA|KATAKANA|BOPOMOFO|HANGUL")
-_NOBODYS = "\U0010ffff"  # no character, and never one: all fonts draw their sign for what they lack
-_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # choose between forms of the letter before, unseen
+_NOBODYS = "\U0010ffff"  # never assigned: every font draws its sign for missing characters
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # invisible; select the form of the previous letter
 
 
 class Fonts:
-    """The fonts of some files, and which letters they have.
+    """A list of font files, and the letters that each of them has.
 
     Args:
-        files: TrueType and OpenType files; of those that have all letters of a text, the first is taken.
+        files: TrueType and OpenType files; the first that has all letters of a text is used.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
@@ -40,12 +40,12 @@ class Fonts:
         """Find a font for a text.
 
         Args:
-            text: Of any script.
-            first: The font to be taken where it has all letters; None is Pillow's own.
+            text: A text in any script.
+            first: The preferred font, if it has all letters; None is Pillow's own.
 
         Returns:
-            The file of a font (`first` where no other has more letters) and the text, in which what that font lacks is
-            counted in brackets. The first time that it lacks something, a warning says so.
+            The file of a font (`first` if no other has more letters), and the text with letters that the font lacks
+            replaced by their number in brackets. The first missing letters cause a warning.
         """
         text = unicodedata.normalize("NFC", text)
         letters = {
@@ -71,8 +71,8 @@ class Fonts:
             some = sorted(lacking)[:5]
             asian = any(_EAST_ASIAN.match(unicodedata.name(char, "")) for char in some)
             _LOG.warning(
-                "no font on this machine has the letters of %r; pictures count such letters in their place. Install a "
-                "font that has them, such as the package %s of Debian and Ubuntu",
+                "no font on this machine has the letters of %r; images show the number of missing letters instead. "
+                "Install a font that has them, such as the package %s of Debian and Ubuntu",
                 "".join(some), "fonts-noto-cjk" if asian else "fonts-noto-core",
             )  # fmt: skip
         return best, _counted(text, lacking)
@@ -83,14 +83,14 @@ class Fonts:
         if new:
             try:
                 has |= _drawn(load(file, 24, ImageFont.Layout.BASIC), new)
-            except (OSError, ValueError):  # damaged, or of pictures in sizes of its own
+            except (OSError, ValueError):  # damaged, or a bitmap font without this size
                 has |= dict.fromkeys(new, False)
         return {char for char in letters if not has[char]}
 
 
 @cache
 def installed() -> Fonts:
-    """The fonts of this machine."""
+    """Return the fonts of this machine."""
     if sys.platform == "win32":
         parents = [f"{os.environ.get('WINDIR', 'C:/Windows')}/Fonts", "~/AppData/Local/Microsoft/Windows/Fonts"]
     elif sys.platform == "darwin":
@@ -103,10 +103,10 @@ def installed() -> Fonts:
         path
         for parent in parents
         for path in Path(parent).expanduser().rglob("*")
-        if path.suffix.lower() in _SUFFIXES and "lastresort" not in path.name.lower()  # boxes for all letters there are
+        if path.suffix.lower() in _SUFFIXES and "lastresort" not in path.name.lower()  # boxes for all letters
     }
     found = sorted(files, key=lambda path: (len(_ODD.findall(path.stem)), path.name, path))
-    matplotlib = find_spec("matplotlib")  # brings a font with Latin, Greek, Cyrillic and Arabic; a server may have none
+    matplotlib = find_spec("matplotlib")  # has a font with Latin, Greek, Cyrillic and Arabic, for servers without fonts
     if matplotlib and matplotlib.origin:
         found.append(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf")
     return Fonts(found)
@@ -116,11 +116,11 @@ def find_font(text: str, size: float) -> tuple[Font, str]:
     """Find a font of this machine for a text; see `Fonts.find`.
 
     Args:
-        text: Of any script.
-        size: Of the font, in pixels.
+        text: A text in any script.
+        size: Size of the font in pixels.
 
     Returns:
-        The font, Pillow's own where that does, and the text as it can be drawn.
+        The font, Pillow's own if it suffices, and the text as it can be drawn.
     """
     file, text = installed().find(text)
     return load(file, size), text
@@ -128,10 +128,10 @@ def find_font(text: str, size: float) -> tuple[Font, str]:
 
 @lru_cache(maxsize=32)
 def load(file: Path | None, size: float, layout: ImageFont.Layout | None = None) -> Font:
-    """Open a font; None is Pillow's own. The basic layout draws a sign as it is, the default one joins it to others.
+    """Open a font; None is Pillow's own. The basic layout draws each sign separately, the default one joins them.
 
     Raises:
-        OSError: The file is no font, or has no letters of that size.
+        OSError: The file is not a font, or has no letters of this size.
     """
     if file is not None:
         return ImageFont.truetype(file, size, layout_engine=layout)
@@ -140,7 +140,7 @@ def load(file: Path | None, size: float, layout: ImageFont.Layout | None = None)
 
 
 def _drawn(font: Font, letters: Iterable[str]) -> dict[str, bool]:
-    """Whether each letter has a sign of its own: neither none at all nor that for what the font lacks."""
+    """Return for each letter whether the font has a visible sign for it, other than that for missing characters."""
     box = _look(font, _NOBODYS)
     return {char: any(look := _look(font, char)[1]) and (font.getbbox(char), look) != box for char in letters}
 
@@ -150,7 +150,7 @@ def _look(font: Font, char: str) -> tuple[tuple[float, ...], bytes]:
 
 
 def _counted(text: str, lacking: set[str]) -> str:
-    """A text with runs of lacking letters replaced, such as "a [4 letters: no font] b"."""
+    """Replace runs of missing letters in a text, as in "a [4 letters: no font] b"."""
     if not lacking:
         return text
     one = f"[{re.escape(''.join(lacking))}]"

@@ -1,4 +1,4 @@
-"""The pixels of an opened image as RGB: colour profiles, bit depths, transparency, and which side is up."""
+"""Decodes an opened image to RGB: colour profile, bit depth, transparency and orientation."""
 
 import io
 import re
@@ -22,15 +22,15 @@ _TURNS = {
 }
 _SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK"}
 _DARK = 64
-"""High bytes below it: the values may be of 14 bits or fewer."""
+"""If all high bytes are below it, the values may have 14 bits or fewer."""
 
 
 def eight_bits(*images: np.ndarray) -> tuple[UInt8[np.ndarray, "_ _ 3"], ...]:
-    """Bring images that are compared to 8 bits, all by one factor.
+    """Convert images that are compared to 8 bits, all by the same factor.
 
-    Many cameras and sensors write 10, 12 or 14 bits into the lower part of 16, which read as 16 are black. So the
-    largest value of *all* the images given says how many bits are used: 8, 10, 12, 14 or 16. Each image by itself could
-    come out brighter than its partner, and all of it would seem to have changed.
+    Many cameras and sensors store 10, 12 or 14 bits in the lower part of 16, which look black if read as 16 bits. The
+    largest value of *all* given images therefore determines the number of bits: 8, 10, 12, 14 or 16. If each image were
+    scaled separately, one could become brighter than the other, and everything would seem to have changed.
     """
     deep = [image for image in images if image.dtype == np.uint16]
     if not deep:
@@ -47,15 +47,15 @@ def pixels_of(image: Image.Image, structure: Structure) -> UInt8[np.ndarray, "h 
     """Decode an image that has been opened.
 
     Args:
-        image: As Pillow opens it.
+        image: An image opened by Pillow.
         structure: The file.
 
     Raises:
-        Refused: Its pixels are numbers that no rule makes colours of.
+        Refused: Its pixels cannot be interpreted as colours.
     """
     raw = _raw_mode(image)
     turn = _TURNS.get(orientation(structure.exif or image.info.get("exif") or b""))
-    if image.format == "TIFF":  # which Pillow turns when it decodes
+    if image.format == "TIFF":  # Pillow rotates these when decoding
         turn = None
     image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -79,30 +79,30 @@ def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
 def _grey(image: Image.Image) -> np.ndarray:
     values = np.asarray(image)
     low, high = (float(values.min(initial=0)), float(values.max(initial=0)))
-    if image.mode == "F" and low >= 0 and high <= 1:  # never where one is no number
+    if image.mode == "F" and low >= 0 and high <= 1:  # false if any value is NaN
         return np.rint(values * 255).astype(np.uint8)
     if image.mode == "F" or low < 0 or high > 65535:
         kind, expected = ("float", "0 to 1") if image.mode == "F" else ("integer", "0 to 65,535")
         raise Refused(
-            f"has {kind} pixels from {low:g} to {high:g}, expected {expected}; scale both images of a pair alike"
+            f"has {kind} pixels from {low:g} to {high:g}, expected {expected}; scale both images of a pair equally"
         )
     return values.astype(np.uint16)
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the file has its pixels, such as RGB;16B; Pillow reads colours of 16 bits by their high bytes alone."""
+    """Return the raw pixel format, such as RGB;16B; Pillow reads only the high bytes of 16-bit colours."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else ()
     arguments = tiles[0].args if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def _deep_colours(image: Image.Image, data: bytes, raw: str) -> UInt16[np.ndarray, "h w 3"] | None:
-    """Colours of 16 bits, exact where they are dark; None for those with transparency or of CMYK that are not."""
+    """Return 16-bit colours, exact if the image is dark; None for images with transparency or CMYK that are not."""
     high = np.asarray(image.convert("RGB"), np.uint16)
     dark = high.size and high.max() < _DARK
     if re.fullmatch(r"RGBX?;16[BLN]", raw) is None:
         if dark and image.mode == "RGB":
-            raise Refused("has 16-bit pixels that use a part of their range only; write it as an image of 8 bits")
+            raise Refused("has 16-bit pixels that use only a part of their range; save it as an image of 8 bits")
         return None
     if not dark:
         return high * 257
@@ -117,8 +117,8 @@ def _deep_colours(image: Image.Image, data: bytes, raw: str) -> UInt16[np.ndarra
 
 
 def _as_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Apply a colour profile; one that is damaged, or for other pixels, is passed over."""
-    if len(profile) > MAX_PROFILE or b"mpet" in profile:  # whose elements could be very many
+    """Apply a colour profile; a damaged or unsuitable one is ignored."""
+    if len(profile) > MAX_PROFILE or b"mpet" in profile:  # may have a huge number of elements
         return image
     if image.mode == "P":
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -135,7 +135,7 @@ def _as_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What brings pixels to sRGB; None if they are, or if it cannot be told."""
+    """Return the transformation to sRGB; None if the pixels are sRGB, or the profile cannot be used."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         about = cast(Any, opened.profile)  # Pillow has no types for it

@@ -1,11 +1,11 @@
-"""What an image file may cost, found by one pass over its structure before anything is decoded.
+"""Limits the cost of decoding an image file, by one pass over its structure before decoding.
 
-A file of a few kilobytes can hold a decoder for minutes: 200,000 scans of a progressive JPEG, a million chunks of a
-PNG, metadata that claims the file's length for each of 65,535 tags. After this pass JPEG, PNG and WebP, which servers
-accept, cost time in proportion to their pixels and bytes; GIF and TIFF are checked for the same tricks. Other formats
-are for files of one's own and pass unseen.
+A file of a few kilobytes can keep a decoder busy for minutes: 200,000 scans of a progressive JPEG, a million chunks of
+a PNG, metadata that claims the file's length for each of 65,535 tags. After this check, the decoding time of JPEG, PNG
+and WebP, which servers accept, is proportional to their pixels and bytes; GIF and TIFF are checked for the same tricks.
+Other formats are meant for the user's own files and are not checked.
 
-What is left out of JPEG and PNG files says nothing of the pixels: texts, thumbnails, further pictures.
+Parts of JPEG and PNG files that do not affect the pixels are removed: texts, thumbnails, additional images.
 """
 
 import re
@@ -14,15 +14,15 @@ import zlib
 from typing import NamedTuple
 
 MAX_SCANS = 100
-"""Of a JPEG. Encoders write 10, mozjpeg up to some 20. One that says nothing new costs 15 ms of 25 million pixels."""
+"""Scans of a JPEG. Encoders write 10, mozjpeg up to about 20. An empty scan of 25 million pixels costs 15 ms."""
 MAX_SEGMENTS = 4_000
-"""Of a JPEG: 64 KiB each. A photo with depth map and extended XMP has a few hundred."""
+"""Segments of a JPEG, 64 KiB each. A photo with depth map and extended XMP has a few hundred."""
 MAX_CHUNKS = 20_000
-"""Of a PNG, WebP or GIF, beside one for each kilobyte of the file: libpng writes 8 KiB of pixels in a chunk."""
+"""Chunks of a PNG, WebP or GIF, plus one per kilobyte for PNG: libpng writes 8 KiB of pixels per chunk."""
 MAX_PROFILE = 4 * 2**20
-"""Bytes of a colour profile; larger ones are passed over. Profiles of printers have 0.5 to 3 MB."""
+"""Bytes of a colour profile; larger ones are ignored. Profiles of printers have 0.5 to 3 MB."""
 MAX_STRIPS = 200_000
-"""Of a TIFF: strips of one row, or tiles of 16 x 16 pixels of 50 million."""
+"""Strips or tiles of a TIFF: enough for tiles of 16 x 16 pixels in an image of 50 million pixels."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _ARITHMETIC = frozenset((*range(0xC9, 0xCC), *range(0xCD, 0xD0)))
@@ -31,15 +31,15 @@ _PIXELS_OF_JPEG = {*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xE2, 0xEE}  # frames, 
 
 
 class Refused(ValueError):
-    """Why an image is not read, as what follows its name: `is a JPEG of more than 100 scans`."""
+    """Reason why an image is refused, to follow its name: `is a JPEG of more than 100 scans`."""
 
 
 class Structure(NamedTuple):
     """A file that is safe to decode.
 
     Attributes:
-        data: The file, or what of it says how the pixels are.
-        exif: Its EXIF, where it has been taken out of `data`.
+        data: The file, or the parts of it that determine the pixels.
+        exif: Its EXIF data, if removed from `data`.
         profile: Its colour profile, likewise.
     """
 
@@ -49,10 +49,10 @@ class Structure(NamedTuple):
 
 
 def check_structure(data: bytes) -> Structure:
-    """Refuse a file that would cost more than its pixels and bytes are worth.
+    """Check that a file can be decoded in time proportional to its pixels and bytes.
 
     Raises:
-        Refused: It would.
+        Refused: It cannot.
     """
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
@@ -78,18 +78,18 @@ def _jpeg(data: bytes) -> Structure:
         if kind in (0x01, 0xD8):
             continue
         if kind in _ARITHMETIC:
-            raise Refused("is an arithmetic-coded JPEG, which few programs read; save it anew")
+            raise Refused("is an arithmetic-coded JPEG, which few programs can read; save it again")
         segment = data[at : at + int.from_bytes(data[at : at + 2])]
         at += max(2, len(segment))
         if kind == 0xDA:
             scans, begin = scans + 1, marker.start() if begin is None else begin
             if scans > MAX_SCANS:
-                raise Refused(f"is a JPEG of more than {MAX_SCANS} scans; save it anew")
+                raise Refused(f"is a JPEG of more than {MAX_SCANS} scans; save it again")
         elif begin is None and kind in _PIXELS_OF_JPEG and (kind != 0xE2 or segment[2:14] == b"ICC_PROFILE\0"):
             head.append(marker.group() + segment)
         elif kind == 0xE1 and not exif and segment[2:8] == b"Exif\0\0":
             exif = segment[8:]
-    raise Refused(f"is a JPEG of more than {MAX_SEGMENTS:,} segments; save it anew")
+    raise Refused(f"is a JPEG of more than {MAX_SEGMENTS:,} segments; save it again")
 
 
 def _png(data: bytes) -> Structure:
@@ -101,16 +101,16 @@ def _png(data: bytes) -> Structure:
             exif = data[at + 8 : end - 4]
         elif kind == b"iCCP":
             profile = _inflate(data[at + 8 : end - 4].partition(b"\0")[2][1:])
-        elif kind in _PIXELS_OF_PNG or not kind[:1].islower():  # small letters are for what decoders may pass over
+        elif kind in _PIXELS_OF_PNG or not kind[:1].islower():  # lower-case chunks are optional
             kept.append(data[at:end])
         if kind == b"IEND" or end > len(data):
             return Structure(b"".join(kept), exif, profile)
         at = end
-    raise Refused("is a PNG of very many small chunks; save it anew")
+    raise Refused("is a PNG of too many small chunks; save it again")
 
 
 def _inflate(packed: bytes) -> bytes:
-    """Unpack a colour profile; nothing where it is damaged or too large."""
+    """Decompress a colour profile; empty if it is damaged or too large."""
     unpacking = zlib.decompressobj()
     try:
         profile = unpacking.decompress(packed, MAX_PROFILE)
@@ -126,11 +126,11 @@ def _webp(data: bytes) -> None:
             return
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
-    raise Refused(f"is a WebP of more than {MAX_CHUNKS:,} chunks; save it anew")
+    raise Refused(f"is a WebP of more than {MAX_CHUNKS:,} chunks; save it again")
 
 
 def _gif(data: bytes) -> None:
-    """Count the blocks before the first picture: a comment may have very many."""
+    """Limit the number of blocks before the first image: a comment may have very many."""
     at, flags = 13, data[10:11]
     if flags and flags[0] & 0x80:
         at += 3 << (flags[0] & 7) + 1
@@ -145,19 +145,19 @@ def _gif(data: bytes) -> None:
         else:
             break
         at += 1
-    raise Refused(f"is a GIF with more than {MAX_CHUNKS:,} blocks before its first picture; save it anew")
+    raise Refused(f"is a GIF with more than {MAX_CHUNKS:,} blocks before its first image; save it again")
 
 
 def _tiff(data: bytes) -> None:
-    """See that no tag claims more than the file has: each is read into memory, as are those of EXIF and GPS."""
+    """Check the claimed sizes of tags, including EXIF and GPS, because each tag is read into memory."""
     entries = _entries(data)
     for pointer in [entry.value for entry in entries if entry.tag in (0x8769, 0x8825, 0xA005)]:
         entries = entries + _entries(data, pointer)
     claimed = sum(entry.size for entry in entries)
     if claimed > 2 * len(data):
-        raise Refused(f"is a TIFF whose tags claim {claimed:,} bytes, and the file has {len(data):,}")
+        raise Refused(f"is a TIFF whose tags claim {claimed:,} bytes, but the file has {len(data):,}; save it again")
     if any(entry.tag in (0x0111, 0x0144) and entry.many > MAX_STRIPS for entry in entries):
-        raise Refused(f"is a TIFF of more than {MAX_STRIPS:,} strips or tiles; save it anew")
+        raise Refused(f"is a TIFF of more than {MAX_STRIPS:,} strips or tiles; save it again")
 
 
 class _Entry(NamedTuple):
@@ -171,7 +171,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 
 
 def _entries(data: bytes, start: int = 0) -> list[_Entry]:
-    """The entries of a directory of a TIFF or of EXIF, by default the first; those that are cut off are left out."""
+    """Return the entries of a directory of a TIFF or of EXIF, by default the first, without truncated ones."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
         return []
@@ -190,12 +190,12 @@ def _entries(data: bytes, start: int = 0) -> list[_Entry]:
 
 
 def orientation(exif: bytes) -> int:
-    """How a camera was held, 1 to 8, as EXIF says; 1 if it does not, or is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 if it is missing or damaged."""
     found = [entry.value for entry in _entries(exif.removeprefix(b"Exif\0\0")) if entry.tag == 0x0112]
     return found[0] if found and 1 <= found[0] <= 8 else 1
 
 
 def bands(tiff: bytes) -> int | None:
-    """How many values a pixel of a TIFF has; None if it is no TIFF, or does not say."""
+    """Return the number of values per pixel of a TIFF; None if unknown, or not a TIFF."""
     found = [entry.value for entry in _entries(tiff) if entry.tag == 0x0115]
     return found[0] if found else None

@@ -1,6 +1,6 @@
-"""Image files as pixels: one reader for datasets, commands, the page and served models.
+"""Reads image files as pixels, for datasets, commands, the page and served models.
 
-It needs NumPy and Pillow only, so that a served model can carry it.
+It needs only NumPy and Pillow, so that served models can include it.
 """
 
 import importlib
@@ -19,34 +19,34 @@ from idc_data.image_colour import eight_bits, pixels_of
 from idc_data.image_structure import Refused, Structure, bands, check_structure
 
 MAX_PIXELS = 50_000_000
-"""The largest image that is decoded unless asked otherwise: 150 MB as RGB."""
+"""The largest image that is decoded by default: 150 MB as RGB."""
 
 HEIC_HINT = "`uv pip install pillow-heif` adds it"
 
 _NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Formats that Pillow knows and does not decode by itself: EPS, for one, is a program that Ghostscript would run."""
+"""Formats that Pillow lists but does not decode itself: EPS, for example, is a program that Ghostscript would run."""
 
 _PHONES = frozenset((".heic", ".heif", ".hif"))
-"""Endings of files that pillow-heif reads where it is installed; many such files are JPEGs, which need nothing."""
+"""Extensions of files that need pillow-heif, although many such files are JPEGs, which do not."""
 
 _SYSTEM = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
-"""Files and folders that systems leave beside images; others begin with a dot."""
+"""Files and folders that operating systems add; others begin with a dot."""
 
 Pixels = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
-"""RGB; 16 bits where the file has them, of which it may use the lower ones only (see `eight_bits`)."""
+"""RGB; 16 bits if the file has them, of which it may use only the lower ones (see `eight_bits`)."""
 
 Source = Path | bytes | np.ndarray | Image.Image
-"""A file, the contents of a file, pixels, or an image of Pillow."""
+"""A file, the contents of a file, pixels, or a Pillow image."""
 
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 class ImageFiles(NamedTuple):
-    """The files below a folder, in the order of their names, relative to it.
+    """The files below a folder, sorted, relative to it.
 
     Attributes:
-        images: Those whose ending is that of an image.
-        others: All others, without those that `is_hidden`.
+        images: Files with the extension of an image.
+        others: All other files, except those that `is_hidden`.
     """
 
     images: list[Path]
@@ -54,7 +54,7 @@ class ImageFiles(NamedTuple):
 
 
 def image_files(folder: Path) -> ImageFiles:
-    """List the images below a folder, by the endings of their names, and what else lies there."""
+    """List the images below a folder, by their extensions, and the other files."""
     found = ImageFiles([], [])
     for path in sorted(each.relative_to(folder) for each in folder.rglob("*") if each.is_file()):
         if not is_hidden(path):
@@ -63,19 +63,19 @@ def image_files(folder: Path) -> ImageFiles:
 
 
 def passed_over(others: Sequence[Path]) -> str:
-    """What is said of files that are no images by their names."""
+    """Return the message about files without the extension of an image."""
     named = ", ".join(str(path) for path in others[:3])
-    return f"left out, no image by its name: {named}{', ...' if len(others) > 3 else ''} ({len(others)} in all)"
+    return f"ignored, not an image by its extension: {named}{', ...' if len(others) > 3 else ''} ({len(others)} in all)"
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a path leads to what no listing shows: macOS writes `._x.png` beside every `x.png`."""
+    """Return whether a path is hidden or a system file: macOS adds `._x.png` to every `x.png`."""
     return any(part.startswith(".") and part != ".." or part in _SYSTEM for part in path.parts)
 
 
 @cache
 def endings() -> frozenset[str]:
-    """The endings of the images that can be read, such as `.png`."""
+    """Return the extensions of images that can be read, such as `.png`."""
     formats = _formats()
     return _PHONES | {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
 
@@ -91,9 +91,9 @@ def _formats() -> tuple[str, ...]:
 def load_image(
     source: Source, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Read an image as RGB pixels of 8 bits, upright; two that are compared are read by `load_pair`.
+    """Read an image as upright RGB pixels of 8 bits; use `load_pair` for two images that are compared.
 
-    See `read_pixels` for how, for the arguments and for what is raised, and `eight_bits` for images of 16 bits.
+    See `read_pixels` for the conversion, arguments and errors, and `eight_bits` for images of 16 bits.
     """
     (pixels,) = eight_bits(read_pixels(source, max_pixels=max_pixels, formats=formats))
     return pixels
@@ -102,30 +102,32 @@ def load_image(
 def load_pair(
     before: Source, after: Source, *, max_pixels: int = MAX_PIXELS
 ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h2 w2 3"]]:
-    """Read two images that are compared; those of 16 bits are scaled alike, so that nothing changes by it."""
+    """Read two images that are compared; images of 16 bits are scaled equally, so that this adds no difference."""
     first, second = eight_bits(*(read_pixels(source, max_pixels=max_pixels) for source in (before, after)))
     return first, second
 
 
 def read_pixels(source: Source, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None) -> Pixels:
-    """Read an image as RGB pixels, upright, of 8 or 16 bits.
+    """Read an image as upright RGB pixels of 8 or 16 bits.
 
-    The EXIF orientation is applied, and so is an embedded colour profile: the pixels are sRGB. Transparency lies on
-    white, and of an animation the first frame is taken. Structure and size are checked before anything is decoded.
+    The EXIF orientation and an embedded colour profile are applied, so the pixels are sRGB. Transparent pixels are
+    blended with white; an animation yields its first frame. Structure and size are checked before decoding.
 
     Args:
-        source: A file, the contents of a file, pixels that are only checked, or an image of Pillow.
+        source: A file, the contents of a file, pixels (which are only checked), or a Pillow image.
         max_pixels: Limit on width x height.
-        formats: Names that Pillow knows formats by; others are refused. By default all that Pillow decodes by itself.
+        formats: Pillow's names of the formats to accept. By default all that Pillow decodes itself.
 
     Raises:
-        ValueError: It is no image, is damaged, is too large, would cost too much to decode, or has pixels that are no
-            colours; the file is named.
+        ValueError: The source is not an image, is damaged, too large or too costly to decode, or its pixels are not
+            colours; the message names the file.
         OSError: The file cannot be opened.
     """
     if isinstance(source, np.ndarray):
         if source.dtype not in (np.uint8, np.uint16) or source.ndim != 3 or source.shape[2] != 3:
-            raise ValueError(f"an image array is {source.dtype} {source.shape}, expected uint8 (height, width, 3)")
+            raise ValueError(
+                f"an image array is {source.dtype} {source.shape}, expected uint8 or uint16 (height, width, 3)"
+            )
         return source
     name = f"image {str(source)!r}" if isinstance(source, Path) else "the image"
     data = source.read_bytes() if isinstance(source, Path) else source
@@ -144,29 +146,29 @@ def read_pixels(source: Source, *, max_pixels: int = MAX_PIXELS, formats: tuple[
     except MemoryError:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything, even TypeError
-        raise ValueError(f"{name} is damaged or no image: {error}") from error
+        raise ValueError(f"{name} is damaged or not an image: {error}") from error
     raise ValueError(f"{name} has {size}, more than the limit of {max_pixels:,}; scale it down")
 
 
 def pixels_in(data: bytes) -> int:
-    """How many pixels an image file says that it has, without decoding them; 0 if it is not read."""
+    """Return the number of pixels of an image file without decoding it; 0 if it cannot be read."""
     try:
         with Image.open(io.BytesIO(check_structure(data).data), formats=_formats()) as image:
             return image.width * image.height
-    except Exception:  # whatever it is, `read_pixels` says it
+    except Exception:  # `read_pixels` reports the error
         return 0
 
 
 def _open(source: bytes | Image.Image, data: bytes, formats: tuple[str, ...]) -> Image.Image:
     if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source)  # a copy: the caller's image stays open, and as it is
+        return ImageOps.exif_transpose(source)  # a copy: the caller's image stays open and unchanged
     return Image.open(io.BytesIO(data), formats=formats)
 
 
 def _unknown(data: bytes) -> str:
-    """What is said of a file that Pillow does not know."""
+    """Return the message about a file that Pillow does not recognise."""
     if data[4:10] in (b"ftyphe", b"ftypmi", b"ftypms") and not find_spec("pillow_heif"):  # heic, heim, mif1, msf1, ...
         return f"is HEIC, which cannot be read here; {HEIC_HINT}"
     if many := bands(data):
-        return f"is a TIFF with {many} bands of a kind that is not read; write three of them as an RGB image of 8 bits"
-    return "is damaged or no image: its beginning is of no known format"
+        return f"is a TIFF with {many} bands, which cannot be read; save three of them as an RGB image of 8 bits"
+    return "is damaged or not an image: it does not begin like any known format"

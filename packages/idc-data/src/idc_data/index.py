@@ -1,6 +1,6 @@
-"""Large metadata files: an index of where their lines begin, built once, so that opening reads no line.
+"""An index of the lines of a large metadata file, built once, so that opening the file reads no lines.
 
-The index is a NumPy file beside the splits, `.train.index.npy`, with 16 bytes for a line; it is mapped, not loaded.
+The index is a memory-mapped NumPy file next to the splits, `.train.index.npy`, with 16 bytes per line.
 """
 
 import hashlib
@@ -20,23 +20,24 @@ from idc_data.unchanged import NO_CHANGE, look_english, no_change_sentences
 from idc_data.whole import whole
 
 LARGE = 16 << 20
-"""Bytes from which a metadata.jsonl has an index: some 30,000 lines, which are checked in seconds each time."""
+"""Bytes from which a metadata.jsonl gets an index: about 30,000 lines, which would take seconds to check each time."""
 
 _VERSION = 1
 
 
 class IndexedRows:
-    """The rows of a large metadata.jsonl, read when they are asked for.
+    """The rows of a large metadata.jsonl, read on demand.
 
-    The first opening checks every line and image, as that of a small file does, and writes the index. It holds as long
-    as the file, its folder and `no_change.txt` are as they were: an image that is overwritten in place is not noticed.
-    Where nothing can be written, the index is made each time.
+    Opening the file for the first time checks every line and image, as for a small file, and writes the index. The
+    index is valid while the file, its folder and `no_change.txt` are unchanged; an image that is overwritten in place
+    is not noticed. In a read-only folder the index is built each time.
 
     Args:
         metadata: The file, in UTF-8.
 
     Raises:
-        ValueError: A line is not valid, an id comes twice, or a name leaves the folder; file and line are named.
+        ValueError: A line is invalid, an id is used twice, or a file name leads out of the folder; the message names
+            file and line.
         OSError: An image is missing.
     """
 
@@ -51,7 +52,7 @@ class IndexedRows:
                 with whole(path) as unfinished:
                     np.save(unfinished, self._index)
                 self._index = _stored(path, key)
-            except OSError:  # a dataset that cannot be written to
+            except OSError:  # the dataset is read-only
                 pass
         assert self._index is not None
         self.fingerprint = f"{int(self._index[0, 1]):016x}"
@@ -60,7 +61,7 @@ class IndexedRows:
         return len(self._index) - 1  # pyright: ignore[reportArgumentType]
 
     def line(self, index: int) -> tuple[str, Row]:
-        """Where a row is, as `file:line`, and the row."""
+        """Return the place of a row, as `file:line`, and the row."""
         assert self._index is not None
         begin, number = self._index[1 + range(len(self))[index]].tolist()
         with self._metadata.open("rb") as file:
@@ -71,7 +72,7 @@ class IndexedRows:
 
 
 def _key(metadata: Path) -> int:
-    """What the index was made from, as 64 bits."""
+    """Return a hash of 64 bits of what the index was built from."""
     file, sentences = metadata.stat(), metadata.parent.with_name(NO_CHANGE)
     listed = sentences.read_bytes().hex() if sentences.is_file() else ""
     made_from = [_VERSION, file.st_size, file.st_mtime_ns, metadata.parent.stat().st_mtime_ns, listed]
@@ -88,7 +89,7 @@ def _stored(path: Path, key: int) -> UInt64[np.ndarray, "lines 2"] | None:
 
 
 def _build(metadata: Path, key: int, sentences: list[str]) -> UInt64[np.ndarray, "lines 2"]:
-    """Check every line, and note where it begins and its number; the first row is the key and the fingerprint."""
+    """Check every line, and record its first byte and its number; the first row holds the key and the fingerprint."""
     places, ids, sizes = array("Q"), array("Q"), array("Q")
     own: dict[str, None] = {}
     silent: Line | None = None
@@ -133,13 +134,13 @@ def _hash(identity: str) -> int:
 
 
 def _check_ids(metadata: Path, ids: UInt64[np.ndarray, " lines"]) -> None:
-    """Find an id that comes twice: by hashes, and where two are equal, by the ids."""
+    """Check that no id is used twice: first by hashes, then, if two are equal, by the ids."""
     ordered = np.sort(ids)
     alike = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     seen: set[str] = set()
     for _, number, line in _lines(metadata) if alike else ():
         name = line.values["id"]
         if name in seen:
-            raise ValueError(f"{metadata}:{number}: the id {name!r} comes twice, expected a name of its own")
+            raise ValueError(f"{metadata}:{number}: the id {name!r} is used twice, expected a unique id")
         if _hash(name) in alike:
             seen.add(name)

@@ -1,4 +1,4 @@
-"""What installed distributions register: their entry points, read once."""
+"""Entry points of installed distributions, read once."""
 
 import sys
 from functools import lru_cache
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def entries(group: str) -> list[EntryPoint]:
-    """Find the entry points of a group.
+    """Return the entry points of a group, cached.
 
-    Python reads the metadata of all distributions each time, some 5 ms; a spec asks dozens of times.
+    Python would read the metadata of all distributions each time, about 5 ms; a spec asks dozens of times.
     """
     return list(_found(group, tuple(map(_state, sys.path))))
 
@@ -20,7 +20,7 @@ def _found(group: str, places: tuple[tuple[str, int], ...]) -> EntryPoints:
 
 
 def _state(place: str) -> tuple[str, int]:
-    """A place and when something was last installed there or removed."""
+    """Return a folder and the time of the last installation or removal in it."""
     try:
         return place, Path(place).stat().st_mtime_ns
     except OSError:

@@ -1,4 +1,4 @@
-"""The on-disk layout: `<dataset>/<split>/metadata.jsonl` beside the images; Hugging Face `datasets` reads it too."""
+"""The on-disk layout: `<dataset>/<split>/metadata.jsonl` and images, which Hugging Face `datasets` can also read."""
 
 import json
 import os
@@ -23,28 +23,29 @@ from idc_data.text import is_utf16
 from idc_data.unchanged import NO_CHANGE
 
 GENERATION = "generation.json"
-"""How a dataset was made, where `idc-data generate` made it."""
+"""File that describes how `idc-data generate` made a dataset."""
 
 ALIKE = {
     "train": ("training",),
     "val": ("validation", "valid", "dev", "development"),
     "test": ("testing", "tests", "evaluation", "eval"),
 }
-"""Names that others give to the splits."""
+"""Other common names of the splits."""
 
 
 class Folder(Sequence[ChangeExample]):
     """A split of a dataset in the project's own layout.
 
-    The lines are read and checked at once, the images when they are asked for (`before` and `after` are paths). Of a
-    large metadata.jsonl the lines are checked once, and read when they are asked for (see `idc_data.index`).
+    The lines are read and checked immediately, the images on demand (`before` and `after` are paths). The lines of a
+    large metadata.jsonl are checked once, and read on demand (see `idc_data.index`).
 
     Args:
         split: train, val or test: the folder below `root`.
         root: The folder of the dataset.
 
     Raises:
-        ValueError: A line is invalid, an id comes twice, or a file name leaves the folder; file and line are named.
+        ValueError: A line is invalid, an id is used twice, or a file name leads out of the folder; the message names
+            file and line.
         OSError: The metadata or an image is missing.
     """
 
@@ -63,10 +64,10 @@ class Folder(Sequence[ChangeExample]):
             return
         self._rows: list[Row] = []
         seen: set[str] = set()
-        self._images = images = list[Path]()  # before and after of one row after the other
+        self._images = images = list[Path]()  # before and after of each row in turn
         for number, row in read_rows(metadata):
             if row.id in seen:
-                raise ValueError(f"{metadata}:{number}: the id {row.id!r} comes twice, expected a name of its own")
+                raise ValueError(f"{metadata}:{number}: the id {row.id!r} is used twice, expected a unique id")
             for name in (row.before_file_name, row.after_file_name):
                 images.append(image_path(self._folder, name, line=f"{metadata}:{number}"))
             seen.add(row.id)
@@ -97,7 +98,7 @@ class Folder(Sequence[ChangeExample]):
 
 
 def misnamed(root: Path, split: str) -> Path | None:
-    """The folder that is meant to be a split and has another name, such as `validation`; None if there is none."""
+    """Return the folder of a split under another name, such as `validation`; None if there is none."""
     return next(
         (
             metadata.parent
@@ -109,16 +110,16 @@ def misnamed(root: Path, split: str) -> Path | None:
 
 
 def renamed(folder: Path, split: str) -> str:
-    """The command that gives a folder the name of a split."""
+    """Return the command that renames a folder to a split."""
     return shlex.join(["mv", str(folder), str(folder.with_name(split))])
 
 
 def _no_split(root: Path, split: str) -> str:
-    """Why a split cannot be read, and what to do."""
+    """Return why a split cannot be read, and what to do."""
     if not root.is_dir():
         return f"there is no folder {str(root)!r}"
     if split in SPLITS and (other := misnamed(root, split)):
-        return f"{str(root)!r} has no {split!r}, but {other.name!r}: rename the folder, {renamed(other, split)}"
+        return f"{str(root)!r} has {other.name!r} instead of {split!r}: rename the folder, {renamed(other, split)}"
     if (root / METADATA).is_file() and root.resolve().name in SPLITS:
         return f"{str(root)!r} is a split; expected the folder of the dataset, {str(root.parent)!r}"
     there = [name for name in SPLITS if (root / name / METADATA).is_file()]
@@ -128,23 +129,23 @@ def _no_split(root: Path, split: str) -> str:
 
 
 def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bool = False) -> dict[str, int]:
-    """Write examples as a dataset, each into the folder of its split, the images as PNG.
+    """Write examples as a dataset, each into the folder of its split, with images as PNG.
 
-    A new dataset is written into a hidden folder beside it, a split of one that is there into a hidden folder in it,
-    which get their names when everything is in them: a write that is killed leaves no folder that looks complete, and
-    the next write removes what it left.
+    A new dataset is first written to a hidden folder next to it, and a split of an existing dataset to a hidden folder
+    inside it. The folders are renamed when they are complete: an interrupted write leaves no folder that looks
+    complete, and the next write removes what it left.
 
     Args:
-        root: The folder of the dataset; other splits that it has stay as they are.
-        examples: In the order of writing; they may be made one by one.
-        overwrite: Replace splits that exist. Otherwise they are an error.
+        root: The folder of the dataset; its other splits are not changed.
+        examples: The examples, in the order of writing; an iterator is consumed one by one.
+        overwrite: Replace existing splits, which are an error otherwise.
 
     Returns:
-        How many examples each split got.
+        Split -> number of examples.
 
     Raises:
-        ValueError: A split exists or is none of train, val, test; an id comes twice; an image is damaged; there are no
-            references; there are no examples.
+        ValueError: A split exists or is not one of train, val, test; an id is used twice; an image is damaged; an
+            example has no references; there are no examples.
     """
     if not root.exists():
         draft = root.with_name(f".{root.name}.unfinished")
@@ -166,7 +167,7 @@ def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bo
                 stack.callback(shutil.rmtree, _unfinished(root, split), ignore_errors=True)
                 files[split] = stack.enter_context(_start(root, split, overwrite=overwrite))
             if example.id in seen:
-                raise ValueError(f"the id {example.id!r} comes twice, expected a name of its own for every example")
+                raise ValueError(f"the id {example.id!r} is used twice, expected a unique id for every example")
             seen.add(example.id)
             files[split].write(_write_example(_unfinished(root, split), example) + "\n")
             counts[split] = counts.get(split, 0) + 1
@@ -183,7 +184,7 @@ def write_layout(root: Path, examples: Iterable[ChangeExample], *, overwrite: bo
 
 
 def _unfinished(root: Path, split: str) -> Path:
-    return root / f".{split}.unfinished"  # hidden: Hugging Face datasets passes over it
+    return root / f".{split}.unfinished"  # hidden, so that Hugging Face datasets ignores it
 
 
 def _start(root: Path, split: str, *, overwrite: bool) -> TextIO:
@@ -192,7 +193,7 @@ def _start(root: Path, split: str, *, overwrite: bool) -> TextIO:
     target = root / split
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         if not overwrite:
-            raise ValueError(f"{str(target)!r} is there already: choose another folder, or ask to overwrite it")
+            raise ValueError(f"{str(target)!r} already exists: choose another folder, or ask to overwrite it")
         if not (target / METADATA).is_file():
             raise ValueError(f"{str(target)!r} has no {METADATA}, so it is not overwritten: remove it yourself")
     shutil.rmtree(_unfinished(root, split), ignore_errors=True)
@@ -201,10 +202,10 @@ def _start(root: Path, split: str, *, overwrite: bool) -> TextIO:
 
 
 def _write_example(folder: Path, example: ChangeExample) -> str:
-    """Write the two images; returns the line of the metadata."""
+    """Write the two images; return the line of the metadata."""
     if not example.references or not all(reference.strip() for reference in example.references):
         raise ValueError(
-            f"example {example.id!r} has references {example.references!r}, expected one or more, no blanks"
+            f"example {example.id!r} has references {example.references!r}, expected at least one, none of them blank"
         )
     names = {}
     for side, image in zip(("before", "after"), load_pair(example.before, example.after), strict=True):
@@ -229,6 +230,6 @@ def _write_example(folder: Path, example: ChangeExample) -> str:
 
 
 def _file_stem(identity: str) -> str:
-    """The id itself if it is a plain file name; otherwise what is plain in it, and a hash that keeps it unique."""
+    """Return the id if it is a plain file name; otherwise its plain characters and a hash that keeps it unique."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", identity)[:80]
     return plain if plain == identity else f"{plain}-{sha256(identity.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""Batches for training and for evaluation, the same ones whatever the number of workers."""
+"""Batches for training and evaluation, independent of the number of workers."""
 
 import errno
 import multiprocessing
@@ -26,23 +26,25 @@ from idc_data.transforms import PairedTransform
 from idc_data.triplets import couples, swapped
 from idc_data.wording import counted
 
-_MORE_ROOM = "use data.workers=0 or a smaller data.batch_size, or give a container more: docker run --shm-size=1g"
+_MORE_ROOM = (
+    "set data.workers=0 or a smaller data.batch_size, or give a container more memory: docker run --shm-size=1g"
+)
 
-_LOOKED_AT = 100  # pairs of an endless reader, which renders them
+_LOOKED_AT = 100  # pairs to check of an endless reader, which renders them
 _Key = tuple[int, list[int]]  # epoch, indices of the examples
 
 
 def batches_per_epoch(reader: Reader, spec: DataSpec, *, world: int = 1) -> int:
-    """How many training batches each of `world` processes sees in an epoch; the incomplete last one is dropped.
+    """Return the number of training batches per epoch and process; an incomplete last batch is dropped.
 
     Raises:
-        ValueError: There is not even one.
+        ValueError: There is not one complete batch.
     """
     num = len(reader) // (spec.batch_size * world)
     if not num:
         raise ValueError(
             f"the training split has {counted(len(reader), 'pair')}, fewer than one batch of {spec.batch_size} for "
-            f"{counted(world, 'process', 'processes')}: make batch_size smaller"
+            f"{counted(world, 'process', 'processes')}: reduce batch_size"
         )
     return num
 
@@ -58,25 +60,25 @@ def train_batches(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Batch]:
-    """Training batches without end: epoch after epoch, `batches_per_epoch` each, with workers that live on.
+    """Yield training batches without end: epoch after epoch, `batches_per_epoch` each, with persistent workers.
 
-    The order is a permutation that (seed, epoch) gives, or for an endless reader the next fresh examples. Augmentation
-    and the choice of captions depend on (seed, epoch, index) only. So the same arguments give the same batches, and
-    `skip` leaves out exactly the batches that an interrupted run has had.
+    The order is a permutation determined by (seed, epoch), or for an endless reader the next new examples. Augmentation
+    and the choice of captions depend only on (seed, epoch, index). The same arguments therefore yield the same batches,
+    and `skip` omits exactly the batches that an interrupted run has used.
 
     Args:
         reader: The training split.
-        tokenizer: Made from its captions.
+        tokenizer: The tokenizer of its captions.
         spec: Batch size, workers, augmentation.
-        seed: Of the order, the augmentation and the choice of captions.
-        epoch: Where to begin.
-        skip: Batches of that epoch to leave out.
-        rank: Which of `world` processes this is: it gets every world-th example.
+        seed: Seed of the order, the augmentation and the choice of captions.
+        epoch: The first epoch.
+        skip: Number of batches of that epoch to omit.
+        rank: Index of this process, which gets every world-th example.
         world: Number of processes that train together.
 
     Raises:
-        ValueError: There is not one whole batch, or `flip` meets a caption that speaks of a side; or while iterating:
-            an image is damaged.
+        ValueError: There is not one complete batch, or `flip` is on and a caption mentions a side; while iterating, an
+            image is damaged.
     """
     num = batches_per_epoch(reader, spec, world=world)
     if not 0 <= rank < world or not 0 <= skip <= num:
@@ -104,12 +106,12 @@ def train_batches(
 
 
 def check_flip(reader: Reader, spec: DataSpec) -> None:
-    """Look at all captions of the training split, or at the first of an endless one, if pairs are to be mirrored.
+    """Check that pairs may be mirrored: by all captions of the training split, or the first of an endless one.
 
-    A reader may declare that none of its captions speaks of a side, by an attribute `mirror_safe` that is True.
+    A reader whose captions never mention a side can declare it by an attribute `mirror_safe` that is True.
 
     Raises:
-        ValueError: A caption speaks of a side, or they are in a language that is not read.
+        ValueError: A caption mentions a side, or the language of captions is not supported.
     """
     if spec.flip is not True or getattr(reader, "mirror_safe", False):
         return
@@ -119,16 +121,16 @@ def check_flip(reader: Reader, spec: DataSpec) -> None:
 
 
 def eval_batches(reader: Reader, tokenizer: Tokenizer, spec: DataSpec, *, captions: bool = True) -> Iterator[Batch]:
-    """Every example of a split once, in order, and no augmentation; the last batch is short.
+    """Yield every example of a split once, in order, without augmentation; the last batch may be smaller.
 
     Args:
         reader: The split.
-        tokenizer: Made from the training captions.
+        tokenizer: The tokenizer of the training captions.
         spec: Batch size and workers.
-        captions: Whether the tokens of the first references come along, for a loss.
+        captions: Whether to include the tokens of the first reference, to compute a loss.
 
     Raises:
-        ValueError: While iterating: an image is damaged.
+        ValueError: While iterating, an image is damaged.
     """
     indices = range(len(reader))
     starts = indices[:: spec.batch_size]
@@ -146,7 +148,7 @@ def _order(reader: Reader, seed: int, epoch: int) -> Sequence[int]:
 
 
 class _Batches(Dataset[Batch]):
-    """Whole batches by (epoch, indices), so that a reader that renders can render a batch at once."""
+    """Complete batches by (epoch, indices), so that a reader can render a batch at once."""
 
     def __init__(
         self,
@@ -155,7 +157,7 @@ class _Batches(Dataset[Batch]):
         transform: PairedTransform,
         *,
         captions_per_pair: int,
-        seed: int | None,  # None: nothing is drawn, the first references are taken, and the facts come along
+        seed: int | None,  # None: no randomness, the first references, and facts included
         triplets: bool = False,
     ) -> None:
         self.reader, self._tokenizer, self._transform = reader, tokenizer, transform
@@ -166,7 +168,7 @@ class _Batches(Dataset[Batch]):
             batch = self._batch(*key)
             return _shared(batch) if get_worker_info() else batch
         except (ValueError, OSError) as error:
-            return error  # raised by `_iterate`: across a process it would come wrapped in the worker's traceback
+            return error  # raised by `_iterate`: otherwise it would be wrapped in the worker's traceback
 
     def _batch(self, epoch: int, indices: list[int]) -> Batch:
         examples = read_examples(self.reader, indices)
@@ -177,7 +179,7 @@ class _Batches(Dataset[Batch]):
             rng = Random(f"example/{self._seed}/{epoch}/{index}")
             captions.append([self._tokenizer.encode(reference) for reference in self._choose(example.references, rng)])
             if example.inputs is not None and self._seed is not None:
-                example = replace(example, regions=None)  # to place them takes the images, which nothing else opens
+                example = replace(example, regions=None)  # scaling them would require opening the images
             first, second, places = self._transform(example, rng)
             before.append(first)
             after.append(second)
@@ -201,7 +203,7 @@ def _iterate(batches: _Batches, keys: Iterable[_Key], *, workers: int) -> Iterat
         num_workers=workers,
         multiprocessing_context=_context(batches.reader) if workers else None,
         worker_init_fn=_end_with_parent,
-        generator=torch.Generator(),  # or each loader takes a number from the global one, and so changes the dropout
+        generator=torch.Generator(),  # otherwise each loader draws from the global generator, which changes dropout
     )
     try:
         for batch in loader:
@@ -209,14 +211,14 @@ def _iterate(batches: _Batches, keys: Iterable[_Key], *, workers: int) -> Iterat
                 raise batch
             yield cast(Batch, batch)
     except (RuntimeError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC  # no room for the locks of the processes
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC  # no space for the locks of the processes
         if not full and "DataLoader worker" not in str(error):
             raise
-        raise OSError(f"the processes that read the data cannot go on ({error}); {_MORE_ROOM}") from error
+        raise OSError(f"the processes that read the data have failed ({error}); {_MORE_ROOM}") from error
 
 
 def _shared(batch: Batch) -> Batch:
-    """Move a batch to shared memory here, where a failure is seen: later a thread fails, and the run waits for ever."""
+    """Move a batch to shared memory here, where a failure is reported: later, a thread would fail and the run hang."""
     try:
         for field in fields(batch):
             value = getattr(batch, field.name)
@@ -228,9 +230,9 @@ def _shared(batch: Batch) -> Batch:
 
 
 def _end_with_parent(worker: int) -> None:
-    """End with a training process that is killed; workers and fork server would wait for each other for ever.
+    """Exit when the training process is killed; otherwise workers and fork server would wait for each other forever.
 
-    Ctrl-C goes to all processes of a terminal: the training process alone answers it, and may need another batch.
+    Workers ignore Ctrl-C, which reaches all processes of a terminal: the training process may need another batch.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -239,7 +241,7 @@ def _end_with_parent(worker: int) -> None:
 
 
 def _context(reader: Reader) -> BaseContext:
-    """Workers start from a clean server process that has imported what they need, once.
+    """Return a context that starts workers from a clean server process with the necessary imports.
 
     Forks of the training process would inherit the locks of its threads and the pipes of its child processes.
     """

@@ -1,4 +1,4 @@
-"""How commands tell of a user's mistake."""
+"""How commands report a user's mistake."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import click
 
 
 class Mistake(click.ClickException):
-    """A mistake of the person who typed the command: one line on stderr, exit code 2."""
+    """A mistake of the user: one line on stderr, exit code 2."""
 
     exit_code = 2
 
@@ -16,17 +16,17 @@ class Mistake(click.ClickException):
 
 
 class OneLineErrors(click.Command):
-    """A command whose ValueErrors and OSErrors are mistakes; anything else is ours and keeps its traceback."""
+    """A command that reports ValueError and OSError as mistakes; other exceptions are bugs and keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader of a pipe has gone: click ends quietly
+            raise  # the reader of a pipe has closed it: click exits silently
         except (ValueError, OSError) as error:
             raise Mistake(str(error)) from error
 
 
 class OneLineGroup(OneLineErrors, click.Group):
-    """Commands that are such."""
+    """A group of such commands."""

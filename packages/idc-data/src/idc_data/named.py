@@ -1,4 +1,4 @@
-"""Parts that a spec names: an installed name, or `package.module:Class`, with settings that are checked."""
+"""Resolves parts of a spec: an installed name or `package.module:Class`, with validated settings."""
 
 import inspect
 import re
@@ -25,20 +25,20 @@ def resolve(
     base: type[Any] | None = None,
     made_by: str | None = None,
 ) -> tuple[type[Any], dict[str, Any]]:
-    """Find the class that a part of a spec names, and all of its settings, checked, with defaults filled in.
+    """Return the class of a part of a spec and its validated settings, with defaults filled in.
 
-    Nothing is opened or made. The keyword-only parameters of the constructor are the schema.
+    It creates no instance. The keyword-only parameters of the constructor are the schema.
 
     Args:
-        kind: What the part is, for errors.
+        kind: What the part is, for error messages.
         given: A name, or `{"name": name, setting: value, ...}`.
-        table: Name -> `package.module:Class`; other names are taken for the latter, and its module may lie in the
+        table: Name -> `package.module:Class`. Other names must be of the latter form; their module may be in the
             current folder.
-        base: What the class has to extend.
-        made_by: The class method that takes the settings, where it is not the constructor.
+        base: The class that the part must extend.
+        made_by: The class method that takes the settings, if not the constructor.
 
     Raises:
-        ValueError: The name or a setting is unknown or of the wrong type; the nearest known one is named.
+        ValueError: The name or a setting is unknown or of the wrong type; the message suggests the nearest known one.
     """
     values = {"name": given} if isinstance(given, str) else dict(given)
     name = values.pop("name", None)
@@ -54,16 +54,16 @@ def resolve(
 
 
 def import_named(kind: str, name: str, value: str) -> Any:
-    """Import the `package.module:Class` that a name stands for; one that is named itself may lie in the current folder.
+    """Import the `package.module:Class` that a name stands for; if it is the name itself, also from the current folder.
 
     Raises:
         ValueError: It cannot be imported.
     """
     if name == value and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # at the end: nothing there hides what is installed
+        sys.path.append(here)  # at the end, so that it hides no installed package
     try:
         return EntryPoint(name, value, "").load()
-    except Exception as error:  # importing someone's module can raise anything
+    except Exception as error:  # importing a user's module can raise anything
         cause = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise ValueError(f"{kind} {name!r} ({value}) cannot be imported: {cause}") from error
 
@@ -72,12 +72,12 @@ def check_settings(what: str, make: Callable[..., Any], given: Mapping[str, Any]
     """Check the settings of a part against its schema and fill in the defaults.
 
     Args:
-        what: Names the part in errors.
+        what: The part, for error messages.
         make: Its class, or the class method that takes the settings.
         given: The settings.
 
     Raises:
-        ValueError: One is unknown, missing or of the wrong type.
+        ValueError: A setting is unknown, missing or of the wrong type.
     """
     schema = settings_schema(make)
     try:
@@ -88,7 +88,7 @@ def check_settings(what: str, make: Callable[..., Any], given: Mapping[str, Any]
 
 @cache
 def settings_schema(make: Callable[..., Any]) -> type[BaseModel]:
-    """Make a pydantic model of the settings of a class: the keyword-only parameters of what makes it."""
+    """Return a pydantic model of the settings of a class: the keyword-only parameters of its constructor."""
     fields: dict[str, Any] = {
         parameter.name: (
             Any if parameter.annotation is parameter.empty else parameter.annotation,

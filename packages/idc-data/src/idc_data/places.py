@@ -1,4 +1,4 @@
-"""Where the files that a dataset or a list names lie: below the folder that the user gave, also through links."""
+"""Resolves file names in a dataset or list, which must lie below the user's folder, also through links."""
 
 import os
 import shlex
@@ -9,17 +9,17 @@ from unicodedata import normalize
 
 
 def image_path(folder: Path, name: str, *, line: str, dataset: Path | None = None) -> Path:
-    """The image that a line of a metadata.jsonl names.
+    """Return the path of an image that a line of a metadata.jsonl names.
 
     Args:
-        folder: Of the split.
-        name: Relative to the split, or the whole path of a file in it; another Unicode form of its letters will do.
-        line: Names the line in errors.
-        dataset: A link may lead to anywhere in it; by default the folder above that of the split.
+        folder: The folder of the split.
+        name: Relative to the split, or the absolute path of a file in it, in any Unicode normal form.
+        line: The line, for error messages.
+        dataset: Links may lead anywhere in this folder; by default the parent of the split's folder.
 
     Raises:
-        ValueError: The name leaves the folder (`..`, or a whole path of elsewhere), or is a link that leaves the
-            dataset.
+        ValueError: The name leads out of the folder (`..`, or an absolute path elsewhere), or is a link that leads out
+            of the dataset.
         FileNotFoundError: There is no such file.
     """
     if path := _without_links(folder, name):
@@ -33,42 +33,42 @@ def image_path(folder: Path, name: str, *, line: str, dataset: Path | None = Non
     try:
         if path.is_file():
             return path
-        why = " (it is a link to what is not there)" if path.is_symlink() else ""
-    except OSError as error:  # such as a name that is too long
+        why = " (a broken link)" if path.is_symlink() else ""
+    except OSError as error:  # for example, the name is too long
         why = f" ({error.strerror})"
     raise FileNotFoundError(f"{line}: there is no image {name!r} in {str(folder)!r}{why}")
 
 
 def below(folder: Path, name: str) -> str:
-    """The name relative to a folder, where it is the whole path of what lies in it; else as it is, with slashes."""
+    """Return an absolute path of a file in a folder relative to it; other names unchanged except for slashes."""
     name = _slashed(folder, name)
     path = Path(name)
     if not path.is_absolute():
         return name
     try:
-        whole = path.parent.resolve() / path.name  # a link in the folder lies in the folder
+        whole = path.parent.resolve() / path.name  # a link in the folder counts as in the folder
         return str(whole.relative_to(folder.resolve()))
     except (ValueError, OSError, RuntimeError):
         return name
 
 
 def plain_name(name: str | Path) -> str:
-    """A file name in the form in which two that mean one file are equal, also where Windows wrote one of them."""
+    """Normalise a file name, so that names of the same file are equal, even if one was written on Windows."""
     return normalize("NFC", Path(os.path.normpath(str(name).replace("\\", "/"))).as_posix())
 
 
 def why_not_below(root: Path, path: Path) -> str:
-    """Why a file does not lie below a folder, as the end of a sentence about it; nothing where it does.
+    """Return why a file does not lie below a folder, as the predicate of a sentence; empty if it does.
 
     Args:
-        root: The folder that the user gave.
-        path: Relative to it.
+        root: The user's folder.
+        path: The file, relative to it.
     """
     return _outside(root, path) or _leads_away(root / path, root)
 
 
 def found(folder: Path, name: str) -> Path:
-    """The path of a file, whatever Unicode form its name has: macOS takes letters and accents apart."""
+    """Return the path of a file, in whatever Unicode normal form its name is stored: macOS decomposes accents."""
     name = _slashed(folder, name)
     path = folder / name
     if name.isascii() or os.path.lexists(path):
@@ -94,12 +94,12 @@ def _without_links(folder: Path, name: str) -> Path | None:
 
 
 def _slashed(folder: Path, name: str) -> str:
-    """The name with the slashes that Windows writes the other way, unless there is a file of that very name."""
+    """Replace backslashes by slashes, unless there is a file of exactly this name."""
     return name.replace("\\", "/") if "\\" in name and not os.path.lexists(folder / name) else name
 
 
 def _names(folder: Path) -> dict[str, str]:
-    """The names in a folder, by their composed form."""
+    """Return the names in a folder by their composed form."""
     try:
         return _listed(folder, folder.stat().st_mtime_ns)
     except OSError:
@@ -112,7 +112,7 @@ def _listed(folder: Path, changed: int) -> dict[str, str]:
 
 
 def _outside(root: Path, path: Path) -> str:
-    """What is wrong with a name, before any file is looked at."""
+    """Return what is wrong with a name, without accessing files."""
     if path.is_absolute():
         return f"lies outside of {str(root.resolve())!r}, expected a name relative to it"
     if not Path(os.path.normpath(root / path)).is_relative_to(os.path.normpath(root)):
@@ -121,26 +121,26 @@ def _outside(root: Path, path: Path) -> str:
 
 
 def _leads_away(path: Path, root: Path, homes: tuple[Path, ...] = ()) -> str:
-    """What is wrong with where links lead."""
+    """Return what is wrong with the target of a link."""
     try:
         target = path.resolve()
         allowed = [home.resolve() for home in (root, *homes)]
-    except RuntimeError:  # ELOOP, to pathlib
+    except RuntimeError:  # pathlib's error for ELOOP
         return "is a link that leads back to itself"
     except (OSError, ValueError) as error:  # too long, or with a null byte
-        return f"is no name of a file: {getattr(error, 'strerror', None) or error}"
+        return f"is not a valid file name: {getattr(error, 'strerror', None) or error}"
     if any(target.is_relative_to(home) for home in (*allowed, *_blobs(allowed[0]))):
         return ""
     return (
-        f"is a link to {str(target)!r}, which lies outside of {str(root)!r}; copy the files in place of the links: "
+        f"is a link to {str(target)!r}, which lies outside of {str(root)!r}; replace the links by copies: "
         f"cp -rL {shlex.quote(str(root))} COPY"
     )
 
 
 def _blobs(root: Path) -> list[Path]:
-    """Where a hub's cache keeps the files that links in a snapshot lead to: `REPOSITORY/blobs`, beside `snapshots`.
+    """Return the folder to which links in a snapshot of a hub's cache lead: `REPOSITORY/blobs`, next to `snapshots`.
 
-    The user gave a folder of that snapshot, and so this repository; `blobs` itself may not be a link to elsewhere,
-    since what is compared with it has no links any more.
+    By giving a folder of the snapshot, the user has allowed this repository. `blobs` itself must not be a link, because
+    it is compared with resolved paths.
     """
     return [each.parent / "blobs" for each in (root, *root.parents) if each.name == "snapshots"][:1]

@@ -1,4 +1,4 @@
-"""The lines of a metadata.jsonl, and what they may leave out."""
+"""Reads the lines of a metadata.jsonl and fills in omitted fields."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ METADATA = "metadata.jsonl"
 
 
 class Row(BaseModel):
-    """One line of metadata.jsonl: a `ChangeExample` whose images are named, relative to the folder of the line."""
+    """A line of metadata.jsonl: a `ChangeExample` with the names of its images, relative to the folder of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,13 +36,13 @@ class Row(BaseModel):
 
 @dataclass(frozen=True)
 class Line:
-    """One line as it was written, where `changed` and `change_type` may be left out.
+    """A line as written, in which `changed` and `change_type` may be omitted.
 
     Attributes:
-        number: In its file, from 1.
-        values: Of the columns of `Row` that it has.
-        own: The columns of the user's own, which went to `provenance`.
-        blank: How many references were blank, and are left out.
+        number: Line number in the file, from 1.
+        values: Values of the columns of `Row`.
+        own: Names of the user's own columns, which are moved to `provenance`.
+        blank: Number of blank references, which are removed.
     """
 
     number: int
@@ -51,14 +51,14 @@ class Line:
     blank: int
 
     def row(self, sentences: Sequence[str], where: str) -> Row:
-        """The line with what it leaves out filled in: `changed` by `change_type`, or else by the captions.
+        """Return the row, with `changed` inferred from `change_type`, or else from the captions, if omitted.
 
         Args:
             sentences: The dataset's own no-change sentences.
-            where: Names the line in errors.
+            where: The line, for error messages.
 
         Raises:
-            ValueError: A value is not valid.
+            ValueError: A value is invalid.
         """
         values = dict(self.values)
         if "changed" not in values:
@@ -72,19 +72,19 @@ class Line:
 
     @property
     def references(self) -> list[str]:
-        """Its captions, as far as they are texts."""
+        """Return its captions, without values that are not texts."""
         given = self.values.get("references")
         return [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
 
 
 def read_rows(metadata: Path) -> list[tuple[int, Row]]:
-    """The lines of a metadata.jsonl, each with its number from 1; blank lines are passed over.
+    """Read the lines of a metadata.jsonl, each with its number from 1; blank lines are skipped.
 
-    Columns that are none of `Row` go to `provenance`, of which one note is written. Where `changed` is left out, it is
-    what `change_type` or else the captions say.
+    Unknown columns are moved to `provenance`, which is logged once. If `changed` is omitted, it is inferred from
+    `change_type`, or else from the captions.
 
     Raises:
-        ValueError: A line is not valid; file, line and field are named.
+        ValueError: A line is invalid; the message names file, line and field.
         OSError: The file cannot be read.
     """
     lines = [parse_line(text, number, f"{metadata}:{number}") for number, text in numbered(metadata)]
@@ -98,81 +98,81 @@ def read_rows(metadata: Path) -> list[tuple[int, Row]]:
 
 
 def numbered(metadata: Path) -> list[tuple[int, str]]:
-    """The lines of a file that are not blank, each with its number from 1."""
+    """Return the lines of a file that are not blank, each with its number from 1."""
     texts = enumerate(read_text(metadata).split("\n"), start=1)
     return [(number, text) for number, text in texts if text.strip()]
 
 
 def parse_line(text: str, number: int, where: str) -> Line:
-    """One line of a metadata.jsonl, as far as it can be understood without the others.
+    """Parse a line of a metadata.jsonl, independently of the other lines.
 
     Raises:
-        ValueError: It is no JSON object, or a column looks like a misspelt one.
+        ValueError: It is not a JSON object, or the name of a column looks misspelt.
     """
     values = json_object(text, where)
     own = {name: values.pop(name) for name in list(values) if name not in Row.model_fields}
     for name in own:
         if near := did_you_mean(name, Row.model_fields.keys() - values.keys(), cutoff=0.8):
-            raise ValueError(f"{where}: {name!r} is no column, {near}")
+            raise ValueError(f"{where}: unknown column {name!r}, {near}")
     if own and isinstance(values.get("provenance"), dict | None):
         values["provenance"] = own | (values.get("provenance") or {})
-    for name in ("changed", "change_type"):  # null is as good as left out
+    for name in ("changed", "change_type"):  # null means omitted
         if values.get(name, "") is None:
             del values[name]
-    if isinstance(values.get("references"), str):  # one sentence is as good as a list of one
+    if isinstance(values.get("references"), str):  # a single sentence
         values["references"] = [values["references"]]
     given, blank = values.get("references"), 0
     if isinstance(given, list):
         values["references"] = [text for text in given if not isinstance(text, str) or text.strip()]
         blank = len(given) - len(values["references"])
         if blank and not values["references"]:
-            raise ValueError(f"{where}: references are blank, expected a sentence")
+            raise ValueError(f"{where}: all references are blank, expected a sentence")
     return Line(number, values, tuple(own), blank)
 
 
 def json_object(text: str, where: str) -> dict[str, Any]:
-    """Read one JSON object.
+    """Parse a JSON object.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a JSON object.
     """
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: it is no JSON: {error}") from error
+        raise ValueError(f"{where}: it is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{where}: it is a {type(values).__name__}, expected a JSON object")
     return values
 
 
 def unread(lines: Sequence[Line], dataset: Path) -> tuple[int, str] | None:
-    """Why it cannot be read from the captions of a file whether their pairs changed, where a line leaves that out.
+    """Return why an omitted `changed` cannot be inferred from the captions of a file.
 
     Returns:
-        The number of the first such line, and the reason; None where nothing is left out, or the captions are read.
+        The number of the first line without it, and the reason; None if no line omits it, or it can be inferred.
     """
     silent = [line for line in lines if not line.values.keys() & {"changed", "change_type"}]
     captions = [text for line in lines for text in line.references]
     if not silent or no_change_sentences(dataset) or look_english(captions):
         return None
     return silent[0].number, (
-        "changed is left out, and the captions do not look English, the language that it is read from; give changed in "
-        f"every line, or list how captions say that nothing changed, one sentence a line, in {dataset / NO_CHANGE}"
+        "changed is missing and cannot be inferred, because the captions do not look English; give changed in every "
+        f"line, or list the sentences that mean no change, one per line, in {dataset / NO_CHANGE}"
     )
 
 
 def own_columns(names: Iterable[str]) -> str:
-    """Say what becomes of columns of the user's own."""
-    return f"kept in provenance, columns of your own: {', '.join(map(repr, names))}"
+    """Return the message about the user's own columns."""
+    return f"your own columns are kept in provenance: {', '.join(map(repr, names))}"
 
 
 def note_own(dataset: Path, names: Collection[str]) -> None:
-    """Say once what becomes of columns of the user's own, if there are any."""
+    """Log once that the user's own columns, if any, are kept in provenance."""
     if names:
         _note(f"{dataset}: {own_columns(names)}")
 
 
 @cache
 def _note(message: str) -> None:
-    """Say something once."""
+    """Log a message once."""
     logging.getLogger(__name__).warning(message)

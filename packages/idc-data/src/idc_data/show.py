@@ -1,4 +1,4 @@
-"""A contact sheet of pairs, to look at what a dataset holds."""
+"""A contact sheet of pairs, to inspect a dataset."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from idc_data.fonts import Font, find_font
 from idc_data.images import load_pair
 from idc_data.words import wrap
 
-_TILE = 256  # longer side of an image on the sheet, in pixels: 64 and 128 fit a whole number of times
+_TILE = 256  # longer side of an image on the sheet, in pixels: a multiple of 64 and 128
 _GAP = 6  # between the images of a pair
 _MARGIN = 28  # between pairs, and around the sheet
-_INDENT = 14  # of the second and third line of a reference
+_INDENT = 14  # indent of the second and third line of a reference
 _PAPER, _INK, _FAINT, _MARK = "#ffffff", "#1c1e21", "#6b7075", "#ff3d00"
 
 
@@ -22,12 +22,12 @@ def contact_sheet(
 ) -> Image.Image:
     """Draw pairs side by side, before | after, each with its boxes, change type and first references.
 
-    Small images are enlarged without smoothing, so that their pixels can be seen.
+    Small images are enlarged without smoothing, so that their pixels are visible.
 
     Args:
         examples: The pairs, in reading order.
-        columns: Pairs in a row; two or three if not given.
-        num_references: References to print under a pair.
+        columns: Number of pairs per row; by default up to three.
+        num_references: Number of references to print under a pair.
 
     Raises:
         ValueError: There are no pairs, or an image is damaged.
@@ -62,7 +62,7 @@ def _cell(example: ChangeExample, num_references: int) -> Image.Image:
     said = [line for reference in example.references[:num_references] for line in _lines(reference, width - _INDENT)]
     top = max(before.height, after.height) + 10
     cell = Image.new("RGB", (width, top + 24 + 19 * len(said)), _PAPER)
-    cell.paste(before, (_TILE - before.width, 0))  # both against the middle, where the eye compares them
+    cell.paste(before, (_TILE - before.width, 0))  # both next to the centre, to ease comparison
     cell.paste(after, (_TILE + _GAP, 0))
     draw = ImageDraw.Draw(cell)
     left = 0.0
@@ -88,7 +88,7 @@ def _tile(pixels: np.ndarray, boxes: Sequence[Box]) -> Image.Image:
 
 
 def _lines(reference: str, width: int) -> list[tuple[Font, int, str]]:
-    """Font, indent and text of each line of a reference; what does not fit into the third line is cut."""
+    """Return font, indent and text of each line of a reference; text beyond the third line is cut off."""
     font, words = find_font(reference, 14)
     lines = wrap(words, width, font.getlength)
     if len(lines) > 3:

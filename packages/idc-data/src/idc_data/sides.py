@@ -1,8 +1,8 @@
-"""Captions that a mirrored image makes untrue: those that speak of left and right, east and west, or of turns.
+"""Detects captions that mirroring an image makes wrong: those that mention left and right, east and west, or rotation.
 
-The words are stems, written by hand; those for left and right find the names of the arrows in Unicode CLDR, which a
-test holds. Where a stem means something else too (French "droit" is law as well), the caption is refused all
-the same: a caption wrongly taken for sided costs a setting, a mirrored one that is sided spoils the model.
+The words are stems, written by hand; a test checks that those for left and right match the names of arrows in Unicode
+CLDR. A caption is also refused if the stem has another meaning (French "droit" also means law): refusing a harmless
+caption costs only a setting, but mirroring a caption that mentions a side spoils the model.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from unicodedata import name, normalize
 
-# Language: stems that begin a word, and ordinary words by which captions are known to be in that language.
+# Language -> stems that begin a word, and common words that identify the language.
 _LATIN = {
     "English": (
         r"left|right|(?:north|south)?[- ]?(?:east|west)|(?:anti|counter)?-?clockwise",
@@ -75,7 +75,7 @@ _LATIN = {
     "Indonesian": (r"kiri|kanan|timur|barat|jarum jam", "yang di ke dari dan tidak ada ini itu telah dengan"),
     "Vietnamese": (r"trái|phải|đông|tây|kim đồng hồ", "một các là có không đã và của trong trên được"),
 }
-# Script, as Unicode names its letters: stems of the languages that are written in it.
+# Script, as in Unicode names of letters -> stems of the languages written in it.
 _SCRIPTS = {
     "CYRILLIC": (
         r"(?<!\w)(?:[внс]а?|от|у)?(?:лев|лів|ліво|ляв|лијев|прав|десн|дясн|дяс)|сл[еі]ва|справа|восто[кч]|запад|схід|східн"
@@ -101,18 +101,19 @@ for _language, (_, _words) in _LATIN.items():
         _ORDINARY.setdefault(_word, []).append(_language)
 
 REMEDY = (
-    "turn flip off, since a mirrored image makes such captions untrue, or, if you know that none is, data.flip=safe"
+    "turn flip off, since mirroring makes such captions wrong, or set data.flip=safe if you know that none mentions a "
+    "side"
 )
 
 
 def unsafe(captions: Iterable[str]) -> str:
-    """Why images with these captions may not be mirrored; nothing where they may.
+    """Return why images with these captions must not be mirrored; empty if they may.
 
-    Latin letters are read in the languages that most captions are in, by their ordinary words; English always. Other
-    letters are read in all languages of their script.
+    Captions in Latin letters are checked in the languages of most captions, identified by common words, and in English.
+    Other letters are checked in all languages of their script.
 
     Args:
-        captions: Of a dataset, or of a part.
+        captions: The captions of a dataset, or of a part of it.
     """
     texts = list(dict.fromkeys(normalize("NFC", caption).lower().replace("’", "'") for caption in captions))
     scripts = _scripts(texts)
@@ -125,7 +126,7 @@ def unsafe(captions: Iterable[str]) -> str:
     ):
         for text in texts:
             if side := re.search(pattern, text):
-                return f"a caption speaks of a side ({side[0].strip()!r}): {text!r}"
+                return f"a caption mentions a side ({side[0].strip()!r}): {text!r}"
     if share < 0.5:
         example = next(text for text in texts if re.search("[a-z]", text))
         return f"captions such as {example!r} are in a language whose words for sides are not known"
@@ -137,7 +138,7 @@ def _stems(language: str) -> str:
 
 
 def _languages(texts: Sequence[str]) -> tuple[list[str], float]:
-    """The languages of texts in Latin letters, English among them, and which part of the texts has a known word."""
+    """Return the languages of texts in Latin letters, including English, and the share of texts with a known word."""
     hits = [
         Counter(each for word in re.findall(r"[^\W\d_]+", text) for each in _ORDINARY.get(word, ())) for text in texts
     ]
@@ -149,7 +150,7 @@ def _languages(texts: Sequence[str]) -> tuple[list[str], float]:
 
 
 def _scripts(texts: Iterable[str]) -> dict[str, str]:
-    """The scripts of the letters of texts, each with the first text that has it."""
+    """Return the scripts of the letters of texts, each with the first text that uses it."""
     found: dict[str, str] = {}
     for text in texts:
         for char in set(text) if not text.isascii() else "a":

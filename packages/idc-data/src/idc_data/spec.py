@@ -34,25 +34,25 @@ class DataSpec(BaseModel):
     """Which pairs to read and how to batch them.
 
     Attributes:
-        dataset: A reader by name (`scenes`), the path of a folder in the project's own layout, or a mapping with the
-            `name` of either and its settings. `idc_data.readers.resolve_reader` checks it.
-        image_size: Height and width of the images that a model sees, in pixels.
+        dataset: The name of a reader (`scenes`), the path of a folder in the project's own layout, or a mapping with
+            the `name` of either and its settings. See `idc_data.readers.resolve_reader`.
+        image_size: Height and width, in pixels, to which images are scaled for the model.
         batch_size: Pairs per batch (and per process, in distributed training).
         workers: Processes that prepare batches; 0 prepares them in the training process.
-        captions_per_pair: References of a pair that one training step learns from.
-        flip: Mirror half of the training pairs; refused where captions speak of left and right, east and west or turns,
-            or are in a language that is not read (see `idc_data.sides`). `safe`: you know that none speaks of sides.
-        crop: Largest part of width and height that a random crop removes.
-        color_jitter: Largest relative change of brightness and contrast, each side on its own.
-        max_length: Most tokens of a caption, beginning and end included. Words are tokens; of scripts without blanks,
-            such as Chinese, characters.
-        triplets: Train on the changed pair and the distractor of a scene in one batch, and show the distractor's image
-            before both in half of the cases, as methods of CLEVR-Change do.
-        features: `cache` computes what a frozen encoder makes of each distinct image once, and reads it in every epoch,
-            as half-precision numbers from `mlruns/features`. `{folder: PATH}` gives the model features that were
-            computed before, a `.npy` file for each image (see `idc_data.feature_folder`), in place of the images.
+        captions_per_pair: Number of references of a pair to learn from in one training step.
+        flip: Mirror half of the training pairs. Refused if captions mention left and right, east and west or rotation,
+            or their language is not supported (see `idc_data.sides`). `safe` means that you know no caption does.
+        crop: Maximum share of width and height that a random crop removes.
+        color_jitter: Maximum relative change of brightness and contrast, independently for each side.
+        max_length: Maximum number of tokens of a caption, including bos and eos. With the tokenizer `words`, tokens are
+            words, or characters in scripts without spaces such as Chinese.
+        triplets: Train on the changed pair and the distractor of a scene in one batch, and in half of the cases use the
+            distractor's image as before image of both, as methods for CLEVR-Change do.
+        features: `cache` computes the grids of a frozen encoder once per distinct image, and reads them in every epoch,
+            as half-precision numbers from `mlruns/features`. `{folder: PATH}` uses precomputed features instead of the
+            images: a `.npy` file for each image (see `idc_data.feature_folder`).
         tokenizer: How captions become tokens: `words`, `bpe`, `hf` or another installed name, `package.module:Class`,
-            or a mapping with the `name` of any and its settings. `idc_data.tokenizers.resolve_tokenizer` checks it.
+            or a mapping with the `name` of any and its settings. See `idc_data.tokenizers.resolve_tokenizer`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,8 +76,8 @@ class DataSpec(BaseModel):
             if self.features and (value := getattr(self, name)):
                 given = "cache" if self.features == "cache" else self.features.model_dump(mode="json")
                 raise ValueError(
-                    f"features is {given!r} and {name} is {value!r}, but features that were computed once "
-                    f"cannot be augmented: leave {name} or features out"
+                    f"features is {given!r} and {name} is {value!r}, but precomputed features cannot be augmented: "
+                    f"remove {name} or features"
                 )
         return self
 
@@ -85,15 +85,15 @@ class DataSpec(BaseModel):
     def _scenes_are_whole(self) -> "DataSpec":
         if self.triplets and self.batch_size % 2:
             raise ValueError(
-                f"triplets is true and batch_size is {self.batch_size!r}, but a scene gives two pairs: expected an "
-                "even number"
+                f"triplets is true and batch_size is {self.batch_size!r}, but a scene has two pairs: expected an even "
+                "batch_size"
             )
         return self
 
     @model_validator(mode="before")
     @classmethod
     def _of_older_versions(cls, given: Any) -> Any:
-        """Specs of older versions had `min_frequency` here, which is a setting of the tokenizer `words`."""
+        """Move `min_frequency`, which specs of older versions have here, to the settings of the tokenizer `words`."""
         if not isinstance(given, dict) or "min_frequency" not in given:
             return given
         given = dict(given)

@@ -1,4 +1,4 @@
-"""YAML as specs are written in it: no key twice, `1e-4` is a number, and errors are one line."""
+"""Reads YAML of specs: duplicate keys are errors, `1e-4` is a number, and error messages are one line."""
 
 from typing import Any
 
@@ -11,29 +11,29 @@ def load_yaml(text: str, source: str) -> Any:
 
     Args:
         text: The document.
-        source: Names it in errors.
+        source: Its name, for error messages.
 
     Raises:
-        ValueError: It is not valid, is nested too deep, or a key comes twice; the line is named.
+        ValueError: It is invalid, nested too deeply, or has a duplicate key; the message names the line.
     """
     try:
         return YAML(typ="safe", pure=True).load(text.removeprefix("\ufeff"))
-    except RecursionError:  # a spec is six deep; a traceback of a thousand lines would be as long
-        raise ValueError(f"{source}: it is nested too deep to be read; expected sections with settings") from None
+    except RecursionError:  # a spec has six levels
+        raise ValueError(f"{source}: it is nested too deeply; expected sections with settings") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", None) or error).split("\n")[0]
         if problem.startswith("found duplicate key"):
-            problem = f"{problem.split(' with value')[0]}; give it once"
+            problem = f"{problem.split(' with value')[0]}; give it only once"
         raise ValueError(f"{source}{place}: {problem}") from error
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set one value, given as `dotted.path=value` with a value in YAML.
+    """Set one value, given as `dotted.path=value` with the value in YAML.
 
     Raises:
-        ValueError: It is not of this form, or a part of the path is a plain value.
+        ValueError: The override has another form, or a part of the path is a plain value.
     """
     path, found, text = override.partition("=")
     if not found or not all(path.split(".")):
@@ -42,7 +42,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def set_value(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set one value at a dotted path, making the sections on the way; sections that are shared are not changed.
+    """Set one value at a dotted path, creating sections as needed; shared sections are copied, not changed.
 
     Raises:
         ValueError: A part of the path is a plain value.
@@ -53,7 +53,7 @@ def set_value(values: dict[str, Any], path: str, value: Any) -> None:
         if isinstance(below, str):  # `encoder: cnn` is short for `encoder: {name: cnn}`
             below = {"name": below}
         if below is not None and not isinstance(below, dict):
-            raise ValueError(f"override of {path}: {'.'.join(keys[: depth + 1])} is {below!r} and has no parts")
+            raise ValueError(f"override of {path}: {'.'.join(keys[: depth + 1])} is {below!r}, expected a section")
         values[key] = dict(below or {})
         values = values[key]
     values[keys[-1]] = value

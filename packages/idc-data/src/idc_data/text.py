@@ -1,4 +1,4 @@
-"""Text files as people have them: UTF-8 with or without a byte order mark, or UTF-16 with one."""
+"""Reads text files: UTF-8 with or without a byte order mark, or UTF-16 with one."""
 
 import codecs
 from pathlib import Path
@@ -7,11 +7,11 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (code
 
 
 def read_text(path: Path) -> str:
-    """Read a text file that a person or a spreadsheet wrote; line ends stay as they are.
+    """Read a text file, for example one saved by a spreadsheet; line ends are not converted.
 
     Raises:
-        ValueError: It is in another encoding; the line is named.
-        OSError: It cannot be read.
+        ValueError: The file has another encoding; the message names the line.
+        OSError: The file cannot be read.
     """
     data = path.read_bytes()
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
@@ -23,16 +23,16 @@ def read_text(path: Path) -> str:
 
 
 def is_utf16(path: Path) -> bool:
-    """Whether a file says that it is in UTF-16."""
+    """Return whether a file begins with a byte order mark of UTF-16."""
     with path.open("rb") as file:
         return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def decoded(line: bytes, where: str) -> str:
-    """Decode a line of a file in UTF-8, with a byte order mark or without.
+    """Decode a line of a file in UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: It is in another encoding.
+        ValueError: The line has another encoding.
     """
     try:
         return line.decode("utf-8-sig")

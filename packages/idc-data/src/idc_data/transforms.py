@@ -1,4 +1,4 @@
-"""Paired transforms: what is done to one image is done to the other, and to the boxes."""
+"""Paired transforms, applied equally to both images and to the boxes."""
 
 import math
 from collections.abc import Iterable
@@ -18,25 +18,25 @@ from idc_data.sides import REMEDY, unsafe
 from idc_data.spec import Flip
 
 Side = UInt8[Tensor, "3 h w"] | Float[Tensor, "..."]
-"""One side of a pair as a model sees it: an image, or features that were computed before."""
+"""One side of a pair as input of a model: an image, or precomputed features."""
 
 _Window = tuple[float, float, float, float]  # left, top, right, bottom as fractions of the image
 
 
 class PairedTransform:
-    """Bring both images of a pair to one size, with the same random crop and flip on either side.
+    """Scale both images of a pair to one size, with the same random crop and flip.
 
-    Without augmentation nothing is cut off: an image that is not square is squeezed, since the change may be at its
-    border. Sides of unequal size are cropped by the same fractions.
+    Without augmentation nothing is cropped: an image that is not square is distorted, because the change may be at its
+    border. Sides of different sizes are cropped by the same fractions.
 
     Args:
-        image_size: Height and width of what comes out, in pixels.
-        flip: Mirror half of the pairs. Only for captions that never speak of sides, see `idc_data.sides`; `safe`: that
-            is known, and they are not looked at.
-        crop: Largest part of the width and height that a random crop removes, 0 (none) to below 1. The crop keeps the
-            regions of the change whole where they are known.
-        color_jitter: Largest relative change of brightness and of contrast, drawn for each side on its own as a change
-            of light, 0 (none) to below 1. Hues stay, since captions name colours.
+        image_size: Height and width of the output, in pixels.
+        flip: Mirror half of the pairs. Only for captions that never mention sides, see `idc_data.sides`; `safe` skips
+            this check.
+        crop: Maximum share of width and height that a random crop removes, 0 (none) to below 1. Known regions of the
+            change are never cropped.
+        color_jitter: Maximum relative change of brightness and contrast, sampled independently for each side to imitate
+            a change of light, 0 (none) to below 1. Hues are kept, because captions name colours.
 
     Raises:
         ValueError: A setting is out of range.
@@ -51,21 +51,21 @@ class PairedTransform:
         self.image_size, self.flip, self.crop, self.color_jitter = image_size, flip, crop, color_jitter
 
     def __call__(self, example: ChangeExample, rng: Random) -> tuple[Side, Side, Regions | None]:
-        """Transform one pair; the same `rng` state gives the same result.
+        """Transform one pair; the same `rng` state yields the same result.
 
         Returns:
-            Before, after, and the regions in pixels of the images that come out. Of a pair with features, these come
-            out as they are, and the regions are in pixels of an image of this size.
+            Before, after, and the regions in pixels of the output. Features are returned unchanged, with regions in
+            pixels of an image of the output size.
 
         Raises:
-            ValueError: An image is damaged, or `flip` is on and a reference speaks of a side, or is in a language that
-                is not read; or features are damaged, or would have to be augmented.
+            ValueError: An image is damaged; `flip` is on and a reference mentions a side or its language is not
+                supported; or features are damaged or would have to be augmented.
         """
         if example.inputs is not None:
             return self._features(example, rng)
         before, after = load_pair(example.before, example.after)
         if self.flip is True and (problem := unsafe(example.references)):
-            raise ValueError(f"flip is on, but of the references of {example.id!r}, {problem}; {REMEDY}")
+            raise ValueError(f"flip is on, but in the references of {example.id!r}, {problem}; {REMEDY}")
         regions = example.regions
         boxes = []
         if regions:
@@ -84,19 +84,19 @@ class PairedTransform:
         )
 
     def _features(self, example: ChangeExample, rng: Random) -> tuple[Side, Side, Regions | None]:
-        """Features, which no augmentation can change, and the regions as they are without any."""
+        """Return features, which cannot be augmented, and the regions without augmentation."""
         for name in ("flip", "crop", "color_jitter"):
             if value := getattr(self, name):
                 raise ValueError(
-                    f"data.{name} is {value!r}, but the model sees features of pair {example.id!r} that were computed "
-                    f"before, which nothing augments: remove data.{name}, or read the images"
+                    f"data.{name} is {value!r}, but the model sees precomputed features of pair {example.id!r}, which "
+                    f"cannot be augmented: remove data.{name}, or use the images"
                 )
         before, after = load_features(example)
         regions = self(replace(example, inputs=None), rng)[2] if example.regions else None
         return before, after, regions
 
     def _draw_window(self, boxes: list[_Window], rng: Random) -> _Window:
-        """A random part of the image, of the image's own proportions unless the boxes need more on one axis."""
+        """Return a random window with the image's aspect ratio, extended along an axis if the boxes need it."""
         if not self.crop:
             return 0.0, 0.0, 1.0, 1.0
         kept = 1 - self.crop * rng.random()
@@ -141,7 +141,7 @@ def _fractions(box: Box, image: UInt8[np.ndarray, "h w 3"]) -> _Window:
 
 
 def _pixels(window: _Window, image: UInt8[np.ndarray, "h w 3"]) -> tuple[int, int, int, int]:
-    """The window in whole pixels, rounded outwards."""
+    """Return the window in whole pixels, rounded outwards."""
     height, width = image.shape[:2]
     left, top, right, bottom = window
     return int(left * width), int(top * height), math.ceil(right * width), math.ceil(bottom * height)

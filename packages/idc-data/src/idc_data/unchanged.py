@@ -1,7 +1,7 @@
-"""Whether a caption says that nothing changed: in English, and in a data set's own sentences.
+"""Tells whether a caption claims that nothing changed: in English, or by a data set's own sentences.
 
-It is what `changed` of a line is taken from where the line has none. `idc_eval.changed` reads captions for scores by
-the same sentences; a test holds the two together.
+It infers `changed` of lines that omit it. `idc_eval.changed` uses the same rules for scores; a test keeps the two
+equal.
 """
 
 import re
@@ -13,7 +13,7 @@ from idc_data.text import read_text
 from idc_data.words import has_unspaced
 
 NO_CHANGE = "no_change.txt"
-"""The file of a data set that lists its no-change sentences, or parts of them, one in a line, in any language."""
+"""File in a data set with its no-change sentences, or parts of them, one per line, in any language."""
 
 _NO_CHANGE = re.compile(
     r"""
@@ -28,7 +28,7 @@ _NO_CHANGE = re.compile(
     re.VERBOSE,
 )
 _AFTER_ALL = re.compile(r"\b(?:except|besides|but|only|other than|apart from|not (?:the same|identical))\b")
-# Words that captions of this field rarely do without, and that look like no word of a neighbouring language.
+# Words that most English captions contain and that do not occur in neighbouring languages.
 _ENGLISH = re.compile(
     r"""\b(?: the | are | were | been | there | and | with | from | this | which | nothing | near | behind | above
     | below | an? \s (?=\w) .* \b (?:is|was|has) | changed? | changes | difference | same | identical | added | removed
@@ -39,23 +39,23 @@ _ENGLISH = re.compile(
 
 
 def no_change_sentences(dataset: Path) -> list[str]:
-    """The no-change sentences that a data set lists in its `no_change.txt`; none if there is no such file."""
+    """Return the no-change sentences in a data set's `no_change.txt`; none if there is no such file."""
     file = dataset / NO_CHANGE
     return [plain for line in read_text(file).splitlines() if (plain := _plain(line))] if file.is_file() else []
 
 
 def claims_change(references: Sequence[str], sentences: Collection[str]) -> bool:
-    """Whether most references of a pair say that something changed.
+    """Return whether at least half of the references of a pair claim a change.
 
     Args:
-        references: Of one pair.
+        references: The references of one pair.
         sentences: The data set's own no-change sentences.
     """
     return 2 * sum(_claims_change(reference, sentences) for reference in references) >= len(references)
 
 
 def look_english(captions: Iterable[str]) -> bool:
-    """Whether at least half of some captions have a word that English captions have."""
+    """Return whether at least half of the captions contain a common English word."""
     seen = [bool(_ENGLISH.search(caption)) for caption in captions]
     return 2 * sum(seen) >= len(seen)
 
@@ -70,7 +70,7 @@ def _claims_change(caption: str, sentences: Collection[str]) -> bool:
 
 
 def _listed(plain: str, sentences: Iterable[str]) -> bool:
-    # Where no blanks stand between words, none stand around a sentence.
+    # In scripts without spaces between words, a sentence has no spaces around it.
     return any(
         each.replace(" ", "") in plain.replace(" ", "") if has_unspaced(each) else f" {each} " in f" {plain} "
         for each in sentences

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files completely or not at all."""
 
 import os
 import time
@@ -13,9 +13,10 @@ _HOUR = 3600.0  # seconds
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, with the same ending, which takes the place of `path` if nothing fails.
+    """Yield a temporary path with the same extension, which replaces `path` if no exception is raised.
 
-    Several may write one file at a time: the last to end wins. What a kill has left is removed after an hour.
+    Several processes may write a file at the same time: the last to finish wins. Files left by killed processes are
+    removed after an hour.
     """
     for left in path.parent.glob(f".{escape(path.name)}.*.tmp{escape(path.suffix)}"):
         with suppress(OSError):
@@ -32,6 +33,6 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     with whole(path) as unfinished:
         unfinished.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Words for mistakes in what a person wrote: what is wrong with a value, and what a name could have meant."""
+"""Error messages about user input: what is wrong with a value, and what a misspelt name could mean."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-_MOST = 5  # faults that one line tells
+_MOST = 5  # maximum number of faults in one line
 
 _EXPECTED = {
     "bool_parsing": "true or false",
@@ -27,22 +27,22 @@ _EXPECTED = {
     "too_short": "at least {min_length}",
     "tuple_type": "a list",
 }
-"""What was expected, by pydantic's name of the fault; of the others pydantic's own words are taken."""
+"""Pydantic's type of error -> what was expected; other types keep pydantic's message."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Word how many there are of something: 1 pair, 2,000 pairs."""
+    """Return a number with its noun: 1 pair, 2,000 pairs."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
-    """Word the nearest known name as a question, or say something else if none is near."""
+    """Return the nearest known name as a question, or `otherwise` if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Word what could have been meant: the nearest known name, and all of them unless they are too many to read."""
+    """Return a suggestion for an unknown name: the nearest known one, and all of them if there are at most 30."""
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     listed = known if len(known) <= 30 else nearest
@@ -50,15 +50,15 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def faults(error: ValidationError, schema: type[BaseModel] | None = None, *, noun: str = "key") -> str:
-    """Say in one line what pydantic found wrong: where, what was given, what was expected, what was meant.
+    """Describe pydantic's errors in one line: where, what was given, what was expected, and suggestions.
 
     Args:
-        error: What pydantic raised.
-        schema: What was validated, to say which of its names an unknown one may have meant.
-        noun: What the names are called.
+        error: Pydantic's exception.
+        schema: The validated model, to suggest its names for unknown ones.
+        noun: What its names are called.
     """
     found = error.errors(include_url=False)
-    # A list whose only item is at fault counts as empty, too.
+    # If the only item of a list is invalid, pydantic also reports the list as too short.
     found = [each for each in found if each["type"] != "too_short" or not each["input"] or each is found[0]]
     told = list(dict.fromkeys(_fault(each, schema, noun) for each in found))
     return "; ".join(told[:_MOST]) + (f"; and {len(told) - _MOST} more" if len(told) > _MOST else "")
@@ -82,7 +82,7 @@ def _fault(problem: Mapping[str, Any], schema: type[BaseModel] | None, noun: str
 
 
 def _section(schema: Any, path: Sequence[str]) -> type[BaseModel] | None:
-    """The model that a path of keys leads to, through sections that may be null or annotated."""
+    """Return the model at a path of keys, through sections that may be optional or annotated."""
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         fields = {key: field for name, field in schema.model_fields.items() for key in (name, field.alias)}
         if not path:

@@ -1,4 +1,4 @@
-"""Datasets for others: Parquet, WebDataset shards, and conversations to fine-tune large models on."""
+"""Exports datasets for other tools: Parquet, WebDataset shards, and conversations to fine-tune large models."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,24 +13,24 @@ PROMPT = "The first image was taken before, the second after. Say in one sentenc
 
 
 def export(form: str, out: Path, splits: Mapping[str, Iterable[ChangeExample]], *, prompt: str = PROMPT) -> list[Path]:
-    """Write a dataset in a form that others read, into a folder that is new or empty.
+    """Write a dataset in a format of another tool, into a new or empty folder.
 
-    Every file is there whole or not at all.
+    Each file is written completely or not at all.
 
     Args:
         form: parquet, webdataset, ms-swift, llama-factory or trl.
         out: The folder.
-        splits: Split -> its examples, in the order of writing; they may be made one by one.
-        prompt: What conversations ask.
+        splits: Split -> its examples, in the order of writing; iterators are consumed one by one.
+        prompt: The question in conversations.
 
     Returns:
         The files, without images.
 
     Raises:
-        ValueError: The folder holds something, or an image is damaged.
+        ValueError: The folder is not empty, or an image is damaged.
     """
     if out.exists() and any(each for each in out.iterdir() if not _left(each)):
-        raise ValueError(f"{str(out)!r} is not empty, expected a new folder")
+        raise ValueError(f"{str(out)!r} is not empty, expected a new or empty folder")
     out.mkdir(parents=True, exist_ok=True)
     if form == "parquet":
         return [path for split, examples in splits.items() for path in write_parquet(out, split, examples)]
@@ -41,5 +41,5 @@ def export(form: str, out: Path, splits: Mapping[str, Iterable[ChangeExample]], 
 
 
 def _left(path: Path) -> bool:
-    """Whether a file is what a killed export has left."""
+    """Return whether a file was left by an interrupted export."""
     return re.fullmatch(r"\..*\.tmp(\.\w+)?|\..*\.unfinished", path.name) is not None

@@ -1,4 +1,4 @@
-"""Conversations about two images, for tools that fine-tune large models; every reference is one."""
+"""Conversations about two images, one per reference, for tools that fine-tune large models."""
 
 import importlib
 import json
@@ -17,12 +17,12 @@ _Splits = Mapping[str, Iterable[ChangeExample]]
 
 
 def write_swift(out: Path, splits: _Splits, prompt: str) -> list[Path]:
-    """Write ms-swift's JSON lines: `messages` and `images`, which are relative to the folder (`ROOT_IMAGE_DIR`)."""
+    """Write ms-swift's JSON lines: `messages`, and `images` relative to the folder (`ROOT_IMAGE_DIR`)."""
     return _write_lines(out, splits, prompt)
 
 
 def write_llama_factory(out: Path, splits: _Splits, prompt: str) -> list[Path]:
-    """Write LLaMA-Factory's JSON lines with the dataset_info.json that describes them; the folder is `dataset_dir`."""
+    """Write LLaMA-Factory's JSON lines and the dataset_info.json that describes them; the folder is `dataset_dir`."""
     files = _write_lines(out, splits, prompt)
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     about = {
@@ -39,7 +39,7 @@ def write_llama_factory(out: Path, splits: _Splits, prompt: str) -> list[Path]:
 
 
 def write_trl(out: Path, splits: _Splits, prompt: str) -> list[Path]:
-    """Write TRL's prompt and completion as Parquet, with the images in it."""
+    """Write TRL's prompt and completion as Parquet, including the images."""
     pa = importlib.import_module("pyarrow")
     message = pa.list_(
         pa.struct(
@@ -68,7 +68,7 @@ def _dialogues(examples: Iterable[ChangeExample], prompt: str) -> Iterator[dict[
 
 
 def _write_lines(out: Path, splits: _Splits, prompt: str) -> list[Path]:
-    """Write the images and their metadata in our own layout, and the conversations of each split beside them."""
+    """Write the images and metadata in our own layout, and a file of conversations for each split."""
     files = []
     write_layout(out, (example for examples in splits.values() for example in examples))
     for split in splits:

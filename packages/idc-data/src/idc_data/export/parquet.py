@@ -1,4 +1,4 @@
-"""Parquet with the images in it, as Hugging Face `datasets` reads it: the columns `before` and `after` are images."""
+"""Parquet including the images, for Hugging Face `datasets`: the columns `before` and `after` are images."""
 
 import importlib
 import io
@@ -15,13 +15,13 @@ from idc_data.images import load_pair
 from idc_data.whole import whole
 
 _GROUP = 100
-"""Rows that are held at a time: images of 1,000 x 1,000 pixels are some MB each."""
+"""Rows held in memory at a time: an image of 1,000 x 1,000 pixels has some MB."""
 
 
 def write_parquet(out: Path, split: str, examples: Iterable[ChangeExample]) -> list[Path]:
     """Write a split as one Parquet file.
 
-    Regions are lists of four numbers; provenance and truth, whose fields differ from pair to pair, are JSON.
+    Regions are lists of four numbers; provenance and truth, whose fields differ between pairs, are JSON texts.
     """
     pa = _arrow()
     boxes = pa.list_(pa.list_(pa.float64()))
@@ -34,12 +34,12 @@ def write_parquet(out: Path, split: str, examples: Iterable[ChangeExample]) -> l
 
 
 def write_rows(path: Path, schema: dict[str, Any], features: dict[str, Any], rows: Iterator[dict[str, Any]]) -> Path:
-    """Write rows group by group, with a note of which columns are images.
+    """Write rows in groups, and record in the metadata which columns are images.
 
     Args:
         path: The file.
-        schema: Column -> its type.
-        features: The columns that `datasets` would take for something else, in its own words.
+        schema: Column -> its Arrow type.
+        features: Feature types, in the notation of `datasets`, of columns that it would misinterpret.
         rows: The rows.
     """
     pa = _arrow()
@@ -53,7 +53,7 @@ def write_rows(path: Path, schema: dict[str, Any], features: dict[str, Any], row
 
 
 def png(pixels: Any) -> bytes:
-    """Encode pixels, without loss."""
+    """Encode pixels as PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
@@ -77,7 +77,7 @@ def _row(example: ChangeExample) -> dict[str, Any]:
 
 
 def _feature(pa: Any, kind: Any) -> dict[str, Any]:
-    """A type of Arrow in the words of `datasets`."""
+    """Convert an Arrow type to the notation of `datasets`."""
     if pa.types.is_list(kind):
         return {"_type": "List", "feature": _feature(pa, kind.value_type)}
     if pa.types.is_struct(kind):

@@ -13,11 +13,11 @@ from idc_data.images import load_pair
 from idc_data.whole import whole
 
 SHARD = 1000
-"""Pairs in a tar file."""
+"""Number of pairs per tar file."""
 
 
 def write_webdataset(out: Path, split: str, examples: Iterable[ChangeExample], *, shard: int = SHARD) -> list[Path]:
-    """Write a split as tar files; the same examples make the same bytes."""
+    """Write a split as tar files; the same examples yield the same bytes."""
     examples, written = iter(examples), list[Path]()
     for number in count():
         first = next(examples, None)
@@ -45,6 +45,6 @@ def _add(file: tarfile.TarFile, key: str, example: ChangeExample) -> None:
     before, after = (png(pixels) for pixels in load_pair(example.before, example.after))
     text = json.dumps(about, ensure_ascii=False, allow_nan=False).encode()
     for name, content in (("before.png", before), ("after.png", after), ("json", text)):
-        member = tarfile.TarInfo(f"{key}.{name}")  # its time is 0
+        member = tarfile.TarInfo(f"{key}.{name}")  # its modification time is 0
         member.size = len(content)
         file.addfile(member, io.BytesIO(content))
