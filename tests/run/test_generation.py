@@ -58,7 +58,7 @@ def test_a_generation_is_a_run_and_the_model_trained_on_it_leads_back(folder):
     said = generate()
     assert "tracked: run" in said
     made = json.loads((folder / "data/photos/generation.json").read_text())
-    assert "tracked before" in generate(), "the same dataset is one run"
+    assert "already tracked" in generate(), "the same dataset is one run"
     spec = load_spec(
         EXPERIMENTS / "generated.yaml",
         [

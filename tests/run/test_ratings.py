@@ -29,7 +29,7 @@ def test_ratings_go_to_mlflow_and_to_the_run_they_are_about(registered, monkeypa
         captions = len(study.items)
     ended = CliRunner().invoke(idc_eval, ["agreement", str(ratings), "--metrics", "rouge-l", "--tracking"])
     assert ended.exit_code == 0, ended.output
-    assert "MLflow has it" in ended.output and "and the runs of" in ended.output
+    assert "logged to MLflow" in ended.output and "and the runs of" in ended.output
 
     mlflow = connect()
     (kept,) = mlflow.search_runs(experiment_names=["human rating"], output_format="list")

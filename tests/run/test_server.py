@@ -146,9 +146,9 @@ def test_a_run_is_tracked_and_its_login_is_sent_but_not_shown(mlflow, monkeypatc
     [
         (
             401,
-            r"wants a login \(401\): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_T",
+            r"requires a login \(401\): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         ),
-        (403, r"does not let this login do that \(403: .*Permission denied.*ask whoever runs it"),
+        (403, r"denies permission \(403: .*Permission denied.*administrator"),
         (404, r"fails \(404: "),
         (500, r"does not answer \(too many 500 error responses\)"),
     ],
@@ -162,7 +162,9 @@ def test_a_server_that_refuses_is_one_line(mlflow, status, words):
 def test_a_deleted_experiment_says_how_to_restore_it(mlflow):
     gone = EXPERIMENT | {"lifecycle_stage": "deleted"}
     mlflow.answers["/get-by-name"] = (200, json.dumps({"experiment": gone}))
-    assert "experiment 'plain' of MLflow, number 7, was deleted: `mlflow experiments restore -x 7`" in begun()
+    assert (
+        "MLflow experiment 'plain', number 7, was deleted: restore it with `mlflow experiments restore -x 7`" in begun()
+    )
 
 
 @pytest.mark.slow
@@ -219,8 +221,8 @@ def mlflow_folder():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"lifecycle_stage": "deleted"}, "was deleted: `mlflow runs restore --run-id RUN` brings it back; without"),
-        (None, "has no run 'RUN', which the checkpoint goes on with; without --resume a new run begins"),
+        ({"lifecycle_stage": "deleted"}, "was deleted: restore it with `mlflow runs restore --run-id RUN`"),
+        (None, "has no run 'RUN', to which the checkpoint belongs; omit --resume"),
     ],
 )
 def test_resuming_a_deleted_run_says_how_to_restore_it(mlflow, answer, words):
@@ -289,7 +291,7 @@ def test_a_certificate_that_nobody_signed_is_trusted_where_mlflow_is_told_to(mlf
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", playing.address)
         line = begun()
-        assert "CERTIFICATE_VERIFY_FAILED" in line and "let MLFLOW_TRACKING_SERVER_CERT_PATH name the file" in line
+        assert "CERTIFICATE_VERIFY_FAILED" in line and "set MLFLOW_TRACKING_SERVER_CERT_PATH" in line
         monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
         assert MlflowTracker("plain").experiment == "7"
         monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")

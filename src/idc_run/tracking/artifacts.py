@@ -1,4 +1,4 @@
-"""What a tested run leaves in MLflow: predictions, scores, the report, pictures."""
+"""The artifacts of a tested run: predictions, scores, the report, pictures."""
 
 import json
 import math
@@ -22,17 +22,17 @@ from idc_run.spec import Spec
 from idc_run.tracking.tracker import Tracker
 
 _GALLERY = 200
-"""How many pairs the report shows, and how many drawn at random keep their images, for people to rate."""
+"""Number of pairs in the report, and of randomly sampled pairs whose images are stored for human rating."""
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What a test found.
+    """The results of a test.
 
     Attributes:
-        predictions: One for each pair of the split.
-        scores: Of all of them.
-        ceiling: What one reference scores against the others, if pairs have several.
+        predictions: One per pair of the split.
+        scores: Their scores.
+        ceiling: The scores of one reference against the others, if pairs have several.
     """
 
     predictions: list[Prediction]
@@ -41,7 +41,7 @@ class Tested:
 
 
 def ceiling_of(spec: Spec, predictions: Sequence[Prediction], meteor: Meteor) -> Scores | None:
-    """What people's own references score against each other; None where a pair has one, or a protocol joins them."""
+    """Score one human reference against the others; None if pairs have only one, or the protocol joins them."""
     joined = find_protocol(spec.eval.protocol).references == "joined"
     if joined or not any(len(prediction.references) > 1 for prediction in predictions):
         return None
@@ -57,17 +57,17 @@ def log_results(
     progress: Progress | None = None,
     out: Path | None = None,
 ) -> None:
-    """Write predictions, scores, the report and pictures, and hand them to the tracker.
+    """Write predictions, scores, the report and pictures, and log them.
 
     Args:
-        spec: Of the test.
+        spec: The spec of the test.
         reader: The split, in the order of the predictions.
-        tested: What the test found.
-        tracker: Keeps the files.
-        progress: Has the curves, if something was trained.
-        out: A folder that gets the files, too.
+        tested: The results of the test.
+        tracker: Stores the files.
+        progress: The state of training with its curves, if the model was trained in this run.
+        out: A folder that also gets the files.
     """
-    with tempfile.TemporaryDirectory() as name:  # `out` may hold other files, or what the last test wrote
+    with tempfile.TemporaryDirectory() as name:  # not in `out`, which may hold other files
         _write(Path(name), spec, reader, tested, progress)
         if out:
             shutil.copytree(name, out, dirs_exist_ok=True)
@@ -84,8 +84,7 @@ def _write(folder: Path, spec: Spec, reader: Reader, tested: Tested, progress: P
         "val/loss": [(int(step), value) for step, value in progress.val_losses],
         f"val/{spec.eval.select}": [(int(step), value) for step, value in progress.scores],
     }
-    # The same pairs in every run, and drawn at random: people rate them, and the worst and the best, which the report
-    # adds, would mislead.
+    # People rate this sample, so it is random and the same in every run; the report adds the best and the worst pairs.
     sample = sorted(random.Random(0).sample(range(len(predictions)), min(_GALLERY, len(predictions))))
     right = scores.per_example.get("statement_accuracy", [math.nan] * len(predictions))
     rows, _ = choose(predictions, scores, _GALLERY)

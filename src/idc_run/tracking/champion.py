@@ -14,7 +14,7 @@ _TERMS = ("metric", "protocol", "data")
 
 @dataclass(frozen=True)
 class Standing:
-    """What the champion is chosen by: scores compare only where all but the value agree."""
+    """The basis for choosing the champion; values are comparable only if the other fields are equal."""
 
     metric: str
     protocol: str
@@ -22,7 +22,7 @@ class Standing:
     value: float
 
     def tags(self) -> dict[str, str]:
-        """As tags of a model version."""
+        """Return the tags for a model version."""
         return {"metric": self.metric, "protocol": self.protocol, "data": self.data, "score": repr(self.value)}
 
 
@@ -31,12 +31,12 @@ class Version:
     """A registered version.
 
     Attributes:
-        number: Of the version.
+        number: The version number.
         champion: Whether the alias points to it.
-        score: Its validation score with the metric, as people read it; empty if it has none.
-        terms: Protocol and validation data, under which alone scores compare.
+        score: Its validation score and metric, for display; empty if it has none.
+        terms: Protocol and validation data; scores are comparable only if these are equal.
         run: The run that registered it.
-        created: The day.
+        created: The date.
     """
 
     number: str
@@ -48,38 +48,38 @@ class Version:
 
 
 def crown(client: Any, model: str, number: str, standing: Standing) -> str:
-    """Let `champion` point to a new version if it is the first, or better on the same terms; say what came of it."""
+    """Make a new version the champion if it is the first or has a better comparable score; return a sentence on it."""
     old = client.get_registered_model(model).aliases.get(ALIAS)
     if old is not None and str(old) == number:
-        return f"{ALIAS} is version {number} already"
+        return f"{ALIAS} is already version {number}"
     if old is None:
         _move(client, model, number, None)
-        return f"{ALIAS} is now version {number}, the first one of {model}"
+        return f"{ALIAS} is now version {number}, the first version of {model}"
     tags, mine = client.get_model_version(model, old).tags, standing.tags()
     if any(tags.get(key) != mine[key] for key in _TERMS):
         return (
-            f"{ALIAS} stays version {old}: it was validated on other data, by another metric or protocol, so the "
-            f"scores do not compare"
+            f"{ALIAS} stays version {old}: it was validated on other data or with another metric or protocol, so the "
+            "scores are not comparable"
         )
     metric, theirs, ours = standing.metric, float(tags["score"]), standing.value
     name = metric.rpartition("/")[2]
     if ours <= theirs:
         return (
-            f"{ALIAS} stays version {old}: its {name} in validation is {shown(metric, theirs)}, that of version "
-            f"{number} {shown(metric, ours)}"
+            f"{ALIAS} stays version {old}: its validation {name} is {shown(metric, theirs)}, that of version {number} "
+            f"is {shown(metric, ours)}"
         )
     _move(client, model, number, old)
     return (
-        f"{ALIAS} is now version {number}: its {name} in validation is {shown(metric, ours)}, that of version {old} "
+        f"{ALIAS} is now version {number}: its validation {name} is {shown(metric, ours)}, that of version {old} is "
         f"{shown(metric, theirs)}"
     )
 
 
 def promote(model: str, number: str) -> str | None:
-    """Let `champion` point to a version, whatever its score.
+    """Make a version the champion, whatever its score.
 
     Returns:
-        The version that was the champion before.
+        The previous champion.
 
     Raises:
         ValueError: The registry has no such model or version.
@@ -96,7 +96,7 @@ def promote(model: str, number: str) -> str | None:
 
 
 def versions(model: str) -> list[Version]:
-    """All versions of a registered model, the newest first.
+    """Return all versions of a registered model, the newest first.
 
     Raises:
         ValueError: The registry has no such model, or there is no registry.
@@ -115,7 +115,7 @@ def versions(model: str) -> list[Version]:
 
 
 def models() -> list[str]:
-    """The names of all registered models.
+    """Return the names of all registered models.
 
     Raises:
         ValueError: There is no registry.
@@ -134,9 +134,9 @@ def _read(version: Any, champion: str) -> Version:
 
 
 def _move(client: Any, model: str, number: str, old: str | int | None) -> None:
-    """Point the alias elsewhere; the versions keep when they had it, which the registry itself forgets.
+    """Move the alias; tags of the versions record when they had it, because the registry does not.
 
-    The alias moves last: what is killed before is done again when the run is resumed.
+    The alias moves last, so that a resumed run repeats an interrupted move.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(model, number, f"{ALIAS}.from", now)

@@ -1,4 +1,4 @@
-"""A generated dataset as an MLflow run: how it was made, what each stage yielded, and samples to look at."""
+"""The generation of a dataset as an MLflow run: its spec, the counts of each stage, and samples."""
 
 import json
 import tempfile
@@ -18,13 +18,13 @@ _SAMPLES = 12
 
 
 def record(dataset: Path) -> str:
-    """Log the generation of a dataset, once, and note the run in its `generation.json`.
+    """Log the generation of a dataset once, and record the run in its `generation.json`.
 
     Args:
         dataset: The folder that `idc-data generate` wrote.
 
     Returns:
-        One line for people.
+        One line for the console.
 
     Raises:
         OSError: There is no `generation.json`.
@@ -32,7 +32,7 @@ def record(dataset: Path) -> str:
     path = dataset / GENERATION
     made = json.loads(path.read_text(encoding="utf-8"))
     if "run" in made:
-        return f"tracked before, as run {made['run']['id']} of the experiment {EXPERIMENT!r}"
+        return f"already tracked as run {made['run']['id']} of the experiment {EXPERIMENT!r}"
     tracker = MlflowTracker(EXPERIMENT)
     splits = {split: Folder(split, root=dataset) for split in made["pairs"] if (dataset / split / METADATA).is_file()}
     datasets = {split: (made["name"], pairs.fingerprint) for split, pairs in splits.items()}
@@ -47,11 +47,11 @@ def record(dataset: Path) -> str:
                 tracker.artifact(picture, "samples")
     made["run"] = {"id": run, "experiment": tracker.experiment}
     path.write_text(json.dumps(made, indent=2), encoding="utf-8")
-    return f"tracked: run {run} of the experiment {EXPERIMENT!r}; look at it: mlflow ui"
+    return f"tracked as run {run} of the experiment {EXPERIMENT!r}; to see it: mlflow ui"
 
 
 def source(dataset: dict[str, Any]) -> dict[str, str]:
-    """Tags that lead from a model's run to the run that made its data; none if the data was not generated.
+    """Return tags that link a model's run to the run that generated its data, if there is one.
 
     Args:
         dataset: The dataset of a completed spec.
@@ -81,5 +81,5 @@ def _metrics(made: dict[str, Any]) -> dict[str, float]:
 
 
 def _plain(name: str) -> str:
-    """A name that MLflow takes for a metric."""
+    """Return a valid MLflow metric name."""
     return name.replace(" ", "_")

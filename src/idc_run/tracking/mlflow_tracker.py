@@ -1,4 +1,4 @@
-"""The tracker that writes to MLflow."""
+"""The tracker for MLflow."""
 
 import json
 from collections.abc import Mapping
@@ -12,38 +12,39 @@ from idc_run.tracking.store import connect, embedded, store
 from idc_run.tracking.tracker import Tracker
 
 _KEY_METRIC, _KIND = "mlflow.experiment.primaryMetric.name", "mlflow.experimentKind"
-"""Tags of an experiment by which the UI knows what its charts show first, and that it holds models, not prompts."""
+"""Tags of an experiment that tell the UI its primary metric, and that it holds model training, not prompts."""
 
 WHY = "failure"
-"""Tag of a run that did not finish: why, in a line."""
+"""Tag of a failed run with the reason in one line."""
 _LONGEST_TAG = 500
 
 
 class MlflowTracker(Tracker):
-    """Writes to MLflow: the server of MLFLOW_TRACKING_URI if that is set, else the embedded store in `mlruns/`.
+    """Logs to the MLflow server at MLFLOW_TRACKING_URI, or to the embedded store in `mlruns/` if that is not set.
 
     Args:
-        experiment: MLflow's experiment, made when missing; runs whose scores compare belong in one.
-        key_metric: What its charts show first.
+        experiment: The MLflow experiment, created if missing; it groups runs with comparable scores.
+        key_metric: The primary metric of its charts.
     """
 
     def __init__(self, experiment: str, key_metric: str = "") -> None:
         mlflow = connect()
         found = mlflow.get_experiment_by_name(experiment)
         if found is None:
-            # A server decides for itself where artifacts go.
+            # A server has its own artifact location.
             artifacts = (store() / "artifacts").as_uri() if mlflow.get_tracking_uri() == embedded() else None
             try:
                 mlflow.create_experiment(experiment, artifact_location=artifacts)
             except mlflow.exceptions.MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process created it first
                     raise
             found = mlflow.get_experiment_by_name(experiment)
         if found.lifecycle_stage == "deleted":
             number = found.experiment_id
             raise ValueError(
-                f"the experiment {experiment!r} of MLflow, number {number}, was deleted: `mlflow experiments restore "
-                f"-x {number}` brings it back, `mlflow gc --experiment-ids {number}` removes it and its runs for good"
+                f"the MLflow experiment {experiment!r}, number {number}, was deleted: restore it with `mlflow "
+                f"experiments restore -x {number}`, or delete it and its runs permanently with `mlflow gc "
+                f"--experiment-ids {number}`"
             )
         self.experiment = found.experiment_id
         wanted = {_KIND: "custom_model_development", _KEY_METRIC: key_metric} if key_metric else {}
@@ -60,7 +61,7 @@ class MlflowTracker(Tracker):
         datasets: Mapping[str, tuple[str, str]],
         run_id: str = "",
     ) -> str:
-        """Start a run with its parameters, tags and datasets, or go on with an unfinished one."""
+        """Start a run with its parameters, tags and datasets, or resume an unfinished one."""
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.tracking.context.registry import resolve_tags
@@ -71,7 +72,7 @@ class MlflowTracker(Tracker):
             run_id=run_id or None,
             experiment_id=None if run_id else self.experiment,
             run_name=None if run_id else name,
-            # MLflow's own tags: the address of a git remote may hold a token.
+            # MLflow's own tags; the address of a git remote may contain a token.
             tags=None if run_id else {key: mask(str(value)) for key, value in resolve_tags().items()},
             log_system_metrics=True,
         )
@@ -95,7 +96,7 @@ class MlflowTracker(Tracker):
         return run.info.run_id
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log metrics at a step, but those that a resumed run had logged before it was killed."""
+        """Log metrics at a step, except those that a resumed run logged before it was killed."""
         new = {name: value for name, value in values.items() if (name, step, value) not in self._logged}
         if new:
             self._mlflow.log_metrics(new, step=step)
@@ -114,11 +115,11 @@ class MlflowTracker(Tracker):
         self._mlflow.set_tag(name, value)
 
     def where(self) -> str:
-        """Give where the artifacts of the active run are."""
+        """Return the artifact location of the active run."""
         return self._mlflow.active_run().info.artifact_uri.removeprefix("file://")
 
     def end(self, status: str = "FINISHED", why: str = "") -> None:
-        """End the run; why it did not finish is a tag, if the server still answers: the error itself goes first."""
+        """End the run; if the server still answers, the reason of a failure becomes a tag. Never raises on failures."""
         if status == "FINISHED":
             self._mlflow.end_run(status)
             return
@@ -130,28 +131,28 @@ class MlflowTracker(Tracker):
                 self._mlflow.end_run(status)
 
     def _check_kept(self, run_id: str) -> None:
-        """See that the run to go on with is there.
+        """Check that the run to resume exists.
 
         Raises:
-            ValueError: It was deleted, or is another store's.
+            ValueError: The run was deleted, or is in another store.
         """
-        where, again = mask(self._mlflow.get_tracking_uri()), "without --resume a new run begins"
+        where, again = mask(self._mlflow.get_tracking_uri()), "omit --resume to start a new run"
         try:
             found = self._mlflow.get_run(run_id).info
         except self._mlflow.exceptions.MlflowException as error:
             if error.get_http_status_code() != 404:
                 raise
-            message = f"MLflow at {where} has no run {run_id!r}, which the checkpoint goes on with; {again}"
+            message = f"MLflow at {where} has no run {run_id!r}, to which the checkpoint belongs; {again}"
             raise ValueError(message) from error
         if found.lifecycle_stage == "deleted":
             raise ValueError(
-                f"the run {run_id!r} of MLflow, which the checkpoint goes on with, was deleted: `mlflow runs restore "
-                f"--run-id {run_id}` brings it back; {again}"
+                f"the MLflow run {run_id!r}, to which the checkpoint belongs, was deleted: restore it with `mlflow "
+                f"runs restore --run-id {run_id}`; or {again}"
             )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `{dotted.path: value}`, the way people filter runs."""
+    """Flatten nested sections to `{dotted.path: value}`."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What runs are called: the spec, and the settings in which a run differs from others."""
+"""The names of runs: the spec and the settings that differ from it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -9,19 +9,19 @@ from idc_data.strict_yaml import load_yaml
 from idc_run.address import mask
 
 _ELSEWHERE = ("tracking", "register", "sweep", "train.device", "train.threads", "data.workers")
-"""Settings of where and how a run is made, by which its scores do not differ."""
+"""Settings that do not affect scores."""
 
 _MOST, _LONGEST = 4, 30
-"""How many settings a name tells, and how many characters of each; the parameters tell all."""
+"""Maximum number of settings in a name, and of characters of each."""
 
 
 def run_name(name: str, overrides: Sequence[str], before: Mapping[str, Any]) -> str:
-    """Name a run by its spec and by what the command line changed: `transformer-concat, decoder gru, seed 2`.
+    """Name a run after its spec and the overrides: `transformer-concat, decoder gru, seed 2`.
 
     Args:
-        name: Of the spec; if the command line gave it, it says enough.
-        overrides: As `dotted.path=value`, valid ones.
-        before: The spec's plain values without them.
+        name: The name of the spec; used alone if it was given as an override.
+        overrides: Valid overrides `dotted.path=value`.
+        before: The spec's plain values without the overrides.
     """
     given = {path: load_yaml(text, path) for path, _, text in (each.partition("=") for each in overrides)}
     if "name" in given:
@@ -32,10 +32,10 @@ def run_name(name: str, overrides: Sequence[str], before: Mapping[str, Any]) -> 
 
 
 def setting_names(labels: Mapping[str, str]) -> list[str]:
-    """Name settings by the last part of their path, `decoder gru`; a plugin's name stands for its section.
+    """Name settings by the last part of their path, such as `decoder gru`; a plugin's name stands for its section.
 
     Args:
-        labels: Dotted path to value, as it is to be shown.
+        labels: Dotted path to displayed value.
     """
     return [f"{path.removesuffix('.name').rpartition('.')[2]} {label}" for path, label in labels.items()]
 

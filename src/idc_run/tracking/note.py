@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a run, a registered model and its versions: Markdown for people."""
+"""Markdown descriptions of runs, registered models and versions for MLflow's pages."""
 
 import shlex
 import sys
@@ -12,10 +12,10 @@ from idc_run.address import mask
 from idc_run.spec import Spec
 
 DESCRIPTION = "mlflow.note.content"
-"""Tag of a run which the UI shows as its description."""
+"""Tag of a run that the UI shows as its description."""
 
 _LONGEST, _MOST = 1000, 5000
-"""Characters of a command, and of a description of a version: some databases of MLflow refuse more."""
+"""Maximum length of a command, and of a version's description, which some MLflow databases limit."""
 
 
 def of_run(
@@ -24,12 +24,12 @@ def of_run(
     """Describe a tested run.
 
     Args:
-        spec: Of the run.
-        pairs: How many each split has.
-        scores: Of the test.
-        ceiling: What one reference scores against the others, if pairs have several.
-        run_id: MLflow's.
-        made_from: A sentence on how the data was made, if that was tracked.
+        spec: The spec of the run.
+        pairs: Number of pairs of each split.
+        scores: The test scores.
+        ceiling: The scores of one reference against the others, if pairs have several.
+        run_id: The MLflow run id.
+        made_from: A sentence on how the data was generated, if that was tracked.
     """
     parts = " + ".join(f"{part.name} {kind}" for kind, part in spec.model)
     sizes = ", ".join(f"{number:,} {split}" for split, number in pairs.items())
@@ -43,13 +43,13 @@ def of_run(
     ]
     table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     told = [
-        f"**{spec.name}**: says what changed between two images. {parts}.",
+        f"**{spec.name}**: describes what changed between two images. {parts}.",
         f"Data: {spec.completed()['data']['dataset']['name']} at {spec.data.image_size} px; pairs: {sizes}. "
         f"Protocol: {scores.protocol}. {made_from}".rstrip(),
         "\n".join(f"| {' | '.join(row)} |" for row in table),
         f"Note: {scores.details['note']}" if scores.details.get("note") else "",
         "Examples: `samples.png` and `report.html` under Artifacts.",
-        _code(*command(), f"uv run idc-run --from-run {run_id}  # repeats it, and says what differs"),
+        _code(*command(), f"uv run idc-run --from-run {run_id}  # repeats it and reports differences"),
     ]
     return "\n\n".join(filter(None, told))
 
@@ -58,8 +58,8 @@ def of_version(run: str, address: str) -> str:
     """Describe a version of a registered model.
 
     Args:
-        run: What its run says.
-        address: As `models:/NAME/VERSION`.
+        run: The description of its run.
+        address: `models:/NAME/VERSION`.
     """
     serve = _serve(address)
     return "\n\n".join(filter(None, [run[: _MOST - len(serve) - 2], serve]))
@@ -69,11 +69,11 @@ def of_model(name: str) -> str:
     """Describe a registered model.
 
     Args:
-        name: In the registry.
+        name: The name in the registry.
     """
     return (
-        "Says what changed between two images. `champion` is the version that did best in validation, unless a "
-        "person has chosen another. Each version describes itself, and "
+        "Describes what changed between two images. `champion` is the version with the best validation score, unless a "
+        "person has chosen another one. Each version has its own description; "
         f"`uv run idc-champion {name}` lists them.\n\n{_serve(f'models:/{name}@champion')}"
     )
 
@@ -91,6 +91,6 @@ def _code(*lines: str) -> str:
 
 
 def command() -> list[str]:
-    """The command of this process, if it is one that people type and a description has room for it."""
+    """Return the idc-run command of this process, or nothing if it is another program or too long."""
     command = mask(shlex.join(["idc-run", *sys.argv[1:]]))
     return [f"uv run {command}"] if Path(sys.argv[0]).stem == "idc-run" and len(command) < _LONGEST else []

@@ -1,8 +1,7 @@
-"""What a registered model carries along: the code it runs on, and the versions of everything else.
+"""The contents of a registered model: the code it runs on, and the versions of everything else.
 
-idc-models, idc-data (it reads the images) and the distributions of plugins need not be on any package index, so the
-model holds their files, metadata included: put on the path, as MLflow does with a model's code, they are found by their
-entry points as if installed.
+idc-models, idc-data (which reads the images) and the distributions of plugins may not be on any package index, so the
+model holds their files, including metadata. MLflow puts them on the path, where entry points find them as if installed.
 """
 
 import ast
@@ -19,22 +18,22 @@ from idc_models.spec import ModelSpec
 from packaging.requirements import Requirement
 
 _METADATA = ("METADATA", "WHEEL", "entry_points.txt")
-"""What is kept of an installation's records; others say on which machine and how it was installed."""
+"""The metadata files to copy; others describe the machine and the installation."""
 
 _EXTRAS = {"idc-models": ("align", "serve")}
-"""Optional parts that a served model uses if they are there."""
+"""Extras that a served model uses if they are installed."""
 
 
 def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
-    """Copy the code that a model of this spec runs on into a folder that can stand on Python's path.
+    """Copy the code that a model runs on into a folder for Python's path.
 
     Args:
         spec: The model.
-        folder: Gets packages, modules and metadata.
+        folder: The target folder for packages, modules and metadata.
         tokenizer: The name of its tokenizer.
 
     Returns:
-        The distributions that were copied; modules of none are copied too, and are not among them.
+        The copied distributions; copied modules without a distribution are not listed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     carried = {"idc-data", "idc-models"}
@@ -53,9 +52,9 @@ def pack(spec: ModelSpec, folder: Path, tokenizer: str = "words") -> list[str]:
 
 
 def imported(spec: ModelSpec, tokenizer: str = "words") -> set[str]:
-    """Find the distributions that a model needs and that no requirement names.
+    """Find the distributions that a model needs but no requirement names.
 
-    They are those of extras that its parts use, and those that modules of no distribution import.
+    These are the libraries of its parts that belong to extras, and those imported by modules without a distribution.
 
     Args:
         spec: The model.
@@ -80,14 +79,14 @@ def imported(spec: ModelSpec, tokenizer: str = "words") -> set[str]:
 
 
 def requirements(carried: Iterable[str], *others: str) -> tuple[list[str], list[str]]:
-    """Pin what distributions need, in the versions that are installed here.
+    """Pin the requirements of distributions to the installed versions.
 
     Args:
         carried: Distributions whose code the model holds; they are not listed themselves.
-        *others: More distributions that it needs.
+        *others: Further required distributions.
 
     Returns:
-        Pins of what they need directly, and constraints: pins of everything that those need in turn.
+        Pins of the direct requirements, and constraints: pins of all transitive requirements.
     """
     carried = set(carried)
     direct = {need for name in carried for need in _needs(name, _EXTRAS.get(name, ()))} - carried
@@ -105,12 +104,12 @@ def _named(spec: ModelSpec, tokenizer: str) -> list[tuple[str, str]]:
 
 
 def _top(name: str) -> str:
-    """The package of `package.module:Class`; nothing of an installed name."""
+    """Return the package of `package.module:Class`, or an empty string for a registered name."""
     return name.partition(".")[0].partition(":")[0] if ":" in name else ""
 
 
 def _files(top: str) -> list[Path]:
-    """The sources of a module or package."""
+    """Return the source files of a module or package."""
     found = find_spec(top)
     if found is None or not found.origin and not found.submodule_search_locations:
         return []
@@ -128,7 +127,7 @@ def _copy_distribution(found: Distribution, folder: Path) -> None:
             shutil.copyfile(source, target)
     origin = json.loads(found.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
-        # Its files lie elsewhere, in packages that its entry points name.
+        # Its files are elsewhere, in the packages of its entry points.
         for top in sorted({entry.module.partition(".")[0] for entry in found.entry_points}):
             _copy_module(top, folder)
 
@@ -136,7 +135,7 @@ def _copy_distribution(found: Distribution, folder: Path) -> None:
 def _copy_module(top: str, folder: Path) -> None:
     found = find_spec(top)
     if found is None or not (found.submodule_search_locations or found.origin):
-        raise ValueError(f"the code of {top!r} cannot be found, but the model needs it where it is served")
+        raise ValueError(f"the code of {top!r} cannot be found, but the served model needs it")
     if found.submodule_search_locations:
         for location in found.submodule_search_locations:
             shutil.copytree(location, folder / top, ignore=_ignored, dirs_exist_ok=True)
@@ -150,12 +149,12 @@ def _ignored(folder: str, names: list[str]) -> set[str]:
 
 
 def _is_shipped(folder: Path) -> bool:
-    """Whether it is the folder of the models that ship with idc-models: one that is served carries its own weights."""
+    """Return whether this is the folder of shipped models, which a served model does not need."""
     return folder.parts[-2:] == ("idc_models", "shipped")
 
 
 def _needs(name: str, extras: tuple[str, ...] = ()) -> set[str]:
-    """The installed distributions that one asks for."""
+    """Return the installed requirements of a distribution."""
     listed = [Requirement(line) for line in distribution(name).requires or ()]
     wanted = {
         each.name.lower().replace("_", "-")
@@ -174,5 +173,5 @@ def _installed(name: str) -> bool:
 
 
 def _pin(name: str) -> str:
-    # What follows a plus says how it was built (+cpu, +cu130), which package indexes do not know.
+    # Drop the local version (+cpu, +cu130), which package indexes do not have.
     return f"{name}=={distribution(name).version.partition('+')[0]}"

@@ -1,4 +1,4 @@
-"""The run of a whole sweep in MLflow: its trials lie below it, and any process of the sweep may write to it."""
+"""The MLflow run of a sweep: the parent of its trials, written by any process of the sweep."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,21 +9,21 @@ from idc_run.tracking.mlflow_tracker import MlflowTracker, flatten
 from idc_run.tracking.store import connect
 
 PARENT = "mlflow.parentRunId"
-"""Tag of a trial's run: the id of the sweep's."""
+"""Tag of a trial's run: the id of the sweep's run."""
 
 PLANNED = "sweep.planned"
-"""Tag of a sweep's run: how many trials it was to have."""
+"""Tag of a sweep's run: the planned number of trials."""
 
 
 def create(experiment: str, key_metric: str, study: str, search: Mapping[str, Any], space: Mapping[str, Any]) -> str:
-    """Make the run of a sweep; gives its id.
+    """Create the run of a sweep; return its id.
 
     Args:
-        experiment: MLflow's experiment, which has the sweep's name.
-        key_metric: What its charts show first.
+        experiment: The MLflow experiment, named after the sweep.
+        key_metric: The primary metric of its charts.
         study: The name of the study.
-        search: How it is searched.
-        space: What is searched; a name in it may be none for a parameter.
+        search: The search settings.
+        space: The search space, logged as a file because its names may be invalid as parameters.
     """
     client = connect().MlflowClient()
     where = MlflowTracker(experiment, key_metric).experiment
@@ -36,17 +36,17 @@ def create(experiment: str, key_metric: str, study: str, search: Mapping[str, An
 
 
 def plan(run: str, trials: int) -> None:
-    """Write down how many trials the sweep is to have."""
+    """Record the planned number of trials."""
     connect().MlflowClient().set_tag(run, PLANNED, str(trials))
 
 
 def delete(run: str) -> None:
-    """Delete the run of a sweep that has another one already."""
+    """Delete a redundant run of a sweep."""
     connect().MlflowClient().delete_run(run)
 
 
 def finish(run: str, folder: Path, metrics: Mapping[str, float]) -> None:
-    """Keep the files of a folder and the metrics with the run, and end it."""
+    """Log the files of a folder and the metrics, and end the run."""
     client = connect().MlflowClient()
     for path in sorted(folder.iterdir()):
         client.log_artifact(run, str(path))
@@ -56,12 +56,12 @@ def finish(run: str, folder: Path, metrics: Mapping[str, float]) -> None:
 
 
 def fail(run: str) -> None:
-    """End the run of a sweep without a result."""
+    """Mark the run of a sweep as failed."""
     connect().MlflowClient().set_terminated(run, "FAILED")
 
 
 def give_up(run: str) -> None:
-    """End the run of a trial whose process was killed, unless it is another machine's or was deleted."""
+    """Mark the run of a killed trial as failed, unless it is in another store or was deleted."""
     mlflow = connect()
     with suppress(mlflow.exceptions.MlflowException):
         mlflow.MlflowClient().set_terminated(run, "FAILED")

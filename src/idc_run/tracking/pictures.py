@@ -13,21 +13,21 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image
 
 SAMPLES = 16
-"""How many pairs a picture of samples shows."""
+"""Number of pairs in the picture of samples."""
 
-_BATCH = 64  # pairs that are rendered at a time
-_LONGEST = 384  # pixels of an image that is kept
-_SMALL = 128  # pixels up to which nothing may be lost
+_BATCH = 64  # pairs to render at a time
+_LONGEST = 384  # pixels of a stored image
+_SMALL = 128  # images up to this size are stored losslessly
 
 
 def sample_pairs(path: Path, folder: Path, predictions: Sequence[Prediction], right: Sequence[float | None]) -> None:
-    """Draw the first pairs, before beside after, with a reference and the hypothesis under each.
+    """Draw the first pairs, before next to after, each with a reference and the hypothesis.
 
     Args:
         path: A .png file.
-        folder: What the names of the images are relative to.
-        predictions: With the names of their images; `SAMPLES` of them are drawn.
-        right: 1 where the hypothesis is known to be right, 0 where wrong (drawn in green and red), None where unknown.
+        folder: The folder that image names are relative to.
+        predictions: Predictions with image names; the first `SAMPLES` are drawn.
+        right: 1 for a right hypothesis (green), 0 for a wrong one (red), None if unknown.
     """
     num = min(SAMPLES, len(predictions))
     figure = Figure(figsize=(16, 2.9 * -(-num // 4)), layout="constrained")
@@ -47,19 +47,19 @@ def sample_pairs(path: Path, folder: Path, predictions: Sequence[Prediction], ri
         for top, (caption, size, ink) in zip((0.29, 0.13), captions, strict=True):
             text, font = lettering(caption, size)
             lines = "\n".join(wrap(text, 52))
-            axes.text(0, top, lines, va="top", color=ink, font=font, parse_math=False)  # "$5" is no formula
+            axes.text(0, top, lines, va="top", color=ink, font=font, parse_math=False)  # "$5" is not a formula
     figure.suptitle("before | after, a reference (grey), the hypothesis (green right, red wrong)", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
 def lettering(text: str, size: float) -> tuple[str, FontProperties]:
-    """Find a font for a text in a figure; give the text as it can be drawn, and the font."""
+    """Find a font for a text; return the text in drawable form, and the font."""
     file, drawn = installed().find(text, Path(findfont(FontProperties())))
     return drawn, FontProperties(fname=file, size=size)
 
 
 def learning_curves(path: Path, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Draw the losses beside the validation score, over the steps."""
+    """Plot the losses and the validation score over the steps."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     panels = dict(zip((True, False), figure.subplots(1, 2), strict=True))
     for name, points in curves.items():
@@ -77,16 +77,16 @@ def learning_curves(path: Path, curves: Mapping[str, Sequence[tuple[int, float]]
 def keep_images(
     folder: Path, reader: Reader, predictions: Sequence[Prediction], rows: Sequence[int]
 ) -> list[Prediction]:
-    """Save the images of some pairs in `folder/images`, made smaller where they are large.
+    """Save the images of some pairs in `folder/images`, downscaled if they are large.
 
     Args:
-        folder: Where the predictions file will lie.
+        folder: The folder of the predictions file.
         reader: The split, in the order of the predictions.
-        predictions: One for each of its examples.
-        rows: Which pairs.
+        predictions: One per example of the split.
+        rows: The pairs to save.
 
     Returns:
-        The predictions, those of the pairs with the names of their images.
+        The predictions, with image names for the saved pairs.
     """
     (folder / "images").mkdir()
     named = list(predictions)
@@ -96,7 +96,7 @@ def keep_images(
             image = Image.fromarray(pixels)
             image.thumbnail((_LONGEST, _LONGEST))
             names[side] = f"images/{row:06d}-{side}.webp"
-            # Without a loss the quickest method takes a twentieth of the usual time, for an eighth more bytes.
+            # Lossless: method 0 takes a twentieth of the default time, for an eighth more bytes.
             how = {"lossless": True, "method": 0} if max(image.size) <= _SMALL else {"quality": 90}
             image.save(folder / names[side], "WEBP", **how)
         named[row] = predictions[row].model_copy(update=names)

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, data, packages, machine; and how two runs differ in them."""
+"""The provenance of a run (code, data, packages, machine), and differences between two runs."""
 
 import hashlib
 import os
@@ -25,12 +25,12 @@ _OURS = ("idc_data", "idc_eval", "idc_models", "idc_run")
 
 
 def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> dict[str, Any]:
-    """Write down everything but the spec that may make a repeated run another one.
+    """Collect everything other than the spec that may affect the result of a run.
 
     Args:
-        spec: Whose plugins, objectives, reader and weight files are meant.
+        spec: The spec, with its plugins, objectives, reader and weight files.
         datasets: The identity of each split.
-        device: What is trained on.
+        device: The device of the training.
     """
     reader, tokenizer = resolve_reader(spec.data.dataset)[0], resolve_tokenizer(spec.data.tokenizer)[0]
     named = [
@@ -62,12 +62,12 @@ def collect(spec: Spec, datasets: Mapping[str, str], device: torch.device) -> di
 
 
 def _start(spec: Spec) -> dict[str, str]:
-    """What the run began with: a registered model of the same address may be another one tomorrow."""
+    """Return the digest of the starting checkpoint, because an alias may point to another version later."""
     if spec.train.start is None:
         return {}
     try:
         return {spec.train.start.checkpoint: _file_digest(find_checkpoint(spec.train.start.checkpoint))}
-    except ValueError:  # a run that goes on does not need it any more
+    except ValueError:  # a resumed run does not need it any more
         return {}
 
 
@@ -76,7 +76,7 @@ def _file_digest(file: Path) -> str:
 
 
 def tags(spec: Spec, origin: Mapping[str, Any]) -> dict[str, str]:
-    """What runs are filtered and grouped by in the MLflow UI; runs that differ in the seed alone are one `group`."""
+    """Return the tags for filtering and grouping runs; runs that differ only in the seed share a `group`."""
     group = spec.model_copy(update={"seed": 0}).fingerprint()
     return {
         "spec": spec.fingerprint(),
@@ -91,7 +91,7 @@ def tags(spec: Spec, origin: Mapping[str, Any]) -> dict[str, str]:
 
 
 def digest(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """The identity of weights, equal for two runs only if they agree bit for bit."""
+    """Return a hash of weights, equal only if they are equal bit for bit."""
     hashed = hashlib.sha256()
     for name in sorted(weights):
         hashed.update(name.encode())
@@ -100,21 +100,21 @@ def digest(weights: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def resumed_at(step: int) -> str:
-    """Under which name a run keeps where it came from when it went on at a step."""
+    """Return the name of the provenance document of a resumption at a step."""
     return f"resumed-{step}"
 
 
 def resumptions(names: Iterable[str]) -> list[int]:
-    """The steps at which a run went on, found among the names of what it keeps."""
+    """Return the steps at which a run was resumed, from the names of its files."""
     return sorted(int(found[1]) for name in names if (found := re.fullmatch(r"resumed-(\d+)\.json", name)))
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Say in which of code, data, packages, plugins and machine two runs differ: `part: [what was -> what is]`."""
+    """Compare two provenances; return `{part: [name old -> new]}` for the parts that differ."""
     found = {}
     for part in now:
         old, new = then.get(part, {}), now[part]
-        if part == "plugins" and old and "tokenizer" not in old:  # older runs do not name it: they knew one
+        if part == "plugins" and old and "tokenizer" not in old:  # older runs do not record it: there was only one
             words = new.get("tokenizer", "").startswith("words (")
             old = {**old, "tokenizer": new["tokenizer"] if words else "words"}
         names = sorted({*old, *new}, key=str.lower)
@@ -125,7 +125,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, li
 
 
 def code_state() -> dict[str, str]:
-    """Commit, and whether tracked files were changed; of code that lies in a repository."""
+    """Return the commit and whether tracked files are modified, if the code is in a repository."""
     here = Path(__file__)
 
     def git(*words: str) -> str | None:
@@ -148,7 +148,7 @@ def _package(part: type) -> str:
 
 
 def _sources(package: str) -> str:
-    """Identity of the Python files of a package; of a module in no package, of its file."""
+    """Return a hash of the Python files of a package or module."""
     found = find_spec(package)
     if found is None:
         return "none"
@@ -170,7 +170,7 @@ def _owner(kind: str, name: str) -> str:
 
 
 def _brought_by(package: str) -> str:
-    """The distributions that a package comes from, with their versions; `local` if from none."""
+    """Return the distributions of a package with their versions; `local` if there is none."""
     names = set(packages_distributions().get(package, ()))
     # An editable installation lists no files, but may name its package in its entry points.
     owners = [

@@ -1,4 +1,4 @@
-"""What people said of captions, in MLflow: beside the scores of the runs that wrote them, judgement by judgement."""
+"""Human ratings in MLflow: as metrics of the runs that wrote the captions, and as feedback per judgement."""
 
 import re
 import sqlite3
@@ -19,19 +19,19 @@ EXPERIMENT = "human rating"
 
 
 def record(path: Path) -> str:
-    """Log a study: a run with its numbers and the file of ratings, a trace with people's feedback for each caption.
+    """Log a study as a run with its results and the ratings file, and a trace with feedback for each caption.
 
-    The numbers of a system also go to the run that wrote its predictions, if MLflow has it. Logged again, a study is a
-    new run; the traces of the old one stay with it.
+    The results of a system are also logged to the run that wrote its predictions, if MLflow has it. Logging a study
+    again creates a new run; the traces of the old one remain.
 
     Args:
-        path: The file of ratings.
+        path: The ratings file.
 
     Returns:
-        One line for people.
+        One line for the console.
 
     Raises:
-        ValueError: Nobody has answered anything yet.
+        ValueError: The study has no ratings yet.
     """
     with Ratings(path) as study:
         settings, files = study.settings, study.files
@@ -44,7 +44,7 @@ def record(path: Path) -> str:
         tracker.metrics(numbers, 0)
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
-            # Not by copying the file: its last answers may lie in a journal beside it.
+            # SQLite's backup includes answers that are still in its journal.
             with closing(sqlite3.connect(path)) as given, closing(sqlite3.connect(copy)) as kept:
                 given.backup(kept)
             tracker.artifact(copy)
@@ -52,7 +52,7 @@ def record(path: Path) -> str:
         traces = _traces(mlflow, judged, captions)
     told = [name for name, file in files.items() if _beside_its_scores(mlflow, path, name, file)]
     own = f", and the runs of {', '.join(told)}" if told else ""
-    return f"MLflow has it: run {run} of the experiment {EXPERIMENT!r} with {traces:,} traces{own}"
+    return f"logged to MLflow: run {run} of the experiment {EXPERIMENT!r} with {traces:,} traces{own}"
 
 
 def _columns(judged: list[Assessment]) -> dict[str, list[Any]]:
@@ -61,7 +61,7 @@ def _columns(judged: list[Assessment]) -> dict[str, list[Any]]:
 
 
 def _traces(mlflow: Any, judged: list[Assessment], captions: dict[str, dict[str, Any]]) -> int:
-    """A trace for each caption, with what people say as feedback; how many there are."""
+    """Log a trace for each caption, with the ratings as feedback; return their number."""
     from mlflow.entities import AssessmentSource
 
     traces: dict[tuple[str, str], str] = {}
@@ -71,7 +71,7 @@ def _traces(mlflow: Any, judged: list[Assessment], captions: dict[str, dict[str,
             span.set_inputs({"pair": pair, "references": said.references})
             span.set_outputs({"caption": said.hypothesis})
         traces[system, pair] = span.trace_id
-    mlflow.flush_trace_async_logging()  # feedback needs a trace that has arrived
+    mlflow.flush_trace_async_logging()  # feedback needs an existing trace
     for each in judged:
         source = AssessmentSource(source_type="HUMAN", source_id=each.rater)
         trace = traces[each.system, each.item]
@@ -80,7 +80,7 @@ def _traces(mlflow: Any, judged: list[Assessment], captions: dict[str, dict[str,
 
 
 def _beside_its_scores(mlflow: Any, path: Path, system: str, file: str) -> bool:
-    """Tell the run that wrote the predictions what people said of them."""
+    """Log the results to the run that wrote the predictions; return whether it exists."""
     for run in re.findall(r"[0-9a-f]{32}", file):
         try:
             mlflow.get_run(run)

@@ -1,4 +1,4 @@
-"""The model registry: the best checkpoint as an MLflow model from code, and the `champion` alias."""
+"""The model registry: registers checkpoints as MLflow models from code, and finds them again."""
 
 import atexit
 import base64
@@ -24,24 +24,24 @@ from idc_run.tracking.scoring import signature
 from idc_run.tracking.store import connect, embedded, look_into
 
 NAME = "captioner"
-"""Of the model among what its run has logged."""
+"""Name of the model among the artifacts of its run."""
 
 _ALIAS = re.compile(r"models:/([^/@]+)@(.+)")
 
 
 def register(checkpoint: Path, model: str, standing: Standing, about: str = "") -> tuple[str, str]:
-    """Log the checkpoint with the active run, register it, and let `champion` point to it if it is better.
+    """Log the checkpoint with the active run, register it, and make it the champion if it is better.
 
-    What a killed process had done of this for the same run is found and not done again.
+    Steps that a killed process completed for the same run are not repeated.
 
     Args:
         checkpoint: A safetensors file.
         model: Name in the registry.
-        standing: Its validation score and what that is comparable with.
-        about: What the run says of itself, for people who look at the version in the UI.
+        standing: Its validation score, and with which scores it is comparable.
+        about: The description of the run, for the version's page in the UI.
 
     Returns:
-        The new version, and one sentence on what became of the champion.
+        The new version, and a sentence about the champion.
     """
     mlflow = connect()
     client, run = mlflow.MlflowClient(), mlflow.active_run().info
@@ -57,7 +57,7 @@ def register(checkpoint: Path, model: str, standing: Standing, about: str = "") 
         version = client.create_model_version(model, f"models:/{logged}", run.run_id, tags, model_id=logged)
     number = str(version.version)
     client.update_model_version(model, number, note.of_version(about, f"models:/{model}/{number}"))
-    if not client.get_registered_model(model).description:  # people may have written their own
+    if not client.get_registered_model(model).description:  # keep a description that people have written
         client.update_registered_model(model, note.of_model(model))
     return number, crown(client, model, number, standing)
 
@@ -68,7 +68,7 @@ def _log(mlflow: Any, checkpoint: Path) -> str:
 
 
 def _logged(client: Any, run: Any) -> str | None:
-    """The model that the run has logged already; half of one, which a kill has left, is removed."""
+    """Return the model that the run has already logged; delete an incomplete one."""
     whole = None
     for logged in client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"):
         if logged.name == NAME and logged.status == "READY":
@@ -79,7 +79,7 @@ def _logged(client: Any, run: Any) -> str | None:
 
 
 def _ensure(mlflow: Any, client: Any, model: str) -> None:
-    """Let the registry have a model of this name."""
+    """Create the registered model if it does not exist."""
     try:
         client.create_registered_model(model)
     except mlflow.exceptions.MlflowException as error:
@@ -89,14 +89,14 @@ def _ensure(mlflow: Any, client: Any, model: str) -> None:
 
 @contextmanager
 def packaged(checkpoint: Path) -> Iterator[dict[str, Any]]:
-    """Give what MLflow is told of a model, to log or to save it: from code, with all that it needs to be served."""
+    """Yield the arguments with which MLflow logs or saves a model from code, with everything needed to serve it."""
     held = load_checkpoint(checkpoint, weights=False)
     with tempfile.TemporaryDirectory() as name:
         code, constraints = Path(name) / "code", Path(name) / "constraints.txt"
         parts = held.spec.model, tokenizer_name(held.tokenizer)
         pins, every_pin = requirements(pack(parts[0], code, parts[1]), "mlflow", "pandas", *imported(*parts))
         constraints.write_text("\n".join(every_pin))
-        if held.frozen:  # where the model is served there is nothing to load them from
+        if held.frozen:  # the frozen weights may be unavailable where the model is served
             complete = load_checkpoint(checkpoint).self_contained()
             checkpoint = Path(name) / checkpoint.name
             save_checkpoint(checkpoint, complete)
@@ -114,7 +114,7 @@ def checkpoint_of(model: str) -> Path:
     """Find the checkpoint behind a `models:/` URI, for `idc_models.loading`.
 
     Raises:
-        ValueError: The registry has no such model, or it is none of this project's; or there is no registry.
+        ValueError: There is no registry, it has no such model, or the model is not of this project.
     """
     mlflow = look_into(f"no registered model {model!r}")
     try:
@@ -125,16 +125,16 @@ def checkpoint_of(model: str) -> Path:
         raise ValueError(f"no registered model {model!r} ({error.message}); train one with idc-run first") from error
     found = next(folder.glob("artifacts/*.safetensors"), None)
     if found is None:
-        raise ValueError(f"{model!r} holds no checkpoint; expected a model that idc-run has registered")
+        raise ValueError(f"{model!r} holds no checkpoint; expected a model registered by idc-run")
     return found
 
 
 def _folder(mlflow: Any, model: str) -> Path:
-    """Where the files of a registered model are; those of a server are fetched once, and removed with this process."""
+    """Return the folder of a registered model; files of a server are fetched once, and removed on exit."""
     server = mlflow.get_tracking_uri()
     if server == embedded():
         return Path(mlflow.artifacts.download_artifacts(model))
-    if alias := _ALIAS.fullmatch(model):  # which may move
+    if alias := _ALIAS.fullmatch(model):  # which may move, so resolve it every time
         version = mlflow.MlflowClient().get_model_version_by_alias(*alias.groups()).version
         model = f"models:/{alias[1]}/{version}"
     if model.rpartition("/")[2].isdecimal():
@@ -154,7 +154,7 @@ def _fetched(model: str) -> Path:
 
 
 def _example() -> tuple[Any, dict[str, int]]:
-    """A request of one pair of tiny images, kept with the model for whoever wants to try it."""
+    """Return an example request with one pair of tiny images, stored with the model."""
     import pandas as pd
 
     picture = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What runs of MLflow have left: their documents, their files, and the trials of a sweep."""
+"""Reads MLflow runs: their documents, their files, and the trials of sweeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from idc_run.tracking.store import connect, look_into
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that came to its end, as MLflow has it: tags and parameters as text, and the last value of each metric."""
+    """A finished MLflow run: tags and parameters as text, and the last value of each metric."""
 
     tags: Mapping[str, str]
     params: Mapping[str, str]
@@ -19,10 +19,10 @@ class Finished:
 
 
 def folder(run: str) -> Path:
-    """The folder with the artifacts of a run; from a server they are fetched first.
+    """Return the folder with the artifacts of a run; from a server they are fetched first.
 
     Args:
-        run: An id, as the MLflow UI shows it.
+        run: The MLflow run id.
 
     Raises:
         ValueError: There is no such run.
@@ -32,7 +32,7 @@ def folder(run: str) -> Path:
 
 
 def names(run: str) -> list[str]:
-    """List the files that a run keeps.
+    """List the files of a run.
 
     Raises:
         ValueError: There is no such run.
@@ -42,7 +42,7 @@ def names(run: str) -> list[str]:
 
 
 def document(run: str, name: str) -> dict[str, Any] | None:
-    """Read a document that `Tracker.json` has kept; None if the run has none of this name.
+    """Read a document written by `Tracker.json`; None if the run has none of this name.
 
     Raises:
         ValueError: There is no such run.
@@ -65,7 +65,7 @@ def trials() -> list[Finished]:
 
 
 def planned(trial: Finished) -> int | None:
-    """How many trials the sweep of this one was to have; None if that was not recorded."""
+    """Return the planned number of trials of this trial's sweep; None if it was not recorded."""
     parent = trial.tags.get(PARENT)
     told = connect().get_run(parent).data.tags.get(PLANNED) if parent else None
     return int(told) if told else None

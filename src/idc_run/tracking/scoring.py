@@ -1,4 +1,4 @@
-"""What MLflow asks of a model: the form of its requests and answers, and a place behind MLflow's own scoring server."""
+"""The MLflow signature of a model, and MLflow's scoring server around it."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,22 +15,22 @@ _ROUTE = "/invocations"
 
 @runtime_checkable
 class Answering(Protocol):
-    """A model as MLflow calls it: `predict` takes a data frame and settings, and gives a record for each row."""
+    """The interface that MLflow calls: `predict` takes a data frame and settings, and returns a record per row."""
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Answer a request; `context` says nothing here."""
+        """Answer a request; `context` is unused."""
         ...
 
 
 def endpoint(load: Callable[[], Answering], checkpoint: Path) -> Callable[[Any], Awaitable[Any]]:
-    """Put a model behind MLflow's scoring server, as it is where it is registered; gives what answers requests.
+    """Put a model behind MLflow's scoring server, like a registered one; return the handler of requests.
 
     Args:
-        load: Gives what answers.
-        checkpoint: Whose settings the requests may have.
+        load: Returns the model.
+        checkpoint: The checkpoint whose signature applies.
 
     Raises:
-        ValueError: It is no checkpoint.
+        ValueError: The file is not a checkpoint.
     """
     form = signature(load_checkpoint(checkpoint, weights=False))
     quiet_mlflow()
@@ -53,7 +53,7 @@ class _Answers:
 
 
 def signature(held: Checkpoint) -> Any:
-    """Give the form of requests to a checkpoint and of its answers, as MLflow has it."""
+    """Return the MLflow signature of the requests and responses of a checkpoint."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property

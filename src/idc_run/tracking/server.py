@@ -1,4 +1,4 @@
-"""The MLflow server of MLFLOW_TRACKING_URI: found in seconds, its login out of sight, and its faults in one line."""
+"""The MLflow server at MLFLOW_TRACKING_URI: a quick check that it answers, and its errors in one line."""
 
 import logging
 import os
@@ -12,23 +12,23 @@ from idc_run.address import is_here, mask
 
 _LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
-_MOST = 300  # signs of a server's own words: some answer with a page
+_MOST = 300  # characters of a server's message: some answer with a page
 _STORES = {
     **dict.fromkeys(("botocore", "boto3", "azure", "google"), "the artifact store of MLflow"),
     "sqlalchemy OperationalError": "the database of MLflow or of the sweep",
     "optuna StorageInternalError": "the storage of the sweep",
 }
-"""Packages and errors that tell of a store, not of this program."""
+"""Packages and errors that indicate a failing store, not a bug of this program."""
 
 
 class Outage(ConnectionError):
-    """The MLflow server, its artifact store or its database fails a run that has begun."""
+    """The MLflow server, its artifact store or its database failed during a run."""
 
 
 def reach(given: str) -> str:
-    """Find out in seconds whether a server is there, where MLflow would try for minutes.
+    """Check within seconds whether a server answers; MLflow itself would retry for minutes.
 
-    A login in the address goes to MLflow's own variables, as which it is sent likewise: MLflow prints addresses.
+    A login in the address is moved to MLflow's variables for it, because MLflow prints addresses.
 
     Args:
         given: An http address.
@@ -37,7 +37,7 @@ def reach(given: str) -> str:
         The address without its login.
 
     Raises:
-        ValueError: Nothing answers there, or not in a way that MLflow can use.
+        ValueError: No server answers there, or MLflow cannot use its answer.
     """
     parts = urlsplit(given)
     login, _, host = parts.netloc.rpartition("@")
@@ -52,11 +52,11 @@ def reach(given: str) -> str:
 
 
 def explain(error: BaseException) -> str | None:
-    """One line on a fault that lies with a server or a store; None where it may be this program's own."""
+    """Return one line about an error of a server or a store; None if the error may be a bug of this program."""
     package, kind = type(error).__module__.partition(".")[0], type(error).__name__
     store = _STORES.get(package) or _STORES.get(f"{package} {kind}")
     if store:
-        return mask(f"{store} fails ({kind}: {str(error)[:_MOST]})")
+        return mask(f"{store} failed ({kind}: {str(error)[:_MOST]})")
     if package not in ("mlflow", "requests"):
         return None
     import mlflow
@@ -75,19 +75,19 @@ def explain(error: BaseException) -> str | None:
             return mask(f"the database of MLflow at {server} cannot be used ({getattr(each, 'orig', each)})")
     text = mask(str(error)[:_MOST])
     if status == 401:
-        return f"MLflow at {server} wants a login (401): set {_LOGIN[0]} and {_LOGIN[1]}, or MLFLOW_TRACKING_TOKEN"
+        return f"MLflow at {server} requires a login (401): set {_LOGIN[0]} and {_LOGIN[1]}, or MLFLOW_TRACKING_TOKEN"
     if status == 403:
-        return f"MLflow at {server} does not let this login do that (403: {text}); ask whoever runs it for the right"
+        return f"MLflow at {server} denies permission (403: {text}); ask its administrator for access"
     if "deleted" in text:
-        return f"MLflow at {server} refuses: {text}; `mlflow runs restore --run-id ID` brings a deleted run back"
+        return f"MLflow at {server} refused: {text}; restore a deleted run with `mlflow runs restore --run-id ID`"
     if status in (404, 429) or (status >= 500 and server.startswith("http")):
-        return f"MLflow at {server} fails ({status}: {text})"
+        return f"MLflow at {server} failed ({status}: {text})"
     return None
 
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Have MLflow ask once and for seconds: what is asked has failed before."""
+    """Disable MLflow's retries and long timeouts, for requests after a failure."""
     asked = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
     before = {name: os.environ.get(name) for name in asked}
     os.environ.update(asked)
@@ -103,11 +103,11 @@ def impatient() -> Iterator[None]:
 
 @cache
 def quiet_retries() -> None:
-    """Let MLflow's HTTP client say in plain words that it asks again."""
+    """Shorten the retry messages of MLflow's HTTP client."""
 
     def plain(record: logging.LogRecord) -> bool:
         if str(record.msg).startswith("Retrying (") and isinstance(record.args, tuple):
-            record.msg, record.args = "no answer from %s; asking again", record.args[-1:]
+            record.msg, record.args = "no answer from %s; retrying", record.args[-1:]
         return True
 
     logging.getLogger("urllib3.connectionpool").addFilter(plain)
@@ -115,46 +115,43 @@ def quiet_retries() -> None:
 
 @cache
 def probe(server: str) -> None:
-    """Ask a server once whether it is there; a line on what to do if not."""
+    """Check once that a server answers; the error says what to do."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
     try:
         credentials = get_default_host_creds(server)
-        if credentials.ignore_tls_verification:  # as was asked for, and urllib3 warns of each request
+        if credentials.ignore_tls_verification:  # the user asked for it; urllib3 would warn about each request
             warnings.filterwarnings("ignore", "Unverified HTTPS request")
         http_request(credentials, "/health", "GET", timeout=20, max_retries=0, raise_on_status=False)
     except MlflowException as error:
-        if error.get_http_status_code() == 400:  # two variables that do not go together; nothing was asked
+        if error.get_http_status_code() == 400:  # contradictory variables; no request was sent
             raise ValueError(mask(error.message)) from error
         reasons = [_reason(each) for each in _chain(error)]
         how = "start it, or unset the variable to write to mlruns/"
         if any("CERTIFICATE_VERIFY_FAILED" in reason for reason in reasons):
-            how = (
-                "let MLFLOW_TRACKING_SERVER_CERT_PATH name the file of its certificate, or set "
-                "MLFLOW_TRACKING_INSECURE_TLS=true"
-            )
+            how = "set MLFLOW_TRACKING_SERVER_CERT_PATH to its certificate file, or MLFLOW_TRACKING_INSECURE_TLS=true"
         raise ValueError(
             f"no MLflow server answers at MLFLOW_TRACKING_URI={mask(server)!r} ({mask(reasons[-1])}); {how}"
         ) from error
 
 
 def _spare_proxy(host: str) -> None:
-    """Let no request to this machine go through a proxy; MLflow's client asks the variables alone."""
+    """Exclude this machine from proxies, through the variables that MLflow's client reads."""
     known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if host not in known.split(","):
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (known, host)))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """Yield an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _reason(error: BaseException) -> str:
-    """What urllib3 gave up for, if it did, without what it has tried."""
+    """Return the final reason of urllib3, without its list of attempts."""
     inner = error.args[0] if error.args else None
     return str(getattr(inner, "reason", None) or error)

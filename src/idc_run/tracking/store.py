@@ -1,4 +1,4 @@
-"""MLflow itself, for this room alone: the module, pointed at the server or at the embedded store in `mlruns/`."""
+"""The mlflow module, configured for the server or for the embedded store in `mlruns/`; only for this package."""
 
 import logging
 import os
@@ -15,13 +15,13 @@ STORE = "mlruns"
 
 
 def store() -> Path:
-    """The `mlruns` folder: that of the nearest folder upwards which has one, else in the current folder."""
+    """Return the nearest `mlruns` folder upwards, or one in the current folder if there is none."""
     here = Path.cwd()
     return next((folder / STORE for folder in (here, *here.parents) if (folder / STORE).is_dir()), here / STORE)
 
 
 def connect() -> Any:
-    """Give the mlflow module, pointed at the embedded store unless MLFLOW_TRACKING_URI says otherwise."""
+    """Return the mlflow module, configured for MLFLOW_TRACKING_URI or else for the embedded store."""
     mlflow = quiet_mlflow()
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if not given:
@@ -36,28 +36,29 @@ def connect() -> Any:
 
 
 def look_into(problem: str = "") -> Any:
-    """Give the mlflow module as `connect` does, to read what is there: it makes no store.
+    """Return the mlflow module like `connect`, for reading; creates no store.
 
     Args:
-        problem: What it means if there is none, such as "no registered model 'idc'"; the error begins with it.
+        problem: The consequence of a missing store, such as "no registered model 'idc'"; the error begins with it.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no store.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI") and not store().is_dir():
         where = f"there is no {STORE}/ in {str(Path.cwd())!r} or in a folder above"
         raise ValueError(
-            f"{problem and f'{problem}: '}{where}; type this where the runs are, or set MLFLOW_TRACKING_URI"
+            f"{problem and f'{problem}: '}{where}; run the command in the folder of the runs, or set "
+            "MLFLOW_TRACKING_URI"
         )
     return connect()
 
 
 def quiet_mlflow() -> Any:
-    """Give the mlflow module, which else talks of itself, to people and to its makers."""
+    """Return the mlflow module with telemetry and chatty messages disabled."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else every model carries a copy of the lock file
+    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # otherwise every model would include the lock file
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # A server that has gone is waited for a minute, one that hangs for some; MLflow's own are 4 minutes and 20.
+    # Retry a dead server for about a minute, a hanging one for some; MLflow's defaults are 4 and 20 minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     import mlflow
@@ -70,7 +71,7 @@ def quiet_mlflow() -> Any:
 
 @cache
 def _set_up(database: str) -> None:
-    """Let one process at a time make the tables of a new database, or bring an old one up to date."""
+    """Create or migrate the database tables, one process at a time."""
     import mlflow
 
     with FileLock(store() / ".lock"):
@@ -78,15 +79,15 @@ def _set_up(database: str) -> None:
 
 
 def embedded() -> str:
-    """Give the address of the database in `mlruns/`."""
+    """Return the address of the database in `mlruns/`."""
     return f"sqlite:///{store() / 'mlflow.db'}"
 
 
 def _link(folder: Path) -> None:
-    """Let plain `mlflow ui` and `mlflow models serve` find the store: their default is ./mlflow.db."""
+    """Create a link for plain `mlflow ui` and `mlflow models serve`, whose default is ./mlflow.db."""
     link, database = folder.parent / "mlflow.db", Path(STORE) / "mlflow.db"
     if not (link.exists() or link.is_symlink()):
-        with suppress(OSError):  # Windows lets few people make one
+        with suppress(OSError):  # on Windows, creating links needs a privilege
             link.symlink_to(database)
     if link.is_file() and link.resolve() != (folder / "mlflow.db").resolve():
         _say_that_another_stands_there(link, folder / "mlflow.db")
@@ -95,8 +96,8 @@ def _link(folder: Path) -> None:
 @cache
 def _say_that_another_stands_there(link: Path, database: Path) -> None:
     logging.getLogger(__name__).warning(
-        "%s is another database than that of the runs, %s, and plain mlflow commands read the former: move it away, "
-        "and the next run puts a link in its place",
+        "%s is not the database of the runs, %s, but plain mlflow commands read it: move it away, and the next run "
+        "creates a link in its place",
         link,
         database,
     )
