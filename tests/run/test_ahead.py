@@ -99,7 +99,7 @@ def test_captions_that_are_cut_are_told(tiny, folder, tokenizer):
 def test_fewer_pairs_than_a_batch(tiny, folder):
     given = folder()
     ended = check(tiny, *given, "-s", "data.batch_size=64")
-    assert "error: the training split has 8 pairs, fewer than one batch of 64: make batch_size smaller" in ended.stderr
+    assert "error: the training split has 8 pairs, fewer than one batch of 64: reduce the batch size" in ended.stderr
     assert check(tiny, *given, *suggested(ended.stderr)).exit_code == 0
 
 
