@@ -1,1 +1,1 @@
-"""Sweeps: many trials of one spec, shared by processes, and the tables made of them."""
+"""Sweeps: trials of one spec, shared by several processes, and tables of their results."""

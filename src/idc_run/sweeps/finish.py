@@ -1,4 +1,4 @@
-"""What comes after the last trial: the plots and the table."""
+"""After the last trial: plots and a table."""
 
 import tempfile
 import warnings
@@ -18,10 +18,10 @@ from idc_run.tracking import parent
 
 
 def finish(sweep: Sweep, console: Console) -> None:
-    """Write down what was found, once, and show it.
+    """Log the results once, and print them.
 
     Raises:
-        ValueError: No trial has come to its end.
+        ValueError: No trial has completed.
     """
     try:
         best = sweep.best()
@@ -38,7 +38,7 @@ def finish(sweep: Sweep, console: Console) -> None:
 
 
 def seeds(sweep: Sweep) -> list[dict[str, float]]:
-    """The test scores of the best trial, one entry for each seed that came to its end."""
+    """Return the test scores of the best trial, one entry per completed seed."""
     wanted = {again(sweep.best(), seed) for seed in range(sweep.search.seeds)}
     ended = (trial.user_attrs for trial in sweep.trials() if trial.state == TrialState.COMPLETE)
     return [
@@ -49,7 +49,7 @@ def seeds(sweep: Sweep) -> list[dict[str, float]]:
 
 
 def _write_down(sweep: Sweep) -> None:
-    """Plots, trials and the mean over seeds, at the parent run."""
+    """Log plots, trials and the mean over seeds to the parent run."""
     run = sweep.study.user_attrs.get("run")
     if not run:
         return
@@ -68,14 +68,14 @@ def _write_down(sweep: Sweep) -> None:
 
 
 def _plots(sweep: Sweep, folder: Path) -> None:
-    """Optuna's own pictures; one that a study has too little for is left out."""
+    """Save Optuna's plots, except those for which the study has too few trials."""
     import matplotlib.pyplot as plt
     import optuna
     from optuna.visualization import matplotlib as pictures
 
-    searched = optuna.create_study(directions=list(sweep.objectives.values()))  # without the best one again
-    searched.add_trials([trial for trial in sweep.searched() if trial.state.is_finished()])
-    names = list(sweep.objectives)
+    searched = optuna.create_study(directions=list(sweep.objectives.values()))  # without the repetitions of the best
+    trial searched.add_trials([trial for trial in sweep.searched() if trial.state.is_finished()]) names =
+    list(sweep.objectives)
     wanted: dict[str, Any] = {}
     for at, name in enumerate(names):
         of_one = {"target": lambda trial, at=at: trial.values[at], "target_name": name}
@@ -88,7 +88,7 @@ def _plots(sweep: Sweep, folder: Path) -> None:
         wanted["pareto"] = (pictures.plot_pareto_front, {"target_names": names})
     for name, (draw, told) in wanted.items():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are experimental, and say so
+            warnings.simplefilter("ignore")  # Optuna warns that these plots are experimental
             try:
                 draw(searched, **told)
             except (ValueError, RuntimeError):
@@ -114,13 +114,13 @@ def _print(sweep: Sweep, best: FrozenTrial, console: Console) -> None:
         table.add_row(str(trial.number), *words, *(shown(name, value) for name, value in values))
     console.show(table)
     console.say(
-        f"{states[TrialState.PRUNED]} pruned, {states[TrialState.FAIL]} failed or begun again; "
+        f"{states[TrialState.PRUNED]} pruned, {states[TrialState.FAIL]} failed or restarted; "
         f"the best is trial {best.number}"
     )
     runs = seeds(sweep)
     for metric in runs[0] if runs else ():
         values = [run[metric] for run in runs if metric in run]
-        spread = f" +- {shown(metric, half_width(values))}" if len(values) > 1 else ""  # of the 95 % interval
+        spread = f" +- {shown(metric, half_width(values))}" if len(values) > 1 else ""  # half of the 95 % interval
         console.say(f"  test/{metric:24s} {shown(metric, fmean(values))}{spread} ({len(values)} seeds)")
     if not sweep.search.seeds and sweep.spec.tracking == "mlflow":
         console.say(f"the table over seeds: uv run idc-table {sweep.spec.name}")

@@ -1,4 +1,4 @@
-"""How long a model takes for one pair."""
+"""Latency of a model."""
 
 from pathlib import Path
 from statistics import median
@@ -12,7 +12,7 @@ _PAIRS = 20
 
 
 def latency(checkpoint: Path) -> float:
-    """Milliseconds for a pair, encoded, fused and captioned greedily on the CPU, one at a time: the median of 20."""
+    """Return the median time for a pair in milliseconds, over 20 pairs captioned one at a time on the CPU, greedily."""
     kept = load_checkpoint(checkpoint)
     model = kept.build().eval()
     size = kept.spec.data.image_size

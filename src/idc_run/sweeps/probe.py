@@ -1,4 +1,4 @@
-"""What draws from a space to see that all of it leads to specs, before anything is trained."""
+"""Draws from a space to check before training that all of it gives valid specs."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from idc_run.space import Node, conditions
 
 
 class Probe:
-    """Draws like a trial, but what it has not drawn yet if it can, and often what conditions ask for.
+    """Draws like a trial, but prefers values not drawn yet, and then values that conditions require.
 
     Args:
-        space: Where it draws from; of a range that is the ends, and what conditions ask for.
+        space: The search space; of a range, the probe draws the ends and values that conditions require.
     """
 
     def __init__(self, space: Mapping[str, Node]) -> None:
@@ -24,7 +24,7 @@ class Probe:
                 self._asked.setdefault(path.removesuffix(".name"), []).append(wanted)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Draw one of a list."""
+        """Choose one item of a list."""
         fresh = [choice for choice in choices if (name, choice) not in self.seen]
         asked = [choice for choice in choices if choice in self._asked.get(name.removesuffix(".name"), ())]
         likely = asked if asked and self._random.random() < 0.7 else choices
@@ -33,7 +33,7 @@ class Probe:
         return chosen
 
     def suggest_int(self, name: str, low: float, high: float, **_: Any) -> Any:
-        """Draw a number."""
+        """Choose a number."""
         asked = [value for value in self._asked.get(name, ()) if low < value < high]
         return self.suggest_categorical(name, (low, high, *asked))
 

@@ -1,9 +1,9 @@
-"""What of a sweep is left to do, and who does it: no process needs another, and each may die at any moment.
+"""The work queue of a sweep: processes take items independently, and each may die at any moment.
 
-A sweep is a list of items: the tries of its search by number, then the best one again by seed. A trial of the study is
-one attempt at an item, and an item is done when an attempt has ended, has failed with a cause, or when its processes
-keep dying. Everything is read off the study, so machines that share nothing else agree. Where two of them begin one
-item in the same moment, the attempt with the lower number counts.
+A sweep is a list of items: the tries of its search by number, then repetitions of the best one by seed. A trial of the
+study is one attempt at an item. An item is done when an attempt has ended, has failed with a cause, or when its
+processes keep dying. All state is in the study, so machines that share nothing else agree. If two of them begin the
+same item at the same time, the attempt with the lower number counts.
 """
 
 import socket
@@ -20,27 +20,27 @@ from optuna.trial import FrozenTrial, TrialState
 from idc_run.sweeps.study import Sweep, sampler
 
 SILENT = 600.0
-"""Seconds without a sign of life after which a trial of another machine counts as dead; there is one every minute."""
+"""Seconds without a heartbeat, sent every minute, after which a trial on another machine counts as dead."""
 
-_DEATHS = 3  # so many without an epoch more between them, and an item has failed
+_DEATHS = 3  # an item fails after this many deaths without a further epoch
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 Item = int | str
-"""The number of a try, or `again 12, seed 1`: the best trial's number, and which seed after the spec's own."""
+"""The number of a try, or `again 12, seed 1`: the best trial's number, and the offset to the spec's seed."""
 
 
 def take(sweep: Sweep, worker: str) -> Trial | None:
-    """Begin the next item that nobody does; None if there is none now.
+    """Begin the next item that no process has taken; None if there is none now.
 
     Args:
-        sweep: Whose.
-        worker: A lock that the process holds while it lives.
+        sweep: The sweep.
+        worker: The name of a lock that the process holds while it lives.
     """
     with sweep.lock():
         while True:
             for trial in sweep.trials():
                 if trial.state == TrialState.RUNNING and _dead(sweep, trial):
-                    with suppress(ValueError, UpdateFinishedTrialError):  # another machine was faster
+                    with suppress(ValueError, UpdateFinishedTrialError):  # another machine did it first
                         sweep.study.tell(trial.number, state=TrialState.FAIL)
             item = next(iter(_open(sweep, _attempts(sweep))), None)
             if item is None:
@@ -51,26 +51,26 @@ def take(sweep: Sweep, worker: str) -> Trial | None:
 
 
 def busy(sweep: Sweep) -> bool:
-    """Whether an attempt is under way."""
+    """Return whether an attempt is in progress."""
     return any(trial.state == TrialState.RUNNING for trial in sweep.trials())
 
 
 def seed_of(item: Item) -> int | None:
-    """Which seed after the spec's own an item trains the best trial with; None for a try of the search."""
+    """Return the seed offset of an item that repeats the best trial; None for a try of the search."""
     return int(item.rpartition(" ")[2]) if isinstance(item, str) else None
 
 
 def again(best: FrozenTrial, seed: int) -> str:
-    """The item that trains the best trial once more."""
-    return f"again {best.number}, seed {seed}"  # its number, since a search that goes on may find another
+    """Return the item that repeats the best trial with another seed."""
+    return f"again {best.number}, seed {seed}"  # with its number, because a continued search may find another best
 
 
 def _open(sweep: Sweep, attempts: Mapping[Item, list[FrozenTrial]]) -> list[Item]:
-    """The items that may be begun now, in their order."""
+    """Return the items that may be begun now, in order."""
     done = {item for item, made in attempts.items() if _done(made, sweep.study.user_attrs.get("forgiven", 0))}
     begun = {item for item, made in attempts.items() if any(each.state == TrialState.RUNNING for each in made)}
     tries = set(range(len(sweep.tries)))
-    if tries - done and not sweep.study.user_attrs.get("closed"):  # closed: the time is up
+    if tries - done and not sweep.study.user_attrs.get("closed"):  # closed: the timeout has passed
         return sorted(tries - done - begun)
     complete = any(trial.state == TrialState.COMPLETE for trial in sweep.searched())
     if not complete or tries & begun:
@@ -80,17 +80,17 @@ def _open(sweep: Sweep, attempts: Mapping[Item, list[FrozenTrial]]) -> list[Item
 
 
 def _begin(sweep: Sweep, item: Item, worker: str) -> Trial | None:
-    """Make an attempt; None if another machine was faster."""
+    """Make an attempt; None if another machine made one first."""
     attempts = _attempts(sweep).get(item, [])
     if not any(each.state == TrialState.WAITING for each in attempts):
         params = sweep.tries[item] if isinstance(item, int) else sweep.best().params
         told = {"item": item}
-        if attempts:  # one has died or failed, and the next goes on where it was
+        if attempts:  # the previous one died or failed; continue from its checkpoint
             last = attempts[-1]
             run = last.user_attrs.get("run") or last.user_attrs.get("goes_on")
             params, told = params | last.params, told | {"retry_of": last.number, "goes_on": run}
         sweep.study.enqueue_trial(params, user_attrs=told)
-    trial = sweep.study.ask()  # the oldest that waits: it may be one that a killed process has left
+    trial = sweep.study.ask()  # the oldest waiting trial, perhaps left by a killed process
     signs = {"worker": worker, "place": _place(sweep), "alive": time.time()}
     for name, value in signs.items():
         trial.set_user_attr(name, value)
@@ -101,12 +101,12 @@ def _begin(sweep: Sweep, item: Item, worker: str) -> Trial | None:
         sweep.study.tell(trial, state=TrialState.FAIL)
         return None
     if isinstance(mine, int):
-        sweep.study.sampler = sampler(sweep, mine)  # draws when it is asked for a value
+        sweep.study.sampler = sampler(sweep, mine)  # used when the trial draws its values
     return trial
 
 
 def _attempts(sweep: Sweep) -> dict[Item, list[FrozenTrial]]:
-    """The trials of each item, without those that were begun twice."""
+    """Return the trials of each item, without those begun twice."""
     found: dict[Item, list[FrozenTrial]] = {}
     for trial in sweep.trials():
         item = trial.user_attrs.get("item")
@@ -116,7 +116,7 @@ def _attempts(sweep: Sweep) -> dict[Item, list[FrozenTrial]]:
 
 
 def _done(attempts: Sequence[FrozenTrial], forgiven: int) -> bool:
-    """Whether an attempt has ended, or those after the number `forgiven` say that there is no point in another."""
+    """Return whether an attempt has ended, or those from number `forgiven` on rule out another."""
     furthest, deaths = 0, 0
     for each in attempts:
         if each.state in _ENDED:
@@ -144,7 +144,7 @@ def _dead(sweep: Sweep, trial: FrozenTrial) -> bool:
 
 
 def _place(sweep: Sweep) -> str:
-    """Where locks can be seen: this machine, and this very folder."""
+    """Return an identifier of the place where locks are visible: this machine and this folder."""
     mark = sweep.folder / "place"
     if not mark.is_file():
         mark.write_text(uuid.uuid4().hex)

@@ -1,4 +1,4 @@
-"""The runs of a sweep as cells over seeds, and what is gained by one setting over another, seed by seed."""
+"""The runs of a sweep as cells over seeds, and the gains of one setting over another, paired by seed."""
 
 import json
 import math
@@ -21,12 +21,12 @@ _NO_SPREAD = 1e-12
 
 @dataclass(frozen=True)
 class Cell:
-    """One setting of what the sweep varied, over its seeds.
+    """One combination of the settings that the sweep varied, over its seeds.
 
     Attributes:
-        setting: Path to value, the seed left out.
+        setting: Path to value, without the seed.
         seeds: The seeds, in order.
-        values: Metric to its test value for each seed.
+        values: For each metric, its test values by seed.
     """
 
     setting: dict[str, str]
@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The setting in a few words."""
+        """A short name of the setting."""
         return ", ".join(self.setting.values())
 
 
@@ -45,11 +45,11 @@ class Table:
 
     Attributes:
         sweep: The name of the study, which ends with the hash of its spec.
-        cells: Best first, by `metric`.
-        metric: What the cells are ordered and compared by.
-        protocol: What the values were scored under.
-        runs: How many there are.
-        planned: How many the sweep was to have; None if that was not recorded.
+        cells: The cells, best first by `metric`.
+        metric: The metric to rank and compare by.
+        protocol: The protocol of the values.
+        runs: Number of runs.
+        planned: Planned number of runs; None if it was not recorded.
     """
 
     sweep: str
@@ -66,12 +66,12 @@ class Table:
 
     @property
     def paths(self) -> list[str]:
-        """What any cell has a value of."""
+        """The paths that any cell sets."""
         return list(dict.fromkeys(path for cell in self.cells for path in cell.setting))
 
 
 def columns(table: Table, wanted: str = "") -> list[str]:
-    """The metrics that a page shows: those asked for, separated by commas, or the common ones that the runs have.
+    """Return the metrics to show: the comma-separated `wanted` ones, or the common ones that all runs have.
 
     Raises:
         ValueError: There is no such metric, or a run lacks it.
@@ -85,16 +85,16 @@ def columns(table: Table, wanted: str = "") -> list[str]:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a metric counts what is wrong."""
+    """Return whether lower values of a metric are better."""
     return metric in METRICS and METRICS[metric].lower_is_better
 
 
 def read_table(name: str, metric: str = "") -> Table:
-    """Read the finished runs of the newest sweep of a spec; of several with one setting and seed the newest.
+    """Read the finished runs of the newest sweep of a spec; of runs with the same settings and seed, the newest.
 
     Args:
-        name: The spec's name, or that of the study.
-        metric: To order by; by default the one that chose the checkpoints.
+        name: The name of the spec or of the study.
+        metric: The metric to rank by; default: the one that chose the checkpoints.
 
     Raises:
         ValueError: MLflow has no tested trials of it, or they lack the metric.
@@ -102,15 +102,17 @@ def read_table(name: str, metric: str = "") -> Table:
     of_name = re.compile(f"{re.escape(name)}({_HASH})?")
     found = [run for run in trials() if of_name.fullmatch(run.tags["sweep"])]
     if not found:
-        raise ValueError(f"MLflow has no tested trials of a sweep {name!r}; run it first, with seeds: 0 in its sweep")
+        raise ValueError(
+            f"MLflow has no tested trials of a sweep {name!r}; run it first, with `seeds: 0` in its sweep section"
+        )
     newest = found[0]
     study = newest.tags["sweep"]
     tested = [run for run in found if run.tags["sweep"] == study]
     metric = metric or newest.params["eval.select"]
     if not any(name.startswith("test/") for run in tested for name in run.metrics):
         raise ValueError(
-            f"the trials of {study} were not tested: with seeds above 0 only the best one is. For a table, in which "
-            "all are compared, run it with -s sweep.seeds=0"
+            f"the trials of {study} were not tested: with seeds above 0 only the best one is. To compare all trials in "
+            "a table, run it with -s sweep.seeds=0"
         )
     if any(f"test/{metric}" not in run.metrics for run in tested):
         known = sorted(key.removeprefix("test/") for key in newest.metrics if key.startswith("test/"))
@@ -122,7 +124,7 @@ def read_table(name: str, metric: str = "") -> Table:
 
 
 def group(tested: Sequence[Finished]) -> list[Cell]:
-    """Make cells of tested trials, which come newest first; one that was done again counts once."""
+    """Group tested trials, the newest first, into cells; of repeated trials only the newest counts."""
     groups: dict[tuple[tuple[str, str], ...], dict[int, Finished]] = {}
     for run in tested:
         setting = tuple(item for item in json.loads(run.tags["chosen"]).items() if item[0] != SEED)
@@ -141,13 +143,13 @@ def _cell(setting: dict[str, str], runs: Sequence[Finished]) -> Cell:
 
 @dataclass(frozen=True)
 class Gain:
-    """What is gained by one thing over another, the seed being the unit: the runs of one seed are not independent.
+    """The gain of one setting over another. The unit is the seed, because runs with the same seed are not independent.
 
     Attributes:
-        mean: Of the gains of the seeds; above 0 where the first is better.
-        half: Half of its 95 % interval, by Student's t; NaN for one seed.
-        p: Of the paired t-test; NaN for one seed, or if all seeds gain the same.
-        seeds: How many both have.
+        mean: Mean of the gains by seed; above 0 if the first setting is better.
+        half: Half of its 95 % interval by Student's t; NaN for one seed.
+        p: p-value of the paired t-test; NaN for one seed, or if all seeds gain the same.
+        seeds: Number of seeds that both have.
     """
 
     mean: float
@@ -157,7 +159,7 @@ class Gain:
 
 
 def gain(by_seed: Sequence[float]) -> Gain:
-    """Sum up the gains of the seeds, one number for each."""
+    """Summarise the gains by seed."""
     from scipy.stats import t
 
     num = len(by_seed)
@@ -168,22 +170,22 @@ def gain(by_seed: Sequence[float]) -> Gain:
 
 
 def of_best(table: Table) -> list[Gain]:
-    """What the first cell gains over each of the others."""
+    """Return the gain of the first cell over each of the others."""
     best, *others = table.cells
     return [gain(list(_by_seed(table, [(best, other)]).values())) for other in others]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one value of one setting gains over another, everything else and the seed being equal.
+    """The gain of one value of a setting over another, with all other settings and the seed equal.
 
     Attributes:
         path: The setting.
-        better: The value with the higher mean over all the rest.
-        worse: The other one.
-        within: Another setting and the value that it is held at; empty: the gains of a seed are averaged over the rest.
-        gain: Of `better`.
-        pairs: How many pairs of runs there are.
+        better: The value with the higher mean over the other settings.
+        worse: The other value.
+        within: Another setting and its fixed value; if empty, the gains of a seed are averaged over the other settings.
+        gain: The gain of `better`.
+        pairs: Number of pairs of runs.
     """
 
     path: str
@@ -195,7 +197,7 @@ class Effect:
 
 
 def effects(table: Table) -> list[Effect]:
-    """Compare the values of each setting, first over all the rest and then within each value of another setting."""
+    """Compare the values of each setting: over all other settings, then within each value of another setting."""
     found = []
     for path in table.paths:
         scopes = list(dict.fromkeys(item for cell in table.cells for item in cell.setting.items() if item[0] != path))
@@ -216,7 +218,7 @@ def effects(table: Table) -> list[Effect]:
 
 
 def _twins(table: Table, path: str) -> dict[tuple[str, str], list[tuple[Cell, Cell]]]:
-    """Pairs of cells that differ in one setting alone, by their two values of it."""
+    """Return pairs of cells that differ in one setting only, by their two values of it."""
     values = list(dict.fromkeys(cell.setting.get(path, "") for cell in table.cells))
     alike: dict[str, list[Cell]] = {}
     for cell in sorted(table.cells, key=lambda cell: values.index(cell.setting.get(path, ""))):
@@ -228,7 +230,7 @@ def _twins(table: Table, path: str) -> dict[tuple[str, str], list[tuple[Cell, Ce
 
 
 def _by_seed(table: Table, pairs: Sequence[tuple[Cell, Cell]]) -> dict[int, float]:
-    """The mean gain of the first of each pair over the second, for each seed that both have."""
+    """Return the mean gain of the first cell of each pair over the second, by seed."""
     sign = -1 if lower_is_better(table.metric) else 1
     gains: dict[int, list[float]] = {}
     for first, second in pairs:

@@ -1,4 +1,4 @@
-"""A table that can be published: Markdown, CSV and a picture in a folder."""
+"""Publishes a table as Markdown, CSV and a picture."""
 
 import csv
 import math
@@ -20,7 +20,7 @@ _STATISTICS = (
 
 
 def markdown(table: Table, metrics: Sequence[str]) -> str:
-    """The table as Markdown: mean and 95 % interval over seeds, and what is gained."""
+    """Return the table as Markdown: mean and 95 % interval over seeds, and gains."""
     better = f"{table.metric}, lower is better" if lower_is_better(table.metric) else table.metric
     lines = _header([*table.paths, "seeds", *metrics, f"gain of the first line ({better})", "p", "p (Holm)"])
     gains = of_best(table)
@@ -40,7 +40,7 @@ def markdown(table: Table, metrics: Sequence[str]) -> str:
 
 
 def rows(table: Table) -> list[list[str]]:
-    """Names, then every run in a line."""
+    """Return the rows of the CSV: a header, then one row per run."""
     metrics = list(dict.fromkeys(metric for cell in table.cells for metric in cell.values))
     lines = [[*table.paths, SEED, *metrics]]
     for cell in table.cells:
@@ -52,7 +52,7 @@ def rows(table: Table) -> list[list[str]]:
 
 
 def picture(table: Table, path: Path) -> None:
-    """Draw every run as a dot, and mean and interval of each cell."""
+    """Plot every run as a dot, and mean and interval of each cell."""
     from matplotlib.figure import Figure
 
     from idc_run.tracking.pictures import lettering
@@ -75,7 +75,7 @@ def picture(table: Table, path: Path) -> None:
 
 
 def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
-    """Write Markdown, CSV and the picture to a folder; gives the Markdown file.
+    """Write Markdown, CSV and the picture to a folder; return the Markdown file.
 
     Raises:
         ValueError: The folder has a page of the same name that shows more runs.
@@ -83,8 +83,8 @@ def write_table(table: Table, folder: Path, metrics: Sequence[str]) -> Path:
     page, runs = folder / f"{table.name}.md", folder / f"{table.name}.csv"
     if (before := _runs(runs)) > table.runs:
         raise ValueError(
-            f"{page} shows {before} runs, and {table.sweep}, the newest study, has {table.runs}; give another folder "
-            "with --out, or the whole name of the other study, MLflow's tag `sweep`"
+            f"{page} shows {before} runs, but {table.sweep}, the newest study, has only {table.runs}; use another "
+            "folder with --out, or give the full name of the other study (MLflow's tag `sweep`)"
         )
     folder.mkdir(parents=True, exist_ok=True)
     planned = "how many were planned is not recorded" if table.planned is None else f"{table.planned} were planned"
@@ -116,7 +116,7 @@ def _line(words: Sequence[str]) -> str:
 
 
 def _told(found: Gain, corrected: float) -> list[str]:
-    """Gain with interval, p, and p corrected; empty where nothing can be said."""
+    """Return gain with interval, p, and corrected p; empty strings for undefined values."""
     mean = "" if math.isnan(found.mean) else _with(found.mean, found.half)
     return [mean, *("" if math.isnan(p) else f"{p:.3f}" for p in (found.p, corrected))]
 

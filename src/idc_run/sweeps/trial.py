@@ -1,4 +1,4 @@
-"""A trial of a sweep as the role of a run: what it is called, what it goes on from, what its epochs tell the study."""
+"""The role of a run that is a trial of a sweep: its name, resumption, and reports to the study."""
 
 import json
 from collections.abc import Callable
@@ -20,24 +20,24 @@ from idc_run.training.unfinished import Unfinished, folder_of, kept, open_unfini
 
 
 class Pruned(Ended):
-    """The sweep ends a trial that promises little."""
+    """The sweep ends an unpromising trial."""
 
 
 class Trial:
     """A run as a trial of a sweep.
 
     Args:
-        sweep: Whose.
-        attempt: The study's trial.
+        sweep: The sweep.
+        attempt: The trial of the study.
         run: The id of the sweep's run in MLflow; empty without tracking.
 
     Attributes:
-        spec: Of the trial.
-        labels: What it tries, by path.
+        spec: The spec of the trial.
+        labels: The chosen values by path, for display.
         at_best: The scores of the best epoch so far.
 
     Raises:
-        ValueError: What it tries is no spec.
+        ValueError: The chosen values do not give a valid spec.
     """
 
     def __init__(self, sweep: Sweep, attempt: Attempt, run: str) -> None:
@@ -50,20 +50,20 @@ class Trial:
         self._reported = 0
 
     def announcement(self) -> str:
-        """Say what begins."""
+        """Return a line that announces the trial."""
         item, number = self._attempt.user_attrs["item"], self._attempt.number
         if isinstance(item, int):
-            what = ", ".join(" ".join(each) for each in self.labels.items()) or "as it is"
+            what = ", ".join(" ".join(each) for each in self.labels.items()) or "no changes"
             return f"trial {number}, {item + 1} of {len(self._sweep.tries)}: {what}"
-        return f"trial {number}: the best one, {self._sweep.best().number}, with seed {self.spec.seed}"
+        return f"trial {number}: the best trial, {self._sweep.best().number}, with seed {self.spec.seed}"
 
     @property
     def tests(self) -> bool:
-        """Only the best is tested, by its seeds; without seeds every trial is."""
+        """Whether the trial is tested: repetitions of the best one are; with `seeds: 0` all are."""
         return self._seed is not None or not self._sweep.search.seeds
 
     def place(self, spec: Spec) -> Place:
-        """Below the sweep's own run, in the experiment of its name."""
+        """Return a place below the sweep's run, in the experiment with its name."""
         if self._seed is not None:
             name, tags = f"best: seed {spec.seed}", {"trial": f"best, seed {spec.seed}"}
         else:
@@ -73,30 +73,30 @@ class Trial:
         return Place(self._sweep.spec.name, name, tags)
 
     def unfinished(self, spec: Spec, say: Callable[[str], None]) -> Unfinished | None:
-        """Go on from the checkpoint that a killed process has left; without one here, that one's run is over."""
+        """Return the checkpoint of a killed attempt; if there is none here, mark its run as failed."""
         run = self._attempt.user_attrs.get("goes_on")
         if not run:
             return None
-        # A checkpoint holds the history of no other metric.
+        # A checkpoint holds the history of the selected metric only.
         enough = set(self._sweep.objectives) <= {self._sweep.spec.eval.select, LATENCY}
         for path in kept(folder_of(spec) / run) if enough else ():
             try:
                 return open_unfinished(path, spec)
             except ValueError as error:
-                say(f"trial {self._attempt.number}: passed over: {error}")
+                say(f"trial {self._attempt.number}: skipped: {error}")
         if self._sweep.spec.tracking == "mlflow":
             parent.give_up(run)
         return None
 
     def begun(self, run_id: str) -> None:
-        """Let the study know the run."""
+        """Record the run in the study."""
         self._attempt.set_user_attr("run", run_id)
 
     def epoch(self, progress: Progress, scores: dict[str, float]) -> None:
-        """Keep the scores of the best epoch, and let the study see how the trial goes.
+        """Store the scores of the best epoch, and report to the study.
 
         Raises:
-            Pruned: It goes worse than the others.
+            Pruned: The trial is worse than the others.
         """
         self._attempt.set_user_attr("epoch", progress.epoch)
         if progress.best_epoch == progress.epoch:
@@ -104,7 +104,7 @@ class Trial:
         names = list(self._sweep.objectives)
         if len(names) > 1 or names[0] == LATENCY or self._seed is not None:
             return
-        if names[0] == self._sweep.spec.eval.select:  # a trial that goes on after a kill tells what was before, too
+        if names[0] == self._sweep.spec.eval.select:  # a resumed trial also reports its earlier epochs
             for number, (_, score) in enumerate(progress.scores[self._reported :], start=self._reported + 1):
                 self._attempt.report(score, number)
             self._reported = len(progress.scores)
@@ -114,12 +114,12 @@ class Trial:
             raise Pruned
 
     def show(self, console: Console, finished: Finished) -> None:
-        """Print the scores in a line."""
+        """Print the scores in one line."""
         console.scores(finished.spec, finished.tested.scores)
 
     def remedy(self, folder: Path | None) -> str:
-        """A sweep always goes on."""
-        return "the same command goes on with the sweep"
+        """Return the advice for continuing a sweep."""
+        return "run the same command to continue the sweep"
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What one process does for a sweep: attempts, until nothing is left."""
+"""The loop of one process of a sweep: attempts until nothing is left."""
 
 import threading
 import time
@@ -20,14 +20,14 @@ from idc_run.tracking import parent
 from idc_run.tracking.server import Outage
 from idc_run.training import experiment
 
-_POLL = 2.0  # seconds between two looks at what the others do
-_BEAT = 60.0  # seconds between two signs of life
+_POLL = 2.0  # seconds between checks of the other processes
+_BEAT = 60.0  # seconds between heartbeats
 
 
 def work(sweep: Sweep, console: Console) -> None:
-    """Do what is left, the trials of processes that died included, and wait for the others.
+    """Work on remaining items, including those of processes that died, and wait for the other processes.
 
-    A trial that fails is recorded with its cause, and the sweep goes on.
+    A failed trial is recorded with its cause, and the sweep continues.
     """
     worker, run = f"worker-{uuid.uuid4().hex}", _parent(sweep)
     ends = time.monotonic() + (sweep.search.timeout or float("inf"))
@@ -35,8 +35,8 @@ def work(sweep: Sweep, console: Console) -> None:
         while True:
             if time.monotonic() > ends:
                 sweep.study.set_user_attr("closed", True)
-                ends = float("inf")  # once: another process may begin the search again
-            others = busy(sweep)  # before looking for work: what ends in between may leave some
+                ends = float("inf")  # close only once: another process may reopen the search
+            others = busy(sweep)  # check first: an attempt that ends afterwards may leave work
             attempt = take(sweep, worker)
             if attempt is not None:
                 with _alive(attempt):
@@ -50,14 +50,14 @@ def work(sweep: Sweep, console: Console) -> None:
 
 @contextmanager
 def _alive(attempt: Attempt) -> Iterator[None]:
-    """Give a sign of life every minute: other machines see no more of this one."""
+    """Send a heartbeat every minute, by which other machines see that the attempt is alive."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(_BEAT):
             try:
                 attempt.set_user_attr("alive", time.time())
-            except Exception:  # the storage may be away for a while; if it is gone, the trial will find out
+            except Exception:  # the storage may be unavailable for a while; a permanent failure ends the trial itself
                 continue
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -85,11 +85,11 @@ def _do(sweep: Sweep, attempt: Attempt, run: str, console: Console) -> None:
         sweep.study.tell(attempt, state=TrialState.PRUNED, skip_if_finished=True)
         console.say(f"trial {attempt.number}: pruned")
     except UpdateFinishedTrialError:
-        console.say(f"trial {attempt.number}: another machine took this one for dead, and does it again")
-    except Outage:  # nothing is wrong with the trial, and the next one would fare no better
+        console.say(f"trial {attempt.number}: another machine considered it dead and repeats it")
+    except Outage:  # not the fault of the trial, and the next one would fail too
         sweep.study.tell(attempt, state=TrialState.FAIL, skip_if_finished=True)
         raise
-    except Exception as error:  # whatever it is, the other trials go on
+    except Exception as error:  # whatever it is, the other trials continue
         with suppress(UpdateFinishedTrialError):
             attempt.set_user_attr("cause", mask(f"{type(error).__name__}: {error}")[:500])
         sweep.study.tell(attempt, state=TrialState.FAIL, skip_if_finished=True)
@@ -97,18 +97,18 @@ def _do(sweep: Sweep, attempt: Attempt, run: str, console: Console) -> None:
 
 
 def _parent(sweep: Sweep) -> str:
-    """The run of the sweep in MLflow, made by whoever comes first; empty without tracking."""
+    """Return the MLflow run of the sweep, created by the first process; empty without tracking."""
     spec, study = sweep.spec, sweep.study
     if spec.tracking == "off":
         return ""
     with sweep.lock():
         if "run" not in study.user_attrs:
-            # Not the storage, which may hold a password.
+            # Exclude the storage, which may contain a password.
             search = sweep.search.model_dump(mode="json", exclude={"storage", "space"})
             space = sweep.search.model_dump(mode="json", include={"space"})
             run = parent.create(spec.name, f"test/{spec.eval.select}", study.study_name, search, space)
             study.set_user_attr("run", run)
-            if sweep.search.storage:  # a machine that does not see the lock may have made one, too
+            if sweep.search.storage:  # a machine without access to the lock may have created one, too
                 time.sleep(_POLL)
                 if study.user_attrs["run"] != run:
                     parent.delete(run)
