@@ -199,7 +199,7 @@ def test_an_outage_ends_a_sweep_and_the_same_command_goes_on_with_it(mlflow):
     mlflow.answers["weights.json"] = (503, "")
     line = told(*words)
     assert f"MLflow at {mlflow.address} does not answer" in line or "too many 503 error responses" in line
-    assert line.endswith("; the same command goes on with the sweep") and mlflow.status == "FAILED"
+    assert line.endswith("run the same command to continue the sweep") and mlflow.status == "FAILED"
     values = load_values(Path("tiny.yaml"), [word for word in (*words, "tracking=mlflow") if word != "-s"])
     (ended,) = study.open_sweep(values).study.get_trials()
     assert ended.state.name == "FAIL" and "cause" not in ended.user_attrs, "nothing is wrong with the trial"

@@ -53,7 +53,7 @@ def test_a_path_may_not_be_set_by_its_own_and_together(tiny):
     values = load_values(tiny)
     space = {"model.fusion": ["concat"], "method": {"together": METHODS}}
     values["sweep"] = {"sampler": "grid", "space": space}
-    with pytest.raises(ValueError, match=r"model\.fusion sets all of model\.fusion anew"):
+    with pytest.raises(ValueError, match=r"model\.fusion overwrites model\.fusion"):
         check_sweep(values, make_spec(values))
 
 
@@ -121,19 +121,19 @@ def test_choices_that_could_be_taken_for_each_other_are_refused():
         ("{model.decoder: [{name: gru, dim: {low: 4, high: 1}}, lstm]}", "expected low < high"),
         (
             "{model.decoder.dropout: {low: 0.0, high: 0.1, when: {model.fusion: x}}}",
-            "model.decoder.dropout is never 0.0, since its condition never holds",
+            "model.decoder.dropout is never 0.0, because its condition never holds",
         ),
         (
             "{data.batch_size: {low: 2, high: 4, when: {model.fusion: concat}}, model.fusion: [concat, difference]}",
-            "a condition of data.batch_size asks for model.fusion, and model.fusion is not drawn before it; put",
+            "a condition of data.batch_size depends on model.fusion, but model.fusion is drawn later; put",
         ),
         (
             "{model.decoder.dropout: [0.1, 0.2], model.decoder: [gru, lstm]}",
-            "model.decoder sets all of model.decoder.dropout anew; put model.decoder before",
+            "model.decoder overwrites model.decoder.dropout; put model.decoder before",
         ),
         (
             "{data.batch_size: {low: 2, high: 4, when: {model.decoder.name: gru}}, model.decoder: [gru, lstm]}",
-            "a condition of data.batch_size asks for model.decoder.name, and model.decoder is not drawn before it",
+            "a condition of data.batch_size depends on model.decoder.name, but model.decoder is drawn later",
         ),
         (
             "{model.decoder: [{name: gru, dim: {low: 4, high: 8, when: {model.fusion: x}}}, lstm]}",

@@ -196,5 +196,5 @@ def test_a_kill_between_two_steps_of_beginning_loses_nothing(machine):
 def test_a_storage_that_cannot_be_opened_is_one_sentence(tiny):
     for url in ("postgresql+nothing://a:b@127.0.0.1/c", "nonsense", "sqlite:/study.db", "sqlite:////dev/null/study.db"):
         values = load_values(tiny, [f"sweep={{space: {{seed: [1, 2]}}, storage: '{url}'}}"])
-        with pytest.raises(ValueError, match="sweep.storage cannot be opened .*expected a URL"):
+        with pytest.raises(ValueError, match="sweep.storage cannot be opened .*expected an Optuna URL"):
             study.open_sweep(values)

@@ -73,9 +73,10 @@ def _plots(sweep: Sweep, folder: Path) -> None:
     import optuna
     from optuna.visualization import matplotlib as pictures
 
-    searched = optuna.create_study(directions=list(sweep.objectives.values()))  # without the repetitions of the best
-    trial searched.add_trials([trial for trial in sweep.searched() if trial.state.is_finished()]) names =
-    list(sweep.objectives)
+    # The plots leave out repetitions of the best trial.
+    searched = optuna.create_study(directions=list(sweep.objectives.values()))
+    searched.add_trials([trial for trial in sweep.searched() if trial.state.is_finished()])
+    names = list(sweep.objectives)
     wanted: dict[str, Any] = {}
     for at, name in enumerate(names):
         of_one = {"target": lambda trial, at=at: trial.values[at], "target_name": name}
