@@ -12,7 +12,7 @@ from idc_models.registry import KINDS, names
 from idc_models.testing import check, check_decoder, check_encoder, check_fusion, check_objective
 from torch import nn
 
-OF_TRANSFORMERS = {"prefix-lm", "seq2seq-lm"}  # a library that takes seconds to import
+OF_TRANSFORMERS = {"prefix-lm", "seq2seq-lm", "hf-vision"}  # a library that takes seconds to import
 INSTALLED = [
     pytest.param(kind, name, marks=[pytest.mark.slow] if name in OF_TRANSFORMERS else [])
     for kind in KINDS

@@ -9,8 +9,9 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from idc_models.architecture import Architecture, library
 from idc_models.contract import Decoded, Rate, State, TokenSpace
-from idc_models.decoders.language_model import Architecture, LanguageModel, Tune, library, memory_bound
+from idc_models.decoders.language_model import LanguageModel, Tune, memory_bound
 
 
 class PrefixLm(LanguageModel):

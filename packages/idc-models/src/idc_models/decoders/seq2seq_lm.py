@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from idc_models.architecture import Architecture, library
 from idc_models.contract import Decoded, Rate, State, TokenSpace
-from idc_models.decoders.language_model import Architecture, LanguageModel, Tune, library
+from idc_models.decoders.language_model import LanguageModel, Tune
 
 
 class Seq2SeqLm(LanguageModel):
