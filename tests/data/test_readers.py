@@ -72,7 +72,7 @@ def test_clevr_change_names_the_bad_file(clevr):
     with pytest.raises(ValueError, match=r"change_captions\.json'.*'CLEVR_default_000007\.png'"):
         ClevrChange("test", root=clevr)
     (clevr / "change_captions.json").write_text("<html>quota exceeded</html>")
-    with pytest.raises(ValueError, match=r"change_captions\.json' is no JSON"):
+    with pytest.raises(ValueError, match=r"change_captions\.json' is not JSON"):
         ClevrChange("test", root=clevr)
 
 

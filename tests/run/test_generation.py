@@ -88,7 +88,7 @@ def test_a_generation_that_cannot_be_tracked_is_a_generation(folder, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert "not tracked: " in generate() and (folder / "data/photos/train").is_dir()
-    assert "no installed package has a tracker 'wandb'" in generate("tracking=wandb")
+    assert "no installed package provides a tracker 'wandb'" in generate("tracking=wandb")
     assert "tracking is off" in generate("tracking=off")
 
 

@@ -41,7 +41,7 @@ def dataset(folder):
 
 def test_photos_become_a_dataset(spec, tmp_path):
     said = generate(spec)
-    assert "broken files: broken.jpg (1 in all)" in said and "look at it: idc-data show out" in said
+    assert "broken files: broken.jpg (1 in all)" in said and "view it: idc-data show out" in said
     assert not check_dataset(tmp_path / "out")
     splits = [Folder(split, root=tmp_path / "out") for split in ("train", "val", "test")]
     assert sum(map(len, splits)) > 6 and all(len(pairs) for pairs in splits)

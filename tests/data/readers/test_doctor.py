@@ -28,12 +28,12 @@ def test_records_of_one_pair_and_blank_sentences_are_told_with_the_command_that_
     code, output = check("--format", "spot-the-diff")
     assert code == 1
     assert re.search(r"^train +4 +3 +8,566 +3 +1$", output, re.MULTILINE)
-    assert "records in train are of a pair that had one before (1); --fix merge" in output
-    assert "7 (train.json: record 3) is the pair of 7 (train.json: record 1)" in output
+    assert "records in train repeat a pair of an earlier record (1); --fix merge" in output
+    assert "7 (train.json: record 3) is the same pair as 7 (train.json: record 1)" in output
     assert "sentences in train are blank (3); --fix drop-blank" in output
-    assert "train has 3 pairs, and 8,566 were published" in output
+    assert "train has 3 pairs, but 8,566 were published" in output
     assert re.search(
-        r"^mend: idc-data check .*set --format spot-the-diff --fix merge,drop-blank --out NEW$", output, re.M
+        r"^fix: idc-data check .*set --format spot-the-diff --fix merge,drop-blank --out NEW$", output, re.M
     )
     code, output = check("--format", "spot-the-diff", "--fix", "merge,drop-blank", "--out", tmp_path / "new")
     assert code == 0 and "2 pairs in train, 1 pair in val, 1 pair in test" in output
@@ -44,8 +44,8 @@ def test_a_pair_in_two_splits_is_left_out_of_the_earlier(check, requests, root, 
     before = sorted(path.name for path in root.rglob("*"))
     code, output = check("--format", "image-editing-request")
     assert code == 1
-    assert "error: pairs of val are in test too (1); --fix drop-shared\n    R_1 is R_9 in test" in output
-    assert "error: before images of val are in test too (1)" in output
+    assert "error: pairs of val are also in test (1); --fix drop-shared\n    R_1 is R_9 in test" in output
+    assert "error: before images of val are also in test (1)" in output
     code, output = check("--format", "image-editing-request", "--fix", "drop-shared", "--out", tmp_path / "new")
     assert code == 0 and "1 pair in train, 2 pairs in test" in output
     assert sorted(path.name for path in root.rglob("*")) == before
@@ -69,7 +69,7 @@ def test_sentences_that_contradict_a_flag_or_a_mask(check, levir, put, root, tmp
 def test_sentences_of_one_pair_that_contradict_each_other(check, levir):
     levir()
     assert (
-        "pairs in test have sentences of which some say that nothing changed and some do not (1)"
+        "pairs in test have sentences that contradict each other: some claim a change, some do not (1)"
         in check("--format", "levir-cc")[1]
     )
 
@@ -87,10 +87,10 @@ def test_images_that_are_missing_damaged_copied_or_of_no_pair(check, spot, put, 
     for line in (
         "images of train are missing (1); --fix drop-damaged",
         "images of train are damaged (1); --fix drop-damaged",
-        "images are of no pair (1)\n    resized_images/stray.png",
+        "images belong to no pair (1)\n    resized_images/stray.png",
         "images of val are copies of images of test (1); --fix drop-shared\n    resized_images/20.png and resized_",
         "images of val are near copies of images of test (1); --fix drop-near",
-        "pairs in test have images of unequal sizes (1)",
+        "pairs in test have images of different sizes (1)",
     ):
         assert line in output
     assert "damaged" not in check("--format", "spot-the-diff", "--quick")[1].replace("drop-damaged", "")
@@ -101,27 +101,27 @@ def test_images_that_are_missing_damaged_copied_or_of_no_pair(check, spot, put, 
 def test_annotations_without_images_are_checked_alone(check, spot, root):
     shutil.rmtree(root / "resized_images")
     output = check("--format", "spot-the-diff")[1]
-    assert "none of the 10 images is there; only the annotations were checked" not in output  # a pair is blank
-    assert "none of the 8 images is there; only the annotations were checked" in output
+    assert "all 10 images are missing; only the annotations were checked" not in output  # a pair is blank
+    assert "all 8 images are missing; only the annotations were checked" in output
 
 
 def test_a_split_under_another_name(check, spot, levir, root):
     (root / "annotations/val.json").rename(root / "val.json")
     (root / "val.json").rename(root / "validation.json")
     output = check("--format", "spot-the-diff")[1]
-    assert "val.json is missing, which val needs; there is 'validation.json', rename it: mv" in output
+    assert "val needs the annotation file val.json, which is missing; 'validation.json' exists, rename it: mv" in output
     levir()
     (root / "images/val").rename(root / "images/valid")
     assert re.search(
-        r"images of val are missing; there is 'valid', rename it: mv \S*valid \S*val", check("--format", "levir-cc")[1]
+        r"images of val are missing; 'valid' exists, rename it: mv \S*valid \S*val", check("--format", "levir-cc")[1]
     )
 
 
 def test_a_language_or_script_that_the_protocols_do_not_read(check, put, spot, tmp_path):
     put("annotations/val.json", [{"img_id": "20", "sentences": ["une voiture grise", "Ещё одна машина"]}])
     output = check("--format", "spot-the-diff")[1]
-    assert "sentences in val are in a script that the protocols do not read (1); --fix drop-foreign" in output
-    assert "val does not look English, which the protocols read: 0 of 2 sentences do" in output
+    assert "sentences in val are in a script that the protocols do not support (1); --fix drop-foreign" in output
+    assert "val does not look English, which the protocols expect: only 0 of 2 sentences do" in output
     check("--format", "spot-the-diff", "--fix", "drop-foreign", "--out", tmp_path / "new")
     assert Folder("val", root=tmp_path / "new")[0].references == ("une voiture grise",)
 
@@ -140,7 +140,7 @@ def test_a_folder_in_our_own_layout_is_mended_into_a_new_one(check, root, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fix", "merge"], "--fix and --out go together"),
+        (["--fix", "merge"], "--fix and --out must be given together"),
         (["--format", "spot-the-diff", "--fix", "drop-blnk", "--out", "new"], "did you mean 'drop-blank'?"),
         (["--format", "spot-the-diff", "-s", "images"], "expected NAME=VALUE"),
         (["--format", "spot-the-diff", "-s", "image=x"], "unknown setting 'image'; did you mean 'images'?"),

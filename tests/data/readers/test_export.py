@@ -72,10 +72,10 @@ def test_tar_files_of_others(tmp_path, make_example):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             file.addfile(member, io.BytesIO(content))
-    with pytest.raises(ValueError, match="'a/1' has no 'before', it has new, old, txt"):
+    with pytest.raises(ValueError, match="'a/1' has no 'before', only new, old, txt"):
         open_reader({"name": "webdataset", "root": tmp_path}, "test")
     read = open_reader({"name": "webdataset", "root": tmp_path, "before": "old", "after": "new"}, "test")
-    with pytest.raises(ValueError, match=r"test-0\.tar'.*no image"):
+    with pytest.raises(ValueError, match=r"test-0\.tar'.*not an image"):
         read[0]
 
 

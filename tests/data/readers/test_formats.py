@@ -180,7 +180,7 @@ def test_coco_annotations_and_results(read, put):
     put("captions_val.json", [{"image_id": "000001.png", "caption": "nothing changed"}])
     assert read("coco")[0].references == ("it moved", "the cube moved")
     assert not read("coco", "val", after="after/{stem}.png")[0].changed
-    with pytest.raises(ValueError, match=r"'\{folder\}/1\.png' names a field .* it has file_name, id, stem"):
+    with pytest.raises(ValueError, match=r"'\{folder\}/1\.png' has a field .* expected some of file_name, id, stem"):
         read("coco", after="{folder}/1.png")
 
 
@@ -195,7 +195,7 @@ def test_a_saved_dataset_of_hugging_face(read, put, root):
     moved, same = reader
     assert (moved.references, moved.changed, same.changed) == (("it moved",), True, False)
     assert moved.before.shape == (16, 20, 3) and reader.fingerprint
-    with pytest.raises(ValueError, match="no split 'test', it has train, validation"):
+    with pytest.raises(ValueError, match="no split 'test', expected one of train, validation"):
         open_reader({"name": "huggingface", "root": root / "saved"}, "test")
 
 
@@ -207,7 +207,7 @@ def test_what_is_not_as_published_is_named(read, put, spot, root):
     with pytest.raises(ValueError, match=r"train\.json: record 1: img_id is 7, expected a text"):
         read("spot-the-diff")
     put("annotations/train.json", "<html>quota exceeded</html>")
-    with pytest.raises(ValueError, match=r"train\.json' is no JSON.*a web page was saved in its place"):
+    with pytest.raises(ValueError, match=r"train\.json' is not JSON.*it is a web page: download the file again"):
         read("spot-the-diff")
     with pytest.raises(FileNotFoundError, match=r"LevirCCcaptions\.json'; levir-cc is"):
         read("levir-cc")

@@ -1,4 +1,4 @@
-"""What is wrong with a published dataset, what of it can be mended, and the mending."""
+"""Finds problems in a published dataset, and fixes some of them in a copy."""
 
 from idc_data.doctor.diagnosis import FIXES, Diagnosis, Finding
 from idc_data.doctor.examine import examine

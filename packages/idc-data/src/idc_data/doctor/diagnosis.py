@@ -1,4 +1,4 @@
-"""What an examination of a dataset has found, and its wording."""
+"""The result of examining a dataset, and its report."""
 
 import textwrap
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ Pair = tuple[str, str]
 """Split and id."""
 
 FIXES = {
-    "merge": "records of one pair become one; every reader does so",
-    "drop-blank": "blank sentences are left out, and pairs without any other; every reader does so",
-    "drop-shared": "pairs that have an image in common with a later split are left out (train before val before test)",
-    "drop-near": "pairs with a near copy of an image of a later split are left out",
-    "drop-damaged": "pairs whose images are missing, damaged or of unequal sizes are left out",
-    "drop-contradicting": "pairs whose sentences contradict the flag or the mask are left out",
-    "drop-foreign": "sentences in another script are left out, and pairs without any other",
+    "merge": "merge records of the same pair; every reader does so",
+    "drop-blank": "drop blank sentences, and pairs without others; every reader does so",
+    "drop-shared": "drop pairs that share an image with a later split (order: train, val, test)",
+    "drop-near": "drop pairs with a near copy of an image of a later split",
+    "drop-damaged": "drop pairs whose images are missing, damaged or of different sizes",
+    "drop-contradicting": "drop pairs whose sentences contradict the flag or the mask",
+    "drop-foreign": "drop sentences in another script, and pairs without others",
 }
-"""What can be mended, and how."""
+"""Fixes: name -> what it does."""
 
 _EXAMPLES = 3
 
@@ -28,12 +28,12 @@ class Finding:
     """Problems of one kind.
 
     Attributes:
-        severity: An `error` makes scores untrue or the data unusable; a `warning` deserves a look; a `note` only says
-            what is done.
+        severity: An `error` makes scores wrong or the data unusable; a `warning` deserves a look; a `note` is
+            information only.
         message: What was found.
-        examples: Where, for people.
-        fix: The name of the fix that mends it, of `FIXES`.
-        count: How many there are.
+        examples: Where it was found, for the report.
+        fix: The name of the fix, in `FIXES`.
+        count: Number of problems.
     """
 
     severity: Severity
@@ -45,12 +45,13 @@ class Finding:
 
 @dataclass
 class Diagnosis:
-    """What was found in a dataset.
+    """The problems of a dataset.
 
     Attributes:
-        counts: Split -> how many records, pairs, pairs as published, sentences, and pairs that changed.
-        findings: The worst first.
-        drops: Fix -> the pairs that it leaves out.
+        dataset: Name of the reader.
+        counts: Split -> numbers of records, pairs, published pairs, sentences, and changed pairs.
+        findings: The problems.
+        drops: Fix -> the pairs that it drops.
     """
 
     dataset: str
@@ -69,21 +70,21 @@ class Diagnosis:
         self.findings.append(Finding(severity, message))
 
     def drop(self, fix: str, pairs: set[Pair]) -> None:
-        """Say which pairs a fix leaves out."""
+        """Record which pairs a fix drops."""
         self.drops.setdefault(fix, set()).update(pairs)
 
     @property
     def bad(self) -> bool:
-        """Whether there are errors or warnings."""
+        """Return whether there are errors or warnings."""
         return any(each.severity != "note" for each in self.findings)
 
     @property
     def fixes(self) -> list[str]:
-        """The fixes that mend something here, in the order of `FIXES`."""
+        """Return the fixes that apply to this dataset, in the order of `FIXES`."""
         return [name for name in FIXES if any(each.fix == name for each in self.findings)]
 
     def lines(self) -> Iterator[str]:
-        """Word it: a table of the counts, then the problems."""
+        """Yield the lines of the report: a table of counts, then the problems, errors first."""
         titles = ("split", "records", "pairs", "published", "sentences", "changed")
         rows = [titles, *((split, *(_number(count) for count in row.values())) for split, row in self.counts.items())]
         widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]

@@ -1,4 +1,4 @@
-"""The examination of a dataset by what its annotation files say; `images` looks at the images."""
+"""Examines a dataset by its annotation files; `images` examines the images."""
 
 import unicodedata
 from collections import Counter
@@ -17,7 +17,7 @@ from idc_data.readers.published import Published, Record, merged
 from idc_data.unchanged import claims_change, look_english
 
 _ENGLISH = 0.1
-"""Least part of sentences that have a word only English has: requests such as "make it darker" have few of them."""
+"""Minimum share of sentences with an English word: requests such as "make it darker" contain few of these words."""
 
 
 def examine(reader: type[Published], settings: Mapping[str, Any], *, images: bool = True) -> Diagnosis:
@@ -26,10 +26,10 @@ def examine(reader: type[Published], settings: Mapping[str, Any], *, images: boo
     Args:
         reader: The class of the reader.
         settings: Its settings.
-        images: Whether to decode the images, where there are any.
+        images: Whether to decode the images, if they exist.
 
     Raises:
-        ValueError: A file is not as published.
+        ValueError: A file is not in the published format.
     """
     splits = {split: reader(split, False, **settings) for split in SPLITS}
     found = Diagnosis(reader.name)
@@ -58,7 +58,7 @@ def _count(found: Diagnosis, split: str, read: Published) -> None:
         "changed": sum(map(read.changed, read.pairs)),
     }
     if published is not None and read.records and pairs != published:
-        found.tell("warning", f"{split} has {pairs:,} pairs, and {published:,} were published")
+        found.tell("warning", f"{split} has {pairs:,} pairs, but {published:,} were published")
 
 
 def _files(found: Diagnosis, split: str, read: Published) -> None:
@@ -66,8 +66,8 @@ def _files(found: Diagnosis, split: str, read: Published) -> None:
         other = next(
             (each for alias in ALIKE[split] if (each := _alias(read.root / name, split, alias)).exists()), None
         )
-        mend = f"; there is {other.name!r}, rename it: {renamed(other, Path(name).name)}" if other else ""
-        found.tell("error", f"the annotation file {name} is missing, which {split} needs{mend}")
+        mend = f"; {other.name!r} exists, rename it: {renamed(other, Path(name).name)}" if other else ""
+        found.tell("error", f"{split} needs the annotation file {name}, which is missing{mend}")
 
 
 def _alias(path: Path, split: str, alias: str) -> Path:
@@ -80,25 +80,25 @@ def _records(found: Diagnosis, split: str, read: Published) -> None:
     for record in read.records:
         first = seen.setdefault((record.before, record.after), record)
         if first is not record:
-            again.append(f"{record.id} ({record.where}) is the pair of {first.id} ({first.where})")
-    found.add("warning", f"records in {split} are of a pair that had one before", again, "merge")
+            again.append(f"{record.id} ({record.where}) is the same pair as {first.id} ({first.where})")
+    found.add("warning", f"records in {split} repeat a pair of an earlier record", again, "merge")
     blank = [f"{each.id} ({each.where})" for each in read.records for text in each.sentences if not text.strip()]
     found.add("warning", f"sentences in {split} are blank", blank, "drop-blank")
     kept = {(pair.before, pair.after) for pair in read.pairs}
     silent = [f"{pair.id} ({pair.where})" for pair in merged(read.records) if (pair.before, pair.after) not in kept]
     if not any("captions" in name for name in read.missing):
-        found.add("warning", f"pairs in {split} have no sentence that is not blank", silent, "drop-blank")
+        found.add("warning", f"pairs in {split} have only blank sentences", silent, "drop-blank")
     ids = Counter(pair.id for pair in read.pairs)
-    found.add("error", f"names in {split} are of several pairs", [name for name, count in ids.items() if count > 1])
+    found.add("error", f"ids in {split} are used by several pairs", [name for name, count in ids.items() if count > 1])
     twice = [f"{pair.id}: {text!r}" for pair in read.pairs for text, n in Counter(pair.references).items() if n > 1]
-    found.add("note", f"sentences in {split} come more than once for their pair, and count so", twice)
+    found.add("note", f"sentences in {split} are repeated within a pair, and count as often", twice)
 
 
 def _sentences(found: Diagnosis, split: str, read: Published) -> None:
     other_script = [(pair, text) for pair in read.pairs for text in pair.references if foreign(text)]
     found.add(
         "warning",
-        f"sentences in {split} are in a script that the protocols do not read",
+        f"sentences in {split} are in a script that the protocols do not support",
         [f"{pair.id} ({pair.where}): {text!r}" for pair, text in other_script],
         "drop-foreign",
     )
@@ -107,12 +107,13 @@ def _sentences(found: Diagnosis, split: str, read: Published) -> None:
     if sentences and english < _ENGLISH * len(sentences):
         found.tell(
             "warning",
-            f"{split} does not look English, which the protocols read: {english:,} of {len(sentences):,} sentences do",
+            f"{split} does not look English, which the protocols expect: only {english:,} of {len(sentences):,} "
+            "sentences do",
         )
 
 
 def foreign(text: str) -> bool:
-    """Whether a sentence has letters that are not Latin."""
+    """Return whether a sentence has letters that are not Latin."""
     return not text.isascii() and any(
         letter.isalpha() and not unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in text
     )
@@ -136,27 +137,29 @@ def _contradictions(found: Diagnosis, split: str, read: Published) -> None:
         found.add("warning", message, list(pairs.values()), "drop-contradicting")
         found.drop("drop-contradicting", {(split, name) for name in pairs})
     found.add(
-        "warning", f"pairs in {split} have sentences of which some say that nothing changed and some do not", apart
+        "warning",
+        f"pairs in {split} have sentences that contradict each other: some claim a change, some do not",
+        apart,
     )
 
 
 def _shared(found: Diagnosis, splits: Mapping[str, Published]) -> None:
-    """Pairs, and images by their names, in two splits."""
+    """Find pairs and images, by their names, that are in two splits."""
     for first, second in combinations(splits, 2):
         ours, theirs = ({(each.before, each.after): each for each in splits[name].pairs} for name in (first, second))
         both = [f"{ours[key].id} is {theirs[key].id} in {second}" for key in ours if key in theirs]
-        found.add("error", f"pairs of {first} are in {second} too", both, "drop-shared")
+        found.add("error", f"pairs of {first} are also in {second}", both, "drop-shared")
         used = {name for pair in theirs for name in pair}
         leaking = [pair for key, pair in ours.items() if used & set(key)]
         for side, column in (("before", 0), ("after", 1)):
             names = {key[column] for key in theirs}
             images = sorted({key[column] for key in ours if key[column] in names})
-            found.add("error", f"{side} images of {first} are in {second} too", images, "drop-shared")
+            found.add("error", f"{side} images of {first} are also in {second}", images, "drop-shared")
         found.drop("drop-shared", {(first, pair.id) for pair in leaking})
 
 
 def _missing(found: Diagnosis, splits: Mapping[str, Published]) -> tuple[set[Path], bool]:
-    """The images that are not there, and whether any is."""
+    """Return the missing images, and whether any image exists."""
     absent = dict[str, dict[str, str]]()
     wanted, damaged = set[Path](), set[Pair]()
     for split, read in splits.items():
@@ -171,7 +174,7 @@ def _missing(found: Diagnosis, splits: Mapping[str, Published]) -> tuple[set[Pat
     gone = {splits[split].root / name for split, names in absent.items() for name in names}
     mends = {split: _folder_alias(splits[split].root, names, split) for split, names in absent.items()}
     if gone == wanted and not any(mends.values()):
-        found.tell("error", f"none of the {len(wanted):,} images is there; only the annotations were checked")
+        found.tell("error", f"all {len(wanted):,} images are missing; only the annotations were checked")
         return gone, False
     for split, names in absent.items():
         fix = None if mends[split] else "drop-damaged"
@@ -181,13 +184,13 @@ def _missing(found: Diagnosis, splits: Mapping[str, Published]) -> tuple[set[Pat
 
 
 def _folder_alias(root: Path, names: Iterable[str], split: str) -> str:
-    """The command that gives the folder of a split's images the name that is expected."""
+    """Return the message with the command that renames the folder of a split's images as expected."""
     image = next((each for each in map(Path, names) if split in each.parts), None)
     if image is None:
         return ""
     folder = root.joinpath(*image.parts[: image.parts.index(split) + 1])
     other = next((each for alias in ALIKE[split] if (each := folder.with_name(alias)).is_dir()), None)
-    return f"; there is {other.name!r}, rename it: {renamed(other, split)}" if other and not folder.exists() else ""
+    return f"; {other.name!r} exists, rename it: {renamed(other, split)}" if other and not folder.exists() else ""
 
 
 def _unreferenced(found: Diagnosis, splits: Mapping[str, Published]) -> None:
@@ -200,4 +203,4 @@ def _unreferenced(found: Diagnosis, splits: Mapping[str, Published]) -> None:
         if (read.root / folder).is_dir()
         for path in image_files(read.root / folder).images
     ]
-    found.add("warning", "images are of no pair", [name for name in lying if name not in used])
+    found.add("warning", "images belong to no pair", [name for name in lying if name not in used])

@@ -1,4 +1,4 @@
-"""The examination of a dataset's images: damage, sizes, and copies in two splits."""
+"""Examines a dataset's images: damage, sizes, and copies across splits."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -14,9 +14,9 @@ from idc_data.images import load_image
 from idc_data.readers.published import Published
 
 _BITS = 3
-"""Of the 64 of two perceptual hashes that may differ."""
+"""Maximum number of different bits in the 64-bit perceptual hashes of near copies."""
 _LEVELS = 4.0
-"""Mean difference of two near copies' thumbnails, of 256 levels: hashes of plain pictures are alike by chance."""
+"""Maximum mean difference of near copies' thumbnails, in 256 levels: hashes of plain images may agree by chance."""
 
 
 class _Seen(NamedTuple):
@@ -27,7 +27,7 @@ class _Seen(NamedTuple):
 
 
 def look_at_images(found: Diagnosis, splits: Mapping[str, Published], missing: set[Path]) -> None:
-    """Decode every image once, and add what is wrong with them."""
+    """Decode every image once, and add the problems found."""
     seen = {split: _look(found, split, read, missing) for split, read in splits.items()}
     for first, second in combinations(splits, 2):
         _copies(found, splits[first], seen[first], second, seen[second])
@@ -50,7 +50,7 @@ def _look(found: Diagnosis, split: str, read: Published, missing: set[Path]) -> 
         if before is None or after is None or before.size != after.size:
             found.drop("drop-damaged", {(split, pair.id)})
     found.add("error", f"images of {split} are damaged", list(damaged.values()), "drop-damaged")
-    found.add("warning", f"pairs in {split} have images of unequal sizes", unequal, "drop-damaged")
+    found.add("warning", f"pairs in {split} have images of different sizes", unequal, "drop-damaged")
     return seen
 
 
@@ -67,7 +67,7 @@ def _seen(path: Path) -> _Seen:
 def _copies(
     found: Diagnosis, read: Published, ours: Mapping[str, _Seen], second: str, theirs: Mapping[str, _Seen]
 ) -> None:
-    """Files of one content, and near copies, under other names: those under one name are found without looking."""
+    """Find files of equal content, and near copies, under different names; equal names are found without decoding."""
     contents = {each.contents: name for name, each in theirs.items()}
     names, hashes = list(theirs), np.array([each.hash for each in theirs.values()], np.uint64)
     thumbnails = np.array([each.thumbnail for each in theirs.values()], np.int16)

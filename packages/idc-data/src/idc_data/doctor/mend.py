@@ -1,4 +1,4 @@
-"""The pairs of a dataset after some of its faults were mended; they are written elsewhere, never in place."""
+"""Applies fixes to a dataset; the result is written elsewhere, never in place."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -14,16 +14,16 @@ from idc_data.wording import did_you_mean
 def mended(
     reader: type[Published], settings: Mapping[str, Any], found: Diagnosis, fixes: Collection[str]
 ) -> Iterator[ChangeExample]:
-    """Give the pairs of all splits that the fixes leave.
+    """Yield the pairs of all splits after applying fixes.
 
     Raises:
-        ValueError: A fix is unknown, or an image is damaged that no fix leaves out.
-        OSError: An image is missing that no fix leaves out.
+        ValueError: A fix is unknown, or an image of a remaining pair is damaged.
+        OSError: An image of a remaining pair is missing.
     """
     for name in fixes:
         if name not in FIXES:
-            known = f"expected some of {', '.join(FIXES)}"
-            raise ValueError(f"--fix has {name!r}, {did_you_mean(name, FIXES, known)}")
+            known = f"expected one or more of {', '.join(FIXES)}"
+            raise ValueError(f"unknown fix {name!r} in --fix, {did_you_mean(name, FIXES, known)}")
     dropped = set().union(*(found.drops.get(name, ()) for name in fixes))
     for split in SPLITS:
         read = reader(split, False, **settings)

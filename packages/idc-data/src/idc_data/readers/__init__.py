@@ -31,7 +31,7 @@ READERS = {
 """Name -> `package.module:Class` of a class `Reader(split, *, settings...)`."""
 
 FORMATS = tuple(name for name in READERS if name not in ("scenes", "clevr-scenes", "folder"))
-"""The readers of what others have laid out, which can be copied into our own layout."""
+"""The readers of other layouts, from which `idc-data import` copies into our own."""
 
 
 def open_reader(dataset: str | Mapping[str, Any], split: str, *, image_size: int | None = None) -> Reader:
@@ -41,11 +41,11 @@ def open_reader(dataset: str | Mapping[str, Any], split: str, *, image_size: int
         dataset: A name of `READERS`, a `package.module:Class`, the path of a folder in the project's own layout, or
             `{"name": any of these, setting: value, ...}`.
         split: train, val or test.
-        image_size: Given to readers that have a setting of this name (they render at any size), unless `dataset` says
-            otherwise.
+        image_size: Passed to readers that have a setting of this name (they render at any size), unless `dataset` sets
+            it.
 
     Raises:
-        ValueError: The dataset or a setting is unknown or of the wrong type; the nearest known one is named.
+        ValueError: The dataset or a setting is unknown or of the wrong type; the message suggests the nearest one.
         OSError: Files are missing.
     """
     reader, settings = resolve_reader(dataset)
@@ -56,24 +56,22 @@ def open_reader(dataset: str | Mapping[str, Any], split: str, *, image_size: int
 
 
 def resolve_reader(dataset: str | Mapping[str, Any]) -> tuple[type[Any], dict[str, Any]]:
-    """The reader class that a dataset means, and all of its settings, checked, with defaults filled in.
-
-    Nothing is opened.
+    """Return the reader class of a dataset and its validated settings, with defaults filled in, without opening it.
 
     Raises:
-        ValueError: As `open_reader`.
+        ValueError: As in `open_reader`.
     """
     given = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
     name = given.get("name")
     if isinstance(name, str) and name not in READERS and not re.fullmatch(PLUGIN, name):
-        if not Path(name).is_dir() and not did_you_mean(name, READERS):  # which `resolve` names
+        if not Path(name).is_dir() and not did_you_mean(name, READERS):  # otherwise `resolve` suggests a name
             raise ValueError(f"dataset {name!r}: {_no_folder(Path(name))}")
         given = given if not Path(name).is_dir() else {"root": name, **given, "name": "folder"}
     return resolve("dataset", given, READERS)
 
 
 def _no_folder(path: Path) -> str:
-    """Why there is no dataset at a path, and what could be meant."""
+    """Return why there is no dataset at a path, and a suggestion."""
     if path.exists():
         return "it is a file, expected the folder of a dataset"
     beside = [str(each) for each in path.parent.iterdir() if each.is_dir()] if path.parent.is_dir() else []

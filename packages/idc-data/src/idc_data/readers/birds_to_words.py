@@ -1,4 +1,4 @@
-"""Birds-to-Words: the table of its authors, and the JSON lines that others made of it."""
+"""Birds-to-Words: the authors' table, and the JSON lines that others derived from it."""
 
 import csv
 import re
@@ -17,14 +17,14 @@ _SPLITS = {"train": "train", "val": "val", "test": "test", "dev": "val", "valida
 class BirdsToWords(Published):
     """Birds-to-Words: photos of two birds, and paragraphs that compare them. All pairs differ.
 
-    Read are the table birds-to-words-v1.0.tsv, or JSON lines whose descriptions are lists of words. The photos have to
-    be fetched from iNaturalist; each is a file whose name is its number, such as images/11924212.jpg.
+    Supported are the table birds-to-words-v1.0.tsv, and JSON lines whose descriptions are lists of words. The photos
+    must be downloaded from iNaturalist; the name of each file is the photo's number, such as images/11924212.jpg.
 
     Source: Forbes, Kaeser-Chen, Sharma, Belongie, Neural Naturalist, EMNLP 2019.
 
     Args:
         split: train, val or test.
-        whole: As of `Published`.
+        whole: As in `Published`.
         root: The folder of the table or of train.json, val.json, test.json.
         images: The folder of the photos below `root`.
     """
@@ -46,7 +46,7 @@ class BirdsToWords(Published):
         for where, row in self._table(table) if table else self._lines():
             photos = [row.get(side) or _number(row.get(f"{side}ImgURL"), where) for side in ("img1", "img2")]
             given = row.get("description")
-            # A list of words, a list of such lists, or the text.
+            # A list of words, a list of such lists, or a text.
             texts = [given] if isinstance(given, str) or (given and isinstance(given[0], str)) else given or []
             sentences = tuple(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
             before, after = (f"{self.folders[0]}/{self._photos.get(photo, f'{photo}.jpg')}" for photo in photos)
@@ -54,7 +54,7 @@ class BirdsToWords(Published):
             yield Record(f"{photos[0]}-{photos[1]}", before, after, sentences, where, changed=True, provenance=species)
 
     def _table(self, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-        # Quotes in it are quotes: no field holds a tab or a line end.
+        # Quotation marks are literal: no field contains a tab or a line end.
         rows = csv.DictReader(read_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
         for number, row in enumerate(rows, start=2):
             where = f"{path.name}:{number}"
@@ -72,5 +72,5 @@ class BirdsToWords(Published):
 def _number(url: Any, where: str) -> str:
     found = re.search(r"photos/(\d+)", url or "")
     if not found:
-        raise ValueError(f"{where}: the address of a photo is {url!r}, expected one with photos/<number>")
+        raise ValueError(f"{where}: the URL of a photo is {url!r}, expected one with photos/<number>")
     return found[1]

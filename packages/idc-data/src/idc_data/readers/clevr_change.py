@@ -1,4 +1,4 @@
-"""CLEVR-Change in the layout that its authors published."""
+"""CLEVR-Change in its published layout."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,22 +8,22 @@ from idc_data.example import Box, Regions
 from idc_data.readers.published import Published, Record, read_json, texts
 
 _CAPTIONS = {True: "change_captions.json", False: "no_change_captions.json"}
-_TYPES = {"material": "texture"}  # the dataset's word -> ours; the others are the same
+_TYPES = {"material": "texture"}  # the dataset's name -> ours, if different
 _FOLDERS = {True: "sc_images/CLEVR_semantic_", False: "nsc_images/CLEVR_nonsemantic_"}
 
 
 class ClevrChange(Published):
     """CLEVR-Change: each scene pairs its default image with a semantic change, and with a distractor.
 
-    Scene 123 gives the examples `000123` (changed) and `000123_n` (distractor). The numbers in splits.json are taken
-    as scene numbers: so they are in the published file, where they skip scenes just as type_mapping.json does.
+    Scene 123 has the examples `000123` (changed) and `000123_n` (distractor). The numbers in splits.json are scene
+    numbers: in the published file they skip the same scenes as type_mapping.json.
 
     Source: Park, Darrell, Rohrbach, Robust Change Captioning, ICCV 2019.
 
     Args:
         split: train, val or test.
-        whole: As of `Published`.
-        root: The folder that holds images/, sc_images/, nsc_images/ and the JSON files.
+        whole: As in `Published`.
+        root: The folder with images/, sc_images/, nsc_images/ and the JSON files.
         pairs: Which of the two pairs of a scene to read.
     """
 
@@ -52,7 +52,7 @@ have them type_mapping.json, change_captions_with_bbox.json and change_captions_
     def read(self) -> Iterator[Record]:  # noqa: D102
         splits = self.json("splits.json")
         kinds = {"both": (True, False), "semantic": (True,), "distractor": (False,)}[self._which]
-        # By `changed`: a dataset without distractors may be read with pairs: semantic.
+        # Read only what is needed: a dataset without distractors works with pairs: semantic.
         captions = {changed: self.json(_CAPTIONS[changed]) for changed in kinds}
         types = {
             name.removesuffix(".png"): _TYPES.get(kind, kind)
@@ -60,7 +60,7 @@ have them type_mapping.json, change_captions_with_bbox.json and change_captions_
             for name in names
         }
         boxes = self.json("change_captions_with_bbox.json", optional=True)
-        file = self.root / "change_captions_by_IOU.json"  # not in the fingerprint, as of old
+        file = self.root / "change_captions_by_IOU.json"  # not in the fingerprint, as in older versions
         overlaps = read_json(file, dict) if file.is_file() else {}
         for number in splits.get(self.split, ()):
             scene = f"{number:06d}"
@@ -70,7 +70,7 @@ have them type_mapping.json, change_captions_with_bbox.json and change_captions_
                 if not sentences and self._whole:
                     where = str(self.root / _CAPTIONS[changed])
                     raise ValueError(f"{where!r} has no captions for {name!r}, which splits.json names")
-                # How much the two viewpoints have in common, 0..1 as published: the less, the harder.
+                # Published overlap of the two viewpoints, 0..1: lower is harder.
                 overlap = overlaps.get(str(number)) if changed else None
                 yield Record(
                     scene if changed else f"{scene}_n",

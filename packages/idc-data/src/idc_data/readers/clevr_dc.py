@@ -1,18 +1,18 @@
-"""CLEVR-DC in the layout of its authors, and in the one that later methods read."""
+"""CLEVR-DC in the layout of its authors, and in that of later methods."""
 
 from collections.abc import Iterator
 
 from idc_data.readers.published import Published, Record, texts
 
 _TYPES = ("color", "texture", "add", "drop", "move", "none")
-_EACH = 8000  # pairs of a type, in this order
+_EACH = 8000  # pairs per type, in this order
 
 
 class ClevrDC(Published):
-    """CLEVR-DC: scenes of CLEVR seen from very different viewpoints, one kind of change to each 8,000 pairs.
+    """CLEVR-DC: CLEVR scenes from very different viewpoints, 8,000 consecutive pairs for each change type.
 
-    Read are bef/ and aft/ with captions.json and split.json, and images/ and sc_images/ with change_captions.json and
-    splits.json, where the files are 000007.png in place of 7.png.
+    Supported are bef/ and aft/ with captions.json and split.json, and images/ and sc_images/ with change_captions.json
+    and splits.json, where files are named 000007.png instead of 7.png.
 
     Source: Kim, Kim, Lee, Park, Kim, Agnostic Change Captioning with Cycle Consistency, ICCV 2021.
     """
@@ -50,5 +50,5 @@ class ClevrDC(Published):
 def _number(name: str) -> int:
     digits = name.removesuffix(".png").rpartition("_")[2]
     if not digits.isdigit():
-        raise ValueError(f"the captions are of {name!r}, expected the number of a scene, such as '7' or '000007.png'")
+        raise ValueError(f"a key of the captions is {name!r}, expected a scene number, such as '7' or '000007.png'")
     return int(digits)

@@ -1,4 +1,4 @@
-"""CLEVR-Multi-Change: scenes in which several things changed."""
+"""CLEVR-Multi-Change: scenes with several changes."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ _FILE = "multiple_change_caption.json"
 
 
 class ClevrMultiChange(Published):
-    """CLEVR-Multi-Change: several changes to a scene, a sentence for each; the sentences of all make one reference.
+    """CLEVR-Multi-Change: several changes per scene, with a sentence for each; the sentences form one reference.
 
-    Read are the images as rendered (t1 in the name of the earlier, t2 in that of the later) and the captions as
-    generated. splits.json may list the records of each split, from 0; without it they are the first four sixths, the
-    next, and the last.
+    It reads images as rendered (t1 in the name of the before image, t2 in that of the after image) and captions as
+    generated. splits.json may list the records of each split, from 0; without it, the splits are the first four sixths,
+    the fifth and the sixth.
 
     Source: Qiu, Yamamoto, Nakashima, Suzuki, Iwata, Kataoka, Satoh, Describing and Localizing Multiple Changes with
     Transformers, ICCV 2021.
@@ -41,10 +41,10 @@ class ClevrMultiChange(Published):
             image = image if image.endswith(".png") else f"{image}.png"
             if "t1" not in image:
                 raise ValueError(
-                    f"{where}: image_id is {image!r}, expected t1 in it, which becomes t2 for the later image"
+                    f"{where}: image_id is {image!r}, expected a name with t1, which becomes t2 for the after image"
                 )
             captions = field_of(scenes[number], "change_captions", list, where)
-            # One list of sentences, or several lists that each say all.
+            # One list of sentences, or several lists that each describe all changes.
             versions = [captions] if all(isinstance(each, str) for each in captions) else captions
             yield Record(
                 image.removesuffix(".png"),

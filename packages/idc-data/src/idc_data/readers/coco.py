@@ -1,4 +1,4 @@
-"""Captions in COCO's form, as annotations or as results, with images that their names lead to."""
+"""Captions in COCO's format, as annotations or results, with images located by patterns."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -8,23 +8,23 @@ from idc_data.readers.published import Published, Record, field_of, read_json
 
 
 class Coco(Published):
-    """Captions in COCO's form: `{"images": [{"id"}], "annotations": [{"image_id", "caption"}]}`.
+    """Captions in COCO's format: `{"images": [{"id"}], "annotations": [{"image_id", "caption"}]}`.
 
-    Results, a list of `{"image_id", "caption"}`, are read too. An entry of `images` stands for a pair.
+    Results, a list of `{"image_id", "caption"}`, can be read too. An entry of `images` represents a pair.
 
     Args:
         split: train, val or test.
-        whole: As of `Published`.
-        root: The folder of the JSON files; images are named relative to it.
+        whole: As in `Published`.
+        root: The folder of the JSON files; images are relative to it.
         file: The JSON file; `{split}` in it is replaced.
-        before: Where the earlier image lies. `{id}`, `{file_name}`, `{stem}` (file_name without its ending) and other
-            fields of the entry in `images` are replaced.
-        after: Where the later image lies, likewise.
+        before: Path of the before image, in which `{id}`, `{file_name}`, `{stem}` (file_name without extension) and
+            other fields of the entry in `images` are replaced.
+        after: Path of the after image, likewise.
     """
 
     name = "coco"
     layout = (
-        "a JSON of images and annotations (or of results) for each split, and images that `before` and `after` name"
+        "a JSON file of images and annotations (or results) for each split, and images located by `before` and `after`"
     )
 
     def __init__(
@@ -54,7 +54,7 @@ class Coco(Published):
             where = f"{name}: annotation {number}"
             image = _id(each, "image_id", where)
             if images and image not in images:
-                raise ValueError(f"{where}: image_id is {image!r}, which is none of images")
+                raise ValueError(f"{where}: image_id is {image!r}, expected an id in images")
             sentences.setdefault(image, []).append(field_of(each, "caption", str, where))
         for image, captions in sentences.items():
             entry = {"file_name": f"{image.removesuffix('.png')}.png", **images.get(image, {}), "id": image}
@@ -67,7 +67,7 @@ def _filled(pattern: str, entry: dict[str, Any], where: str) -> str:
     for key, value in entry.items():
         pattern = pattern.replace("{" + key + "}", str(value))
     if "{" in pattern:
-        raise ValueError(f"{where}: {pattern!r} names a field that an image does not have; it has {', '.join(entry)}")
+        raise ValueError(f"{where}: {pattern!r} has a field that images lack; expected some of {', '.join(entry)}")
     return pattern
 
 

@@ -1,4 +1,4 @@
-"""Edited images with the instruction for the edit: MagicBrush, and InstructPix2Pix and what is laid out as it is."""
+"""Edited images with the instruction for the edit: the layouts of MagicBrush and InstructPix2Pix."""
 
 import json
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from idc_data.readers.published import Published, Record, field_of
 from idc_data.text import read_text
 
 _MAGIC = {"train": ("train",), "val": ("dev", "val"), "test": ("test",)}
-_PARTS = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}  # as of InstructPix2Pix's own loader
+_PARTS = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}  # as in InstructPix2Pix's own loader
 
 
 class Edits(Published):
-    """Images and what an edit made of them. The instruction is the sentence, and every pair is changed.
+    """Images before and after an edit. The instruction is the reference, and every pair is changed.
 
-    Read are two layouts. MagicBrush: `train/edit_turns.json` (dev and test likewise), a list of `input`, `output` and
-    `instruction`, with the images in `train/images/<number>/`. InstructPix2Pix: `seeds.json`, a list of folders and
-    seeds, with `<folder>/prompt.json` (its `edit`) and `<folder>/<seed>_0.jpg`, `<seed>_1.jpg`; there the splits are
-    the first 90 % of the list, the next 5 % and the last.
+    Two layouts are supported. MagicBrush: `train/edit_turns.json` (dev and test likewise), a list of `input`, `output`
+    and `instruction`, with images in `train/images/<number>/`. InstructPix2Pix: `seeds.json`, a list of folders and
+    seeds, with `<folder>/prompt.json` (field `edit`) and `<folder>/<seed>_0.jpg`, `<seed>_1.jpg`; its splits are the
+    first 90 % of the list, the next 5 % and the last 5 %.
 
     Source: Zhang, Mo, Chen, Sun, Su, MagicBrush, NeurIPS 2023; Brooks, Holynski, Efros, InstructPix2Pix, CVPR 2023.
     """
@@ -38,7 +38,7 @@ class Edits(Published):
         for number, turn in enumerate(self.json(file, kind=list), start=1):
             where = f"{file}: record {number}"
             names = [field_of(turn, side, str, where) for side in ("input", "output")]
-            # A later turn edits what an earlier one made; the images of all lie in the folder of the first.
+            # Later turns edit the result of earlier ones; the images of all turns are in the folder of the first.
             before, after = (f"{part}/images/{name.split('-')[0]}/{name}" for name in names)
             yield Record(
                 Path(names[1]).stem,

@@ -1,4 +1,4 @@
-"""Data sets that Hugging Face `datasets` has saved, or reads, from a folder here."""
+"""Local data sets that Hugging Face `datasets` has saved or can read."""
 
 import importlib
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ _SPLITS = {"train": ("train",), "val": ("val", "validation", "valid", "dev"), "t
 class HuggingFace(Sequence[ChangeExample]):
     """A local data set of Hugging Face `datasets`: saved by `save_to_disk`, or a folder that `load_dataset` reads.
 
-    Nothing is fetched from a hub.
+    Nothing is downloaded from a hub.
 
     Args:
-        split: train, val or test; val is also found as validation, valid or dev.
+        split: train, val or test; val may also be called validation, valid or dev.
         root: The folder.
-        before: The column with the earlier image.
-        after: The column with the later image.
+        before: The column with the before image.
+        after: The column with the after image.
         captions: The column with a sentence or a list of them.
-        changed: A column that says whether a pair changed; by default the sentences do.
-        change_type: A column with the kind of change.
-        id: A column with names of pairs; by default the row is the name.
-        form: What the folder holds; `saved` is what `save_to_disk` writes.
+        changed: A column that tells whether a pair changed; by default it is inferred from the sentences.
+        change_type: A column with the change type.
+        id: A column with ids of pairs; by default the number of the row.
+        form: Format of the folder; `saved` is that of `save_to_disk`.
 
     Raises:
-        ValueError: There is no such split or column, or the folder is none that `datasets` reads.
+        ValueError: There is no such split or column, or `datasets` cannot read the folder.
     """
 
     endless = False
@@ -66,7 +66,7 @@ class HuggingFace(Sequence[ChangeExample]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the rows, as `datasets` keeps it."""
+        """Fingerprint of the rows, as computed by `datasets`."""
         return str(self._rows._fingerprint)[:16]
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class HuggingFace(Sequence[ChangeExample]):
         given = [found["captions"]] if isinstance(found["captions"], str) else found["captions"] or []
         references = tuple(text.strip() for text in given if isinstance(text, str) and text.strip())
         if not references:
-            raise ValueError(f"row {index} of {self.split} in {str(self._root)!r} has no sentence that is not blank")
+            raise ValueError(f"row {index} of {self.split} in {str(self._root)!r} has only blank sentences")
         changed = bool(found["changed"]) if found.get("changed") is not None else claims_change(references, ())
         return ChangeExample(
             id=str(found.get("id") or f"{self.split}-{index:06d}"),
@@ -111,10 +111,10 @@ def _open(root: Path, split: str, form: str) -> Any:
             datasets.load_from_disk(str(root)) if form == "saved" else datasets.load_dataset(form, data_dir=str(root))
         )
     except Exception as error:  # the library raises many kinds
-        raise ValueError(f"{str(root)!r} is not read as a data set ({form}): {error}") from error
+        raise ValueError(f"{str(root)!r} cannot be read as a data set (form={form}): {error}") from error
     if not isinstance(found, dict):
         found = {"train": found}
     name = next((name for name in _SPLITS.get(split, ()) if name in found), None)
     if name is None:
-        raise ValueError(f"{str(root)!r} has no split {split!r}, it has {', '.join(found)}")
+        raise ValueError(f"{str(root)!r} has no split {split!r}, expected one of {', '.join(found)}")
     return found[name]

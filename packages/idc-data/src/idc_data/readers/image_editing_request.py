@@ -1,4 +1,4 @@
-"""Image-Editing-Request in the layout that its authors published."""
+"""Image-Editing-Request in its published layout."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +9,17 @@ _FILES = {"train": "train", "val": "valid", "test": "test"}
 
 
 class ImageEditingRequest(Published):
-    """Image-Editing-Request: photos and what people made of them, with requests for the edit.
+    """Image-Editing-Request: photos before and after an edit, with requests for the edit.
 
-    The files hold pairs more than once, under other names and mostly with other sentences: they are merged. An edit
-    is a change always, whatever the words. 55 pairs are in both val and test: `idc-data check` mends that.
+    The files contain pairs more than once, under different ids and mostly with different sentences; these are merged.
+    Every edit counts as a change, whatever its sentences say. 55 pairs are in both val and test; `idc-data check` can
+    fix this.
 
     Source: Tan, Dernoncourt, Lin, Bui, Bansal, Expressing Visual Relationships via Language, ACL 2019.
 
     Args:
         split: train, val (the file is valid.json) or test.
-        whole: As of `Published`.
+        whole: As in `Published`.
         root: The folder of the JSON files.
         images: The folder of the images below `root`.
     """

@@ -1,4 +1,4 @@
-"""LEVIR-CC, LEVIR-MCI with its masks, and Dubai-CC: pairs of satellite images in layouts of one family."""
+"""LEVIR-CC, LEVIR-MCI with its masks, and Dubai-CC: pairs of satellite images in similar layouts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,11 @@ _NO_CHANGE = (
 
 
 class LevirCC(Published):
-    """LEVIR-CC: satellite images of buildings and roads, five sentences a pair. With `label/`, it is LEVIR-MCI.
+    """LEVIR-CC: satellite images of buildings and roads, five sentences per pair. With `label/` it is LEVIR-MCI.
 
-    Read are LevirCCcaptions.json as published, the later one with `changeflag`, and a file with sentences by split and
-    file name. The flag says whether a pair changed; without it most of the sentences do. Masks in `label/` are the
-    boxes of the pairs.
+    Supported are LevirCCcaptions.json as published, its later version with `changeflag`, and a file with sentences by
+    split and file name. The flag tells whether a pair changed; without it the majority of the sentences does. Masks in
+    `label/` are converted to boxes.
 
     Source: Liu, Zhao, Chen, Zou, Shi, Remote Sensing Image Change Captioning With Dual-Branch Transformers, TGRS 2022;
     Liu, Chen, Zhang, Qi, Zou, Shi, Change-Agent, TGRS 2024 (masks).
@@ -29,12 +29,12 @@ class LevirCC(Published):
         split: train, val or test.
         whole: As of `Published`.
         root: The folder of the JSON file and images/.
-        masks: Whether to read the masks; by default if there are any. LEVIR-MCI is `masks=true`.
+        masks: Whether to read the masks; by default if they exist. LEVIR-MCI is `masks=true`.
     """
 
     name = "levir-cc"
     shows = "satellite images of towns (LEVIR-CC)"
-    layout = "LevirCCcaptions.json and images/<split>/A/, B/ and, of LEVIR-MCI, label/"
+    layout = "LevirCCcaptions.json and images/<split>/A/, B/ and, for LEVIR-MCI, label/"
     published = {"train": 6815, "val": 1333, "test": 1929}
     no_change = _NO_CHANGE
     folders = ("images",)
@@ -75,7 +75,7 @@ class LevirCC(Published):
 
 
 class LevirMCI(LevirCC):
-    """LEVIR-MCI: LEVIR-CC with a mask of the changed buildings and roads for every pair."""
+    """LEVIR-MCI: LEVIR-CC with a mask of changed buildings and roads for every pair."""
 
     name = "levir-mci"
 
@@ -84,7 +84,7 @@ class LevirMCI(LevirCC):
 
 
 class DubaiCC(Published):
-    """Dubai-CC: 500 pairs of small satellite images of Dubai, of 2000 and 2010, five sentences a pair.
+    """Dubai-CC: 500 pairs of small satellite images of Dubai in 2000 and 2010, five sentences per pair.
 
     Source: Hoxha, Chouaf, Melgani, Smara, Change Captioning: A New Paradigm for Multitemporal Remote Sensing Image
     Analysis, TGRS 2022.
@@ -129,5 +129,5 @@ class DubaiCC(Published):
 
 
 def raw_sentences(image: Any, where: str) -> tuple[str, ...]:
-    """The sentences of an image in the form that Karpathy gave COCO: `{"tokens": [...], "raw": "..."}` each."""
+    """Return the sentences of an image in Karpathy's format of COCO: each `{"tokens": [...], "raw": "..."}`."""
     return tuple(field_of(each, "raw", str, where) for each in field_of(image, "sentences", list, where))

@@ -1,4 +1,4 @@
-"""Masks of changed pixels as boxes."""
+"""Converts masks of changed pixels to boxes."""
 
 from pathlib import Path
 
@@ -9,28 +9,28 @@ from idc_data.example import Box, Regions
 from idc_data.images import load_image
 
 _LEAST = 9
-"""Pixels of a change that gets a box of its own: less is the edge of another, or noise of a JPEG."""
+"""Minimum number of pixels of a box: smaller parts are edges of others, or JPEG noise."""
 
 
 def changed_pixels(mask: Path) -> Bool[np.ndarray, "h w"]:
-    """Where a mask is not black; numbers of classes, such as 1 and 2, are not black either."""
+    """Return where a mask is not black; class numbers such as 1 and 2 also count as not black."""
     return load_image(mask).max(axis=2) > 0
 
 
 def regions_of_mask(mask: Path) -> Regions:
-    """Box every connected part of a mask; the boxes hold for both images."""
+    """Return the boxes of the connected parts of a mask, for both images."""
     boxes = tuple(box for box in boxes_of(changed_pixels(mask)))
     return Regions(before=boxes, after=boxes)
 
 
 def boxes_of(changed: Bool[np.ndarray, "h w"]) -> list[Box]:
-    """Box the connected parts, edges counting as touching, from top to bottom.
+    """Return the boxes of the 4-connected parts, from top to bottom.
 
-    Row by row: runs of changed pixels that touch a run of the row above belong to its part.
+    Row by row, a run of changed pixels that touches a run of the row above belongs to the same part.
     """
     parts: list[list[int]] = []  # left, top, right, bottom, pixels; right and bottom are the first outside
     above: list[tuple[int, int, int]] = []  # begin, end, part
-    same: list[int] = []  # part -> part that it was joined with
+    same: list[int] = []  # part -> part that it was merged into
     for y, row in enumerate(changed):
         edges = np.flatnonzero(np.diff(np.concatenate(([False], row, [False])).astype(np.int8)))
         runs = list[tuple[int, int, int]]()

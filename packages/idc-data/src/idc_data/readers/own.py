@@ -1,4 +1,4 @@
-"""A dataset in the project's own layout as records, so that it can be mended as a published one is."""
+"""A dataset in the project's own layout as records, so that `idc-data check --fix` works for it too."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from idc_data.unchanged import no_change_sentences
 
 
 class Own(Published):
-    """A dataset in the project's own layout; lines of one pair are merged."""
+    """A dataset in the project's own layout; lines with the same images are merged."""
 
     name = "folder"
     layout = f"<split>/{METADATA} beside the images"

@@ -1,4 +1,4 @@
-"""What readers of published datasets share: records as the annotation files have them, merged into pairs."""
+"""Base class of readers of published datasets: reads records of annotation files and merges them into pairs."""
 
 import json
 import logging
@@ -22,17 +22,17 @@ _KINDS: dict[Any, str] = {str: "a text", list: "a list", dict: "an object", str 
 
 @dataclass(frozen=True)
 class Record:
-    """What one record of an annotation file says of a pair; several may say something of one pair.
+    """A record of an annotation file; several records may describe the same pair.
 
     Attributes:
-        id: Name of the pair, as the dataset has it.
-        before: The earlier image, relative to the root; or pixels are found by it otherwise.
-        after: The later image, likewise.
-        sentences: As written, blank ones too.
-        where: The record in its file, for people.
-        changed: What the dataset says other than by its sentences, if it says so.
-        change_type: As the dataset names it, in our words.
-        mask: Of the pixels that changed: an image relative to the root, black where nothing did.
+        id: Id of the pair in the dataset.
+        before: The before image, relative to the root.
+        after: The after image, likewise.
+        sentences: The sentences as written, including blank ones.
+        where: Place of the record in its file, for messages.
+        changed: Whether the pair changed, if the dataset states it other than in sentences.
+        change_type: The dataset's change type, in our terms.
+        mask: Mask of the changed pixels: an image relative to the root, black where nothing changed.
     """
 
     id: str
@@ -49,45 +49,45 @@ class Record:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The sentences that are not blank, without the blanks around them."""
+        """Return the sentences that are not blank, without surrounding white space."""
         return tuple(text.strip() for text in self.sentences if text.strip())
 
 
 class Published(Sequence[ChangeExample]):
-    """A split of a published dataset. A reader says what its files are called, and how to read their records.
+    """A split of a published dataset. A subclass defines the names of its files, and how to read their records.
 
-    Records of one pair of images are merged, blank sentences are left out, and so are pairs without any; one note
-    counts them. Whether a pair changed is what the dataset says, or else its sentences.
+    Records of the same two images are merged. Blank sentences and pairs without other sentences are omitted, and a log
+    message counts them. Whether a pair changed is stated by the dataset, or else inferred from its sentences.
 
     Args:
         split: train, val or test.
-        whole: Whether files that are missing are an error; a check of the dataset reads on without them.
+        whole: Whether missing files are an error; a check of the dataset continues without them.
         root: The folder of the dataset.
 
     Raises:
-        ValueError: A file is not as published, or there is nothing in the split.
+        ValueError: A file is not in the published format, or the split is empty.
         OSError: A file is missing.
     """
 
     endless = False
     name: ClassVar[str]
     layout: ClassVar[str]
-    """How the files lie, for people."""
+    """Description of the layout, for messages."""
     published: ClassVar[Mapping[str, int]] = {}
-    """Pairs of each split, as published."""
+    """Published number of pairs of each split."""
     no_change: ClassVar[tuple[str, ...]] = ()
-    """Sentences by which the dataset says that nothing changed, beside those that are read in any dataset."""
+    """The dataset's own no-change sentences, in addition to those recognised in any dataset."""
     folders: tuple[str, ...] = ()
-    """Where below the root its images lie."""
+    """Folders of its images below the root."""
     observed: ClassVar[bool] = True
-    """Whether `changed` of its records was observed, and is not just so for every pair."""
+    """Whether `changed` was determined for each record, rather than set for all pairs."""
 
     def __init__(self, split: str, whole: bool = True, *, root: Path) -> None:
         self.split, self.root = split, Path(root)
         self.missing: list[str] = []  # annotation files
         self._files: list[Path] = []
         self._whole = whole
-        self.images: list[Path] = []  # before and after of one pair after the other, where none may be missing
+        self.images: list[Path] = []  # before and after of each pair in turn, if none may be missing
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
         self.records = list(self.read())
@@ -95,7 +95,7 @@ class Published(Sequence[ChangeExample]):
         if not whole:
             return
         if not self.pairs:
-            raise ValueError(f"{str(self.root)!r} has no pair with a sentence in {split!r}; expected {self.layout}")
+            raise ValueError(f"{str(self.root)!r} has no pairs with sentences in {split!r}; expected {self.layout}")
         self.images = [self.image(pair, name) for pair in self.pairs for name in (pair.before, pair.after)]
         self.fingerprint = fingerprint(
             [self.name, split, *self.settings()], annotations=self._files, images=self.images
@@ -141,14 +141,14 @@ class Published(Sequence[ChangeExample]):
         )
 
     def changed(self, pair: Record) -> bool:
-        """Whether a pair changed: what the dataset says of it, or else its sentences."""
+        """Return whether a pair changed, as stated by the dataset, or else by its sentences."""
         return claims_change(pair.references, self.no_change) if pair.changed is None else pair.changed
 
     def annotation(self, *names: str, optional: bool = False) -> Path | None:
-        """The first of some annotation files that there is; they are one file under the names of several releases.
+        """Return the first existing annotation file of several names that it has in different releases.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: None exists.
         """
         for name in names:
             if (path := self.root / name).is_file():
@@ -161,21 +161,21 @@ class Published(Sequence[ChangeExample]):
         return None
 
     def json(self, *names: str, kind: type[Any] = dict, optional: bool = False) -> Any:
-        """The content of an annotation file, which is a list or a dictionary; empty where it is missing.
+        """Return the content of an annotation file, a list or a dictionary; empty if a permitted file is missing.
 
         Raises:
-            ValueError: It is no JSON, or holds something else.
+            ValueError: It is not JSON, or has another type.
             OSError: It is missing.
         """
         path = self.annotation(*names, optional=optional)
         return kind() if path is None else read_json(path, kind)
 
     def image(self, pair: Record, name: str) -> Path:
-        """The file of an image or a mask of a pair.
+        """Return the file of an image or a mask of a pair.
 
         Raises:
             ValueError: Its name or a link leads out of the root.
-            FileNotFoundError: There is none.
+            FileNotFoundError: There is no such file.
         """
         try:
             return image_path(self.root, name, line=pair.where, dataset=self.root)
@@ -186,9 +186,9 @@ class Published(Sequence[ChangeExample]):
 
 
 def merged(records: Iterable[Record]) -> list[Record]:
-    """Bring records of the same two images together: sentences of later ones follow, those that are new.
+    """Merge records of the same two images: new sentences of later records are appended.
 
-    Names that come twice for different images get a number.
+    If different images have the same id, a number is appended to it.
     """
     pairs: dict[tuple[str, str], Record] = {}
     for record in records:
@@ -210,40 +210,40 @@ def merged(records: Iterable[Record]) -> list[Record]:
 
 
 def read_json(path: Path, kind: type[Any] | UnionType) -> Any:
-    """Read a JSON file that holds a list or a dictionary.
+    """Read a JSON file with a list or a dictionary.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not JSON, or has another type.
     """
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        hint = "; a web page was saved in its place, download it again" if b"<html" in path.read_bytes()[:999] else ""
-        raise ValueError(f"{str(path)!r} is no JSON: {error}{hint}") from error
+        hint = "; it is a web page: download the file again" if b"<html" in path.read_bytes()[:999] else ""
+        raise ValueError(f"{str(path)!r} is not JSON: {error}{hint}") from error
     if not isinstance(content, kind):
         raise ValueError(
-            f"{str(path)!r} holds a {type(content).__name__}, expected {_KINDS.get(kind, 'another')} as published"
+            f"{str(path)!r} holds a {type(content).__name__}, expected {_KINDS.get(kind, 'another type')} as published"
         )
     return content
 
 
 def field_of(record: Any, name: str, kind: type[Any] | UnionType, where: str) -> Any:
-    """A value of a record.
+    """Return a value of a record.
 
     Raises:
-        ValueError: It is missing or of another type.
+        ValueError: It is missing or has another type.
     """
     value = record.get(name) if isinstance(record, dict) else None
     if not isinstance(value, kind):
-        raise ValueError(f"{where}: {name} is {value!r:.80}, expected {_KINDS.get(kind, 'another')} as published")
+        raise ValueError(f"{where}: {name} is {value!r:.80}, expected {_KINDS.get(kind, 'another type')} as published")
     return value
 
 
 def texts(value: Any, where: str) -> tuple[str, ...]:
-    """A list of sentences; one sentence is as good as a list of one.
+    """Return a list of sentences as a tuple; a single sentence is accepted too.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The value is neither.
     """
     value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):

@@ -1,4 +1,4 @@
-"""Spot-the-Diff in the layout that its authors published."""
+"""Spot-the-Diff in its published layout."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,19 +8,19 @@ from idc_data.readers.published import Published, Record, field_of, texts
 
 
 class SpotTheDiff(Published):
-    """Spot-the-Diff: frames of surveillance cameras, with one sentence per difference or several.
+    """Spot-the-Diff: frames of surveillance cameras, with one or more sentences per difference.
 
-    Up to three records tell of one pair; they are merged. Some say that there are no differences.
+    Up to three records describe the same pair and are merged. Some state that there are no differences.
 
     Source: Jhamtani, Berg-Kirkpatrick, Learning to Describe Differences Between Pairs of Similar Images, EMNLP 2018.
 
     Args:
         split: train, val or test.
-        whole: As of `Published`.
-        root: The folder of the JSON files, or the one above `annotations`.
+        whole: As in `Published`.
+        root: The folder of the JSON files, or the parent of `annotations`.
         images: The folder of the images below `root`.
-        sentences: `each` sentence is a reference (the single-change protocol), or those of a record are `joined` into
-            one (the multi-change protocol). Scores of the two are not to be compared.
+        sentences: With `each`, every sentence is a reference (the single-change protocol); with `joined`, those of a
+            record form one (the multi-change protocol). Scores of the two cannot be compared.
     """
 
     name = "spot-the-diff"

@@ -1,4 +1,4 @@
-"""A folder of images with a table of your own: CSV, TSV, JSON lines or Parquet, with columns that you name."""
+"""A folder of images with a table: CSV, TSV, JSON lines or Parquet, with configurable columns."""
 
 import csv
 import importlib
@@ -18,28 +18,28 @@ _SPLITS = {"train": {"train", "training"}, "val": {"val", "valid", "validation",
 
 
 class Table(Published):
-    """Pairs that a table lists, one a row; rows of one pair are merged.
+    """Pairs in a table, one per row; rows with the same images are merged.
 
-    The files are `<split>.csv` (or .tsv, .jsonl, .parquet) in the root, or the one that `file` names, whose column
-    `split` says which rows are of which split.
+    The files are `<split>.csv` (or .tsv, .jsonl, .parquet) in the root, or one `file` for all splits with a column for
+    the split.
 
     Args:
         split: train, val or test.
-        whole: As of `Published`.
-        root: The folder of the table; images are named relative to it.
-        file: The table, if it is one for all splits.
-        before: The column with the earlier image.
-        after: The column with the later image.
-        captions: The column with a sentence or a list of them; several columns with commas between them.
-        separator: What stands between sentences in one field of a CSV, such as `|`.
-        id: A column with names of pairs; by default the number of the row is the name.
-        changed: A column that says whether a pair changed; by default the sentences do.
-        change_type: A column with the kind of change.
+        whole: As in `Published`.
+        root: The folder of the table; images are relative to it.
+        file: The table, if there is one for all splits.
+        before: The column with the before image.
+        after: The column with the after image.
+        captions: The column with a sentence or a list of them, or several columns separated by commas.
+        separator: Separator of sentences within a field of a CSV, such as `|`.
+        id: A column with ids of pairs; by default the number of the row.
+        changed: A column that tells whether a pair changed; by default it is inferred from the sentences.
+        change_type: A column with the change type.
         split_column: The column with the split, for a table of all splits.
     """
 
     name = "table"
-    layout = "a table <split>.csv, .tsv, .jsonl or .parquet (or one for all splits, named by file) beside the images"
+    layout = "a table <split>.csv, .tsv, .jsonl or .parquet (or one for all splits: set file) next to the images"
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """Read a table row by row.
 
     Raises:
-        ValueError: Its ending is of no table that is read, or a line is not valid.
+        ValueError: The extension is not supported, or a line is invalid.
     """
     ending = path.suffix.lower()
     if ending in (".csv", ".tsv"):
@@ -119,4 +119,4 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(1000):
                 yield from batch.to_pylist()
     else:
-        raise ValueError(f"{str(path)!r} is no table that is read, expected one of {', '.join(_ENDINGS)}")
+        raise ValueError(f"{str(path)!r} cannot be read as a table, expected one of {', '.join(_ENDINGS)}")

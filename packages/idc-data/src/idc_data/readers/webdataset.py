@@ -1,4 +1,4 @@
-"""Tar files in WebDataset's form, read where they lie: `<key>.before.png`, `<key>.after.png` and `<key>.json`."""
+"""Tar files in WebDataset's format, read without unpacking: `<key>.before.png`, `<key>.after.png`, `<key>.json`."""
 
 import json
 import tarfile
@@ -16,18 +16,18 @@ from idc_data.unchanged import claims_change
 
 
 class WebDataset(Sequence[ChangeExample]):
-    """A split in tar files `<split>-*.tar` of WebDataset's form. Nothing is unpacked: images are read by their places.
+    """A split in tar files `<split>-*.tar` of WebDataset's format; images are read from their position in the file.
 
     Args:
         split: train, val or test.
         root: The folder of the tar files.
-        before: The name of the earlier image behind the key, without its ending.
-        after: The name of the later image.
+        before: The name of the before image after the key, without extension.
+        after: The name of the after image, likewise.
         captions: The field of `<key>.json` with a sentence or a list of them; without such a file, `<key>.txt` is read.
 
     Raises:
-        ValueError: A file is no tar file without compression, or a pair lacks an image or sentences.
-        FileNotFoundError: There is none.
+        ValueError: A file is not an uncompressed tar file, or a pair lacks an image or sentences.
+        FileNotFoundError: There are no such files.
     """
 
     endless = False
@@ -47,12 +47,12 @@ class WebDataset(Sequence[ChangeExample]):
                 for wanted in (before, after):
                     if wanted not in named:
                         has = ", ".join(sorted(named))
-                        raise ValueError(f"{str(shard)!r}: {key!r} has no {wanted!r}, it has {has}")
+                        raise ValueError(f"{str(shard)!r}: {key!r} has no {wanted!r}, only {has}")
                 self._pairs.append((key, {"before": named[before], "after": named[after], **_about(named)}))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the settings and the sizes of the tar files."""
+        """Fingerprint of the settings and the sizes of the tar files."""
         return fingerprint(["webdataset", self.split, *self._settings], annotations=[], images=self._shards)
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ def _about(named: dict[str, tuple[Path, int, int]]) -> dict[str, tuple[Path, int
 
 
 def _members(shard: Path) -> dict[str, dict[str, tuple[Path, int, int]]]:
-    """Key -> name behind it -> where its contents lie: file, first byte, number of bytes."""
+    """Return key -> name after the key -> position of the contents: file, first byte, number of bytes."""
     found: dict[str, dict[str, tuple[Path, int, int]]] = {}
     try:
         with tarfile.open(shard, "r:") as file:
@@ -99,7 +99,7 @@ def _members(shard: Path) -> dict[str, dict[str, tuple[Path, int, int]]]:
                     key, _, rest = name.partition(".")
                     found.setdefault(f"{folder}{slash}{key}", {})[rest] = (shard, member.offset_data, member.size)
     except tarfile.TarError as error:
-        raise ValueError(f"{str(shard)!r} is no tar file without compression: {error}") from error
+        raise ValueError(f"{str(shard)!r} is not an uncompressed tar file: {error}") from error
     return found
 
 

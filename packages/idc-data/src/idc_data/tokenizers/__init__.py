@@ -1,6 +1,6 @@
-"""Captions to token ids and back, by the tokenizer that a spec names: one class for training and serving.
+"""Tokenizers, chosen by name in a spec: one class for training and serving.
 
-Importing this needs neither torch nor the `tokenizers` library; a tokenizer that uses it imports it itself.
+Importing this package needs neither torch nor the `tokenizers` library; a tokenizer imports what it needs.
 """
 
 import json
@@ -15,53 +15,53 @@ from idc_data.tokenizers.words import of_library
 __all__ = ["Tokenizer", "make_tokenizer", "read_tokenizer", "resolve_tokenizer", "tokenizer_name", "write_tokenizer"]
 
 GROUP = "idc.tokenizers"
-"""Of the entry points under which tokenizers are installed."""
+"""Group of the entry points of tokenizers."""
 
 
 def resolve_tokenizer(given: str | Mapping[str, Any]) -> tuple[type[Tokenizer], dict[str, Any]]:
-    """Find the class of a tokenizer and all of its settings, checked, with defaults filled in; nothing is made.
+    """Return the class of a tokenizer and its validated settings, with defaults filled in.
 
     Args:
         given: An installed name (`words`, `bpe`, `hf`), `package.module:Class`, or `{"name": either, setting: value}`.
 
     Raises:
-        ValueError: The name or a setting is unknown or of the wrong type; the nearest known one is named.
+        ValueError: The name or a setting is unknown or of the wrong type; the message suggests the nearest known one.
     """
     return resolve("tokenizer", given, _installed(), base=Tokenizer, made_by="train")
 
 
 def make_tokenizer(given: str | Mapping[str, Any], captions: Iterable[str], max_length: int) -> Tokenizer:
-    """Make the tokenizer that a spec names.
+    """Train the tokenizer that a spec names.
 
     Args:
-        given: As `resolve_tokenizer` takes it.
-        captions: Of the training split only.
-        max_length: Most tokens of an encoded caption, beginning and end included.
+        given: As in `resolve_tokenizer`.
+        captions: The captions of the training split only.
+        max_length: Maximum number of tokens of an encoded caption, including bos and eos.
 
     Raises:
-        ValueError: As `resolve_tokenizer`; or nothing can be learnt from these captions.
+        ValueError: As in `resolve_tokenizer`, or nothing can be learned from these captions.
     """
     tokenizer, settings = resolve_tokenizer(given)
     return tokenizer.train(captions, max_length, **settings)
 
 
 def tokenizer_name(tokenizer: Tokenizer) -> str:
-    """Give the name under which the class of a tokenizer is installed, or else its `package.module:Class`."""
+    """Return the installed name of a tokenizer's class, or else its `package.module:Class`."""
     path = f"{type(tokenizer).__module__}:{type(tokenizer).__qualname__}"
     return next((name for name, value in sorted(_installed().items()) if value == path), path)
 
 
 def write_tokenizer(tokenizer: Tokenizer) -> str:
-    """Give the JSON from which `read_tokenizer` makes an equal tokenizer; checkpoints hold it."""
+    """Return the JSON of a tokenizer for checkpoints, which `read_tokenizer` restores."""
     plain = {"tokenizer": tokenizer_name(tokenizer), "max_length": tokenizer.max_length, **tokenizer.state()}
     return json.dumps(plain, ensure_ascii=False)
 
 
 def read_tokenizer(text: str) -> Tokenizer:
-    """Make the tokenizer that `write_tokenizer` wrote, or the JSON of older versions, which the library wrote.
+    """Restore a tokenizer from the JSON of `write_tokenizer`, or from that of the library in files of older versions.
 
     Raises:
-        ValueError: It is no such text, or the class of the tokenizer is not installed here.
+        ValueError: It is not such a text, or the class of the tokenizer is not installed.
     """
     try:
         plain = json.loads(text)
@@ -80,14 +80,16 @@ def read_tokenizer(text: str) -> Tokenizer:
 
 
 def _installed() -> dict[str, str]:
-    """Name -> `package.module:Class`.
+    """Return the installed tokenizers: name -> `package.module:Class`.
 
     Raises:
-        ValueError: Two packages claim one name.
+        ValueError: Two packages register the same name.
     """
     found: dict[str, str] = {}
     for entry in entries(GROUP):
         if found.setdefault(entry.name, entry.value) != entry.value:
             values = f"{found[entry.name]} and {entry.value}"
-            raise ValueError(f"tokenizer {entry.name!r} is {values}: uninstall one, or use package.module:Class")
+            raise ValueError(
+                f"tokenizer {entry.name!r} is registered twice, as {values}: uninstall one, or use package.module:Class"
+            )
     return found

@@ -1,4 +1,4 @@
-"""Pieces of words that are learnt from the captions."""
+"""Subword tokens learned from the captions."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -14,31 +14,32 @@ _SPECIALS = {"pad": "<pad>", "bos": "<bos>", "eos": "<eos>"}
 
 
 class Bpe(LibraryTokenizer):
-    """Byte-level byte-pair encoding: frequent words are one token, no word is unknown.
+    """Byte-level byte-pair encoding: frequent words are one token, and no word is unknown.
 
-    Captions are in lower case, as `words` has them.
+    Captions are converted to lower case, as in `words`.
 
     Source: Sennrich, Haddow and Birch, Neural Machine Translation of Rare Words with Subword Units, ACL 2016; over
-    bytes as Radford et al., Language Models are Unsupervised Multitask Learners, 2019, have it.
+    bytes as in Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
     """
 
     @classmethod
     def train(
         cls, captions: Iterable[str], max_length: int, *, size: Annotated[int, Field(ge=300, le=1_000_000)] = 8000
     ) -> "Bpe":
-        """Learn the pieces from captions.
+        """Learn the subwords from captions.
 
         Args:
-            captions: Of the training split only.
-            max_length: Most tokens of an encoded caption, beginning and end included.
-            size: Most tokens, of which 256 are bytes; fewer if the captions have no more pairs that come twice.
+            captions: The captions of the training split only.
+            max_length: Maximum number of tokens of an encoded caption, including bos and eos.
+            size: Maximum size of the vocabulary, of which 256 tokens are bytes; it is smaller if no more pairs of
+                tokens occur twice.
 
         Raises:
             ValueError: There are no captions.
         """
         texts = [text for caption in captions if (text := " ".join(normal(caption).split()))]
         if not texts:
-            raise ValueError("there are no captions, expected captions to learn from")
+            raise ValueError("there are no captions to learn the tokenizer from")
         inner = tokenizers.Tokenizer(models.BPE())
         inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
@@ -52,5 +53,5 @@ class Bpe(LibraryTokenizer):
         return cls(inner, max_length, {name: inner.token_to_id(token) for name, token in _SPECIALS.items()})
 
     def tokens(self, caption: str) -> list[int]:
-        """Give the ids of a caption in lower case."""
+        """Return the ids of a caption in lower case."""
         return super().tokens(normal(caption))

@@ -1,4 +1,4 @@
-"""The tokenizer of a language model that others have trained."""
+"""The tokenizer of a pre-trained language model."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,9 +8,9 @@ from idc_data.tokenizers.library import LibraryTokenizer
 
 
 class HuggingFace(LibraryTokenizer):
-    """A tokenizer of the `transformers` library, which a pre-trained decoder needs; nothing is learnt from captions.
+    """A tokenizer of the `transformers` library, for pre-trained decoders; nothing is learned from captions.
 
-    Its JSON is kept in every checkpoint, so that neither the folder nor the hub is needed again.
+    Its JSON is stored in every checkpoint, so neither the folder nor the hub is needed again.
     """
 
     @classmethod
@@ -20,26 +20,27 @@ class HuggingFace(LibraryTokenizer):
         """Read the tokenizer of a model.
 
         Args:
-            captions: Not looked at.
-            max_length: Most tokens of an encoded caption, beginning and end included.
-            model: A folder with the tokenizer, or the model's id on the Hugging Face hub, as openai-community/gpt2.
+            captions: Ignored.
+            max_length: Maximum number of tokens of an encoded caption, including bos and eos.
+            model: A folder with the tokenizer, or the id of a model on the Hugging Face hub, such as
+                openai-community/gpt2.
             revision: Branch, tag or commit on the hub.
 
         Raises:
-            ValueError: There is none, it is not of the fast kind, or it has no token that ends a text.
+            ValueError: There is no such tokenizer, it is not a fast one, or it has no end token.
         """
         found = _fast(model, revision)
         eos = found.eos_token_id if found.eos_token_id is not None else found.sep_token_id
         if eos is None:
             raise ValueError(
-                f"tokenizer 'hf': {model!r} has no token that ends a text (eos or sep), which captions need"
+                f"tokenizer 'hf': {model!r} has no end token (eos or sep), which captions need; choose another model"
             )
         begins = (found.bos_token_id, found.cls_token_id, eos)
         bos = next(each for each in begins if each is not None)
         return cls(found.backend_tokenizer, max_length, {"bos": bos, "eos": eos, "pad": found.pad_token_id})
 
     def unknown(self, caption: str) -> list[str]:
-        """Give the words for which the tokenizer has its unknown token; byte-level ones have none."""
+        """Return the words that become the unknown token; byte-level tokenizers have none."""
         unk = self._inner.model.unk_token if hasattr(self._inner.model, "unk_token") else None
         if unk is None:
             return []
@@ -57,9 +58,11 @@ def _fast(model: str, revision: str | None) -> Any:
         ) from error
     try:
         found = AutoTokenizer.from_pretrained(model, revision=revision)
-    except Exception as error:  # the library raises what it likes, many lines of it
+    except Exception as error:  # the library raises many kinds, with long messages
         what = (
-            "the folder holds no tokenizer" if Path(model).is_dir() else "it is no folder here, and the hub gives none"
+            "this folder has no tokenizer"
+            if Path(model).is_dir()
+            else "this is not a folder, and not on the hub either"
         )
         cause = " ".join(str(error).split())[:200]
         raise ValueError(
@@ -67,5 +70,5 @@ def _fast(model: str, revision: str | None) -> Any:
             "id of a model on the Hugging Face hub"
         ) from error
     if not found.is_fast:
-        raise ValueError(f"tokenizer 'hf': {model!r} has a slow tokenizer only, expected one with a tokenizer.json")
+        raise ValueError(f"tokenizer 'hf': {model!r} has only a slow tokenizer, expected one with a tokenizer.json")
     return found

@@ -1,4 +1,4 @@
-"""What tokenizers of the `tokenizers` library have in common."""
+"""Base class of tokenizers that use the `tokenizers` library."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from idc_data.tokenizers.base import Tokenizer
 
 
 class LibraryTokenizer(Tokenizer):
-    """Pieces of words, by a tokenizer of the library; its decoder puts them together.
+    """Splits captions into subwords with a tokenizer of the library, whose decoder joins them.
 
     Args:
-        inner: The library's tokenizer. What it adds at either end is not asked for: that is `bos_id` and `eos_id`.
-        max_length: Most tokens of an encoded caption, beginning and end included.
+        inner: The library's tokenizer. Special tokens that it adds are not used; `bos_id` and `eos_id` are.
+        max_length: Maximum number of tokens of an encoded caption, including bos and eos.
         ids: The special tokens: bos, eos, and pad or None.
     """
 
@@ -28,21 +28,21 @@ class LibraryTokenizer(Tokenizer):
         self._inner = inner
 
     def tokens(self, caption: str) -> list[int]:
-        """Give the ids of a caption, whose blanks and line ends are one blank each."""
+        """Return the ids of a caption, in which each run of white space counts as one space."""
         return self._inner.encode(" ".join(caption.split()), add_special_tokens=False).ids
 
     def text(self, ids: Sequence[int]) -> str:
-        """Put the pieces together."""
+        """Join the subwords."""
         return " ".join(self._inner.decode(list(ids), skip_special_tokens=True).split())
 
     def state(self) -> dict[str, Any]:
-        """Give the library's JSON, and which tokens are special."""
+        """Return the library's JSON and the special tokens."""
         ids = {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id}
         return {"ids": ids, "inner": json.loads(self._inner.to_str())}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> "LibraryTokenizer":
-        """Make it from its state."""
+        """Restore the tokenizer from its state."""
         try:
             inner = tokenizers.Tokenizer.from_str(json.dumps(state["inner"]))
         except KeyError:

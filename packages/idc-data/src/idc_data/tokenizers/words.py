@@ -1,4 +1,4 @@
-"""Whole words, lower case, punctuation apart, as `idc_data.words` says; no library is needed."""
+"""Tokens are whole words in lower case and punctuation marks, see `idc_data.words`; no library is needed."""
 
 import unicodedata
 from collections import Counter
@@ -10,24 +10,24 @@ from pydantic import Field
 from idc_data.tokenizers.base import Tokenizer
 from idc_data.words import CURRENT, join, pattern_of, split
 
-_SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")  # their ids are 0 to 3; no text ever becomes one of them
+_SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")  # ids 0 to 3; no text is ever encoded as one of them
 
 
 class Words(Tokenizer):
-    """A vocabulary of whole words; the special tokens come first, unless somebody else's model has them elsewhere.
+    """A vocabulary of whole words; the special tokens come first, except in vocabularies of imported models.
 
     Args:
-        vocabulary: Every token by its id.
-        max_length: Most tokens of an encoded caption, beginning and end included.
-        pattern: What captions are split by, see `idc_data.words`.
-        special: The ids of `pad`, `bos` and `eos`, and of `unk` if there is such a token, where they are not 0 to 3.
-            Words in angle brackets are then special, too.
+        vocabulary: All tokens, in the order of their ids.
+        max_length: Maximum number of tokens of an encoded caption, including bos and eos.
+        pattern: Pattern for splitting captions, see `idc_data.words`.
+        special: The ids of `pad`, `bos`, `eos` and, if it exists, `unk`, if they are not 0 to 3. Words in angle
+            brackets are then special too.
 
     Attributes:
-        unk_id: Stands for a word that training did not see; None if nothing does.
+        unk_id: Token of words that are not in the vocabulary; None if there is none.
 
     Raises:
-        ValueError: The special tokens are not those.
+        ValueError: The special tokens are missing.
     """
 
     unk_id: int | None = 3
@@ -60,12 +60,12 @@ class Words(Tokenizer):
     def train(
         cls, captions: Iterable[str], max_length: int, *, min_frequency: Annotated[int, Field(ge=1)] = 1
     ) -> "Words":
-        """Collect the vocabulary of captions, the most frequent word first.
+        """Collect the vocabulary of captions, most frequent words first.
 
         Args:
-            captions: Of the training split only.
-            max_length: Most tokens of an encoded caption, beginning and end included.
-            min_frequency: Rarer words become unknown.
+            captions: The captions of the training split only.
+            max_length: Maximum number of tokens of an encoded caption, including bos and eos.
+            min_frequency: Rarer words become the unknown token.
 
         Raises:
             ValueError: There are no captions, or `max_length` leaves no room for a word.
@@ -75,33 +75,35 @@ class Words(Tokenizer):
             (word for word, count in counts.items() if count >= min_frequency), key=lambda w: (-counts[w], w)
         )
         if not words:
-            raise ValueError(f"no word comes {min_frequency} times in the captions, expected captions to learn from")
+            raise ValueError(
+                f"no word occurs min_frequency={min_frequency} times in the captions; lower it, or add captions"
+            )
         return cls((*_SPECIALS, *words), max_length)
 
     def tokens(self, caption: str) -> list[int]:
-        """Give the ids of the words, `unk_id` for those that are not in the vocabulary."""
+        """Return the ids of the words, with `unk_id` for those that are not in the vocabulary."""
         ids = (self._ids.get(word, self.unk_id) for word in split(normal(caption), self._pattern))
         return [number for number in ids if number is not None]
 
     def text(self, ids: Sequence[int]) -> str:
-        """Put the words together; unknown ones are left out."""
+        """Join the words, without unknown ones."""
         return join((self._words[number] for number in ids if self._spoken(number)), self._pattern)
 
     def unknown(self, caption: str) -> list[str]:
-        """Give the words of a caption that are not in the vocabulary, in lower case."""
+        """Return the words of a caption that are not in the vocabulary, in lower case."""
         return [word for word in split(normal(caption), self._pattern) if word not in self._ids]
 
     def state(self) -> dict[str, Any]:
-        """Give the words, what captions are split by, and the special tokens if they are not 0 to 3."""
+        """Return the words, the pattern for splitting, and the special tokens if they are not 0 to 3."""
         special = {} if self._given is None else {"special": dict(self._given)}
         return {"pattern": self._pattern, "words": list(self._words), **special}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> "Words":
-        """Make it from its state."""
+        """Restore the tokenizer from its state."""
         words = [str(word) for word in state["words"]]
         if len(set(words)) < len(words):
-            raise ValueError("the tokenizer has a word twice, expected each once")
+            raise ValueError("the tokenizer has a duplicate word, expected each word once")
         special = {str(name): int(number) for name, number in state["special"].items()} if "special" in state else None
         return cls(words, state["max_length"], str(state["pattern"]), special)
 
@@ -110,7 +112,7 @@ class Words(Tokenizer):
 
 
 def of_library(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the state that the JSON of a word-level tokenizer of the `tokenizers` library says, as older files hold it.
+    """Convert the JSON of a word-level tokenizer of the `tokenizers` library, as in older files, to a state.
 
     Raises:
         ValueError: The ids of the words have gaps.
@@ -123,7 +125,7 @@ def of_library(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def normal(caption: str) -> str:
-    """Bring a caption to compatible composed characters in lower case, letter by letter: a final sigma is none."""
+    """Normalise a caption: NFKC and lower case, letter by letter, without the special form of a final sigma."""
     if caption.isascii():
         return caption.lower()
     return "".join(char.lower() for char in unicodedata.normalize("NFKC", caption))
