@@ -100,7 +100,7 @@ def test_our_layout_has_features_beside_it(make_example, tmp_path):
 
 
 def test_a_dataset_without_image_files_is_refused(squares):
-    with pytest.raises(ValueError, match="'train-0' are no files"):
+    with pytest.raises(ValueError, match="'train-0' are not files"):
         with_feature_folder([squares()], Path())
     endless = squares()
     endless.endless = True

@@ -81,7 +81,7 @@ def test_a_classifier_comes_with_its_licence_and_is_an_encoder(published, tmp_pa
     [
         ({"sha256": "0" * 64}, "sha256"),
         ({"version": "9.9"}, "cannot be downloaded"),
-        ({"file": "idc_test_weights/other.pth"}, "holds no file"),
+        ({"file": "idc_test_weights/other.pth"}, "has no file"),
         ({"backbone": "resnet18"}, "do not fit"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_folder_with_something_in_it_stays(published, tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights/mine").touch()
     ended = fetched("small", tmp_path / "weights")
-    assert ended.exit_code == 2 and "is there already" in ended.stderr
+    assert ended.exit_code == 2 and "already exists" in ended.stderr
     assert [path.name for path in (tmp_path / "weights").iterdir()] == ["mine"]
     (tmp_path / "weights/mine").unlink()
     assert fetched("small", tmp_path / "weights").exit_code == 0

@@ -184,11 +184,11 @@ def test_a_model_that_holds_all_weights_needs_no_folder(folder, vocab, tmp_path)
     ("settings", "told"),
     [
         ({"model": "no/such-folder"}, "no folder with a config.json"),
-        ({"config": {"model_type": "lama"}}, "no architecture"),
-        ({"config": {"model_type": "t5"}}, "no architecture"),
+        ({"config": {"model_type": "lama"}}, "is not an architecture"),
+        ({"config": {"model_type": "t5"}}, "is not an architecture"),
         ({"model": "FOLDER", "targets": ["nothing"]}, "targets are"),
         ({"model": "FOLDER", "tune": "some"}, "tune"),
-        ({"prompt": "What changed?"}, "encodes no text"),
+        ({"prompt": "What changed?"}, "cannot encode text"),
     ],
 )
 def test_mistakes_are_one_line(settings, told, folder, vocab, monkeypatch):
@@ -200,7 +200,7 @@ def test_mistakes_are_one_line(settings, told, folder, vocab, monkeypatch):
 
 
 def test_more_tokens_than_the_model_has_are_an_error(folder):
-    with pytest.raises(ValueError, match="has 15 tokens, but the tokenizer 99.*name: hf"):
+    with pytest.raises(ValueError, match="has 15 tokens, but the tokenizer has 99.*name: hf"):
         PrefixLm(16, Vocabulary(size=99), model=folder("llama"))
 
 
@@ -214,5 +214,5 @@ def test_a_missing_library_is_named_with_what_installs_it(library, tune, folder,
 def test_weights_of_another_architecture_are_named(folder, vocab):
     config = json.loads(Path(folder("llama"), "config.json").read_text()) | {"hidden_size": 64, "head_dim": 8}
     decoder = PrefixLm(16, vocab, model=folder("llama"), config=config)
-    with pytest.raises(ValueError, match="expected \\[.*is it another model by now"):
+    with pytest.raises(ValueError, match="expected \\[.*has the model changed"):
         decoder.load_pretrained()

@@ -1,4 +1,4 @@
-"""Features in a folder with a `.npy` file for each image, as published repositories store them."""
+"""Features in a folder with one `.npy` file per image, the format of published repositories."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
@@ -11,26 +11,26 @@ from idc_data.feature_file import WithFeatures
 from idc_data.wording import counted
 
 _DEEPEST = 4
-"""How many of the folders above an image may lie in the folder of the features, too."""
+"""Maximum number of parent folders of an image that are repeated in the folder of features."""
 
 _Rule = tuple[int, bool, bool]
-"""How many folders to keep; whether these have `features` in place of `images`; whether the image's ending stays."""
+"""Number of parent folders to keep; whether `images` in them becomes `features`; whether to keep the extension."""
 
 
 def with_feature_folder(readers: Sequence[Reader], folder: Path) -> list[WithFeatures]:
-    """Give splits whose pairs carry the features of their images, which are read when a pair is loaded.
+    """Return splits whose pairs include the features of their images, which are read when a pair is loaded.
 
-    The path of an image tells where its features are: of `data/sc_images/7.png` they are `sc_images/7.npy` or
-    `sc_images/7.png.npy` in the folder, or the same with `sc_features` in place of `sc_images`, as for CLEVR-Change, or
-    `7.npy` without any folder. The first of these that is there for one image has to be there for all.
+    The path of an image determines the path of its features: for `data/sc_images/7.png`, it is `sc_images/7.npy` or
+    `sc_images/7.png.npy` in the folder, or the same with `sc_features` instead of `sc_images`, as for CLEVR-Change, or
+    `7.npy` directly in the folder. The first of these that exists for one image must exist for all.
 
     Args:
         readers: Splits of one dataset.
-        folder: Where the `.npy` files are.
+        folder: The folder of the `.npy` files.
 
     Raises:
-        ValueError: The dataset renders its images or has none as files, an image has no features, or two images would
-            have the same file.
+        ValueError: The dataset renders its images or does not store them as files, an image has no features, or two
+            images would have the same file.
     """
     images: dict[Path, int] = {}
     rows = [_rows(reader, images) for reader in readers]
@@ -40,7 +40,7 @@ def with_feature_folder(readers: Sequence[Reader], folder: Path) -> list[WithFea
         if owners.setdefault(file, image) != image:
             raise ValueError(
                 f"the images {str(owners[file])!r} and {str(image)!r} would have the same features, {str(file)!r}: "
-                "put the files into folders that are named as those of the images"
+                "put the files into folders with the same names as those of the images"
             )
     if missing := [number for number, file in enumerate(files) if not file.is_file()]:
         image, file = list(images)[missing[0]], files[missing[0]]
@@ -52,11 +52,11 @@ def with_feature_folder(readers: Sequence[Reader], folder: Path) -> list[WithFea
 
 
 def _rows(reader: Reader, images: dict[Path, int]) -> np.ndarray:
-    """Number the images of a split: int64 `pairs 2`; those that are new come into `images`."""
+    """Return the numbers of the images of a split, int64 `pairs 2`; new images are added to `images`."""
     if reader.endless:
         raise ValueError(
             "data.features names a folder, but this dataset renders new images in each epoch: write its pairs to a "
-            "folder first (`idc-data scenes FOLDER`), or leave data.features out"
+            "folder first (`idc-data scenes FOLDER`), or remove data.features"
         )
     rows = []
     for index in range(len(reader)):
@@ -65,14 +65,14 @@ def _rows(reader: Reader, images: dict[Path, int]) -> np.ndarray:
         if len(sides) < 2:
             raise ValueError(
                 f"data.features names a folder, whose files are found by the names of images, but the images of pair "
-                f"{example.id!r} are no files: leave data.features out"
+                f"{example.id!r} are not files: remove data.features"
             )
         rows.append([images.setdefault(side, len(images)) for side in sides])
     return np.array(rows, dtype=np.int64)
 
 
 def _rule(images: Iterable[Path], folder: Path) -> _Rule:
-    """Find where the features of the images are, by the first that has some."""
+    """Find the rule for the paths of features, by the first image that has features."""
     if not folder.is_dir():
         raise ValueError(f"data.features.folder is {str(folder)!r}, but there is no such folder")
     for image in images:

@@ -10,10 +10,10 @@ _Part = Annotated[float, Field(ge=0, lt=1)]
 
 
 class FeatureFolder(BaseModel):
-    """Features that were computed before.
+    """Precomputed features.
 
     Attributes:
-        folder: Where they are, a `.npy` file for each image.
+        folder: Their folder, with one `.npy` file per image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,7 +22,7 @@ class FeatureFolder(BaseModel):
 
 
 def _one_kind(given: Any) -> Any:
-    """Say in one sentence what is expected, where a union of kinds would say it of each."""
+    """Validate `features` with one message, where pydantic would report an error for each type of the union."""
     if given in (None, "cache") or isinstance(given, FeatureFolder):
         return given
     if isinstance(given, dict) and given.keys() == {"folder"} and isinstance(given["folder"], str | Path):

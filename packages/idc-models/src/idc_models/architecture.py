@@ -1,4 +1,4 @@
-"""Architectures of transformers: read from a folder or the hub when a spec is checked, and then part of the spec."""
+"""Architectures of transformers: read from a folder or the hub when a spec is validated, and then part of the spec."""
 
 import importlib
 import json
@@ -11,13 +11,13 @@ from pydantic import AfterValidator, Field
 
 
 def read_architecture(model: str) -> dict[str, Any]:
-    """Read the architecture of a model, its `config.json`; not its weights.
+    """Read the architecture of a model, its `config.json`, without its weights.
 
     Args:
-        model: A folder, or an id of the Hugging Face hub.
+        model: A folder, or an id on the Hugging Face hub.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such model, or its `config.json` is invalid.
     """
     file = Path(model) / "config.json"
     if not file.is_file():
@@ -25,9 +25,9 @@ def read_architecture(model: str) -> dict[str, Any]:
     try:
         plain = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{str(file)!r} is no JSON ({error})") from error
+        raise ValueError(f"{str(file)!r} is not JSON ({error})") from error
     if not isinstance(plain, dict) or "model_type" not in plain:
-        raise ValueError(f"{str(file)!r} names no model_type; expected the folder of a model of transformers")
+        raise ValueError(f"{str(file)!r} has no model_type; expected the folder of a model of transformers")
     return plain
 
 
@@ -38,7 +38,7 @@ def _of_hub(model: str) -> Mapping[str, Any]:
     except Exception as error:  # the library raises what it likes
         cause = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"model is {model!r}, which is no folder with a config.json, and no model that the Hugging Face hub gives "
+            f"model is {model!r}, which is neither a folder with a config.json nor a model on the Hugging Face hub "
             f"({cause})"
         ) from error
 
@@ -48,16 +48,16 @@ def _filled(config: dict[str, Any] | None, info: Any) -> dict[str, Any] | None:
     return read_architecture(model) if config is None and model is not None else config
 
 
-#: The architecture of a setting `model` that comes before it. A spec that is checked holds it in full, so that a
-#: checkpoint is built without the folder or the hub.
+#: The architecture of the preceding setting `model`. A validated spec contains it in full, so that a checkpoint can be
+#: loaded without the folder or the hub.
 Architecture = Annotated[dict[str, Any] | None, AfterValidator(_filled), Field(validate_default=True)]
 
 
 def library(name: str) -> Any:
-    """Import a library that is an extra.
+    """Import an optional library.
 
     Raises:
-        ValueError: It is not installed; the message says how it is.
+        ValueError: It is not installed; the message tells how to install it.
     """
     try:
         return importlib.import_module(name)

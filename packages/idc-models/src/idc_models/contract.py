@@ -171,8 +171,8 @@ class Part(nn.Module):
     """Base class of encoders, fusions, decoders and objectives."""
 
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Distributions that the part imports and its own distribution has as an extra: a registered model asks for them,
-    if they are installed where it is registered."""
+    """Optional distributions that the part imports: a registered model requires those that are installed where it is
+    registered."""
 
     def load_pretrained(self) -> None:
         """Load the pre-trained weights that the settings request; by default there are none.

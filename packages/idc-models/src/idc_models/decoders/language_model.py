@@ -1,4 +1,4 @@
-"""What decoders around a language model of transformers share: architecture, weights, and what of them is trained."""
+"""Base class of decoders around a language model of transformers: architecture, weights, and what is trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,33 +12,33 @@ from idc_models.architecture import library, read_architecture
 from idc_models.contract import Decoder, TokenSpace
 
 Tune = Literal["lora", "frozen", "full"]
-"""What is trained of a language model: matrices of low rank beside its own, nothing, or all of it."""
+"""What is trained of a language model: low-rank matrices added to it, nothing, or all weights."""
 
 
 class LanguageModel(Decoder):
-    """Keeps a language model, freezes what is not trained of it, and loads its weights; a subclass decodes with it.
+    """Holds a language model, freezes weights that are not trained, and loads them; a subclass decodes with it.
 
     Args:
         memory_dim: Width of a memory slot.
-        vocab: The tokens that it speaks, which have to be its own.
-        model: A folder of transformers, or an id of the hub; None begins with random weights.
+        vocab: The tokens of the captions, which must be those of the model.
+        model: A folder of transformers, or an id on the hub; None starts from random weights.
         config: The architecture, as in `config.json`.
-        tune: What is trained of it; with random weights that is everything.
-        rank: Of the matrices of `lora`.
-        alpha: Their product counts alpha / rank.
-        dropout: Of their input.
-        targets: Names of the layers that they stand beside; None: all linear layers but the output's.
+        tune: What is trained; with random weights, everything is.
+        rank: Rank of the matrices of `lora`.
+        alpha: Their product is scaled by alpha / rank.
+        dropout: Dropout rate of their input.
+        targets: Names of the layers to which they are added; None means all linear layers except the output layer.
 
     Raises:
-        ValueError: A library is missing, the architecture is unknown, or the tokens are more than those of the model.
+        ValueError: A library is missing, the architecture is unknown, or there are more tokens than the model has.
     """
 
     lm: Any  # of transformers
     libraries: ClassVar[tuple[str, ...]] = ("transformers", "peft")
     _auto: ClassVar[str]
-    """The class of transformers that makes such models."""
+    """The auto class of transformers for such models."""
     _small: ClassVar[dict[str, Any]]
-    """The architecture if none is given."""
+    """The default architecture."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class LanguageModel(Decoder):
         rows = self.lm.get_input_embeddings().num_embeddings
         if vocab.size > rows:
             raise ValueError(
-                f"the language model {model!r} has {rows} tokens, but the tokenizer {vocab.size}: {_remedy(model)}"
+                f"the language model {model!r} has {rows} tokens, but the tokenizer has {vocab.size}: {_remedy(model)}"
             )
         if self.tune != "full":
             self.lm.requires_grad_(False).eval()
@@ -70,21 +70,21 @@ class LanguageModel(Decoder):
         self.state_dim: int = self.lm.get_input_embeddings().embedding_dim
 
     def projection(self, memory_dim: int) -> nn.Module:
-        """Make what takes memory slots to the width of the language model's words, about as large as they are."""
+        """Create the projection of memory slots to the width of the language model's word embeddings."""
         width = self.state_dim
         return nn.Sequential(
             nn.LayerNorm(memory_dim), nn.Linear(memory_dim, width), nn.GELU(), nn.Linear(width, width)
         )  # fmt: skip
 
     def train(self, mode: bool = True) -> "LanguageModel":
-        """Set the training mode, which a frozen language model never enters: it drops nothing out."""
+        """Set the training mode; a frozen language model stays in eval mode, without dropout."""
         super().train(mode)
         if self.tune == "frozen":
             self.lm.eval()
         return self
 
     def origin(self) -> str | None:
-        """Name the model: a checkpoint then holds only what is trained of it."""
+        """Return the model, so that a checkpoint holds only its trained weights."""
         return self.model
 
     @torch.no_grad()
@@ -92,7 +92,7 @@ class LanguageModel(Decoder):
         """Load the weights of `model`.
 
         Raises:
-            ValueError: They cannot be had or are of another architecture, or the tokenizer is not that of the model.
+            ValueError: They cannot be loaded or have another architecture, or the tokenizer is not that of the model.
         """
         if self.model is None:
             return
@@ -103,7 +103,7 @@ class LanguageModel(Decoder):
             theirs = self._loaded(self.model).state_dict()
         except Exception as error:  # the library raises what it likes
             cause = " ".join(str(error).split())[:300]
-            raise ValueError(f"the weights of the language model {self.model!r} cannot be had ({cause})") from error
+            raise ValueError(f"the weights of the language model {self.model!r} cannot be loaded ({cause})") from error
         for name, value in self.lm.state_dict().items():
             if ".lora_" in name:
                 continue
@@ -111,7 +111,7 @@ class LanguageModel(Decoder):
             if given is None or given.shape != value.shape:
                 found = "none" if given is None else list(given.shape)
                 raise ValueError(
-                    f"{self.model!r} has {found} for {name}, expected {list(value.shape)}: is it another model by now?"
+                    f"{self.model!r} has {found} for {name}, expected {list(value.shape)}: has the model changed?"
                 )
             value.copy_(given)
 
@@ -122,13 +122,13 @@ class LanguageModel(Decoder):
             return getattr(transformers, self._auto).from_config(made, dtype=torch.float32)
         except (ValueError, KeyError, TypeError) as error:
             cause = " ".join(str(error).split())[:200]
-            raise ValueError(f"config is no architecture of {self._auto} in transformers ({cause})") from error
+            raise ValueError(f"config is not an architecture of {self._auto} in transformers ({cause})") from error
 
     def _loaded(self, model: str) -> Any:
         return getattr(library("transformers"), self._auto).from_pretrained(model, dtype=torch.float32)
 
     def _check_tokenizer(self, model: str) -> None:
-        """Check that the tokens are the model's: those of another tokenizer mean something else to it."""
+        """Check that the tokenizer is the model's: tokens of another would have other meanings."""
         from idc_data.tokenizers import Tokenizer, make_tokenizer
 
         if not isinstance(self.vocab, Tokenizer):
@@ -136,18 +136,18 @@ class LanguageModel(Decoder):
         try:
             own = make_tokenizer({"name": "hf", "model": model}, [], self.vocab.max_length)
         except ValueError:
-            return  # it comes without one: nothing to compare with
+            return  # the model has no tokenizer to compare with
         if own.state() != self.vocab.state():
             raise ValueError(f"the tokenizer is not that of the language model {model!r}: {_remedy(model)}")
 
 
 def memory_bound(value: Float[Tensor, "b ..."], rows: int) -> Tensor:
-    """Give each of k captions in a row the row of its memory: k = rows / b copies of each."""
+    """Repeat each row of memory for its k consecutive captions, k = rows / b."""
     return value if len(value) == rows else value.repeat_interleave(rows // len(value), dim=0)
 
 
 def _special(vocab: TokenSpace) -> dict[str, int]:
-    """What an architecture that begins with random weights has of the tokenizer."""
+    """Return the parts of an architecture with random weights that the tokenizer determines."""
     ids = {"bos_token_id": vocab.bos_id, "eos_token_id": vocab.eos_id, "pad_token_id": vocab.pad_id}
     return {"vocab_size": vocab.size, "decoder_start_token_id": vocab.bos_id, **ids}
 
@@ -157,7 +157,7 @@ def _remedy(model: str | None) -> str:
 
 
 def _with_lora(lm: Any, rank: int, alpha: float, dropout: float, targets: Sequence[str] | None) -> Any:
-    """Put matrices of low rank beside linear layers (Hu et al., LoRA, ICLR 2022)."""
+    """Add low-rank matrices to linear layers (Hu et al., LoRA, ICLR 2022)."""
     peft = library("peft")
     transposed = any(type(module).__name__ == "Conv1D" for module in lm.modules())  # those of GPT-2
     config = peft.LoraConfig(

@@ -1,4 +1,4 @@
-"""A causal language model as the decoder: it goes on from the memory as if it were the beginning of a text."""
+"""A causal language model as the decoder, which continues the memory as if it were the beginning of a text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,32 +17,32 @@ from idc_models.decoders.language_model import LanguageModel, Tune, memory_bound
 class PrefixLm(LanguageModel):
     """Decodes with any causal language model of transformers, whose prefix is the projected memory.
 
-    Each memory slot becomes one vector of the width of the model's words, or all of them become `prefix` vectors by
-    attention; then come the words of `prompt`, if there are any, and then the caption. Keys and values of the prefix
-    are computed once a pair. Without a `model` it is a small Llama with random weights, all of which are trained.
+    Each memory slot becomes one vector of the width of the model's word embeddings, or attention condenses all slots to
+    `prefix` vectors. The words of `prompt`, if any, and the caption follow. The keys and values of the prefix are
+    computed once per pair. Without a `model`, a small Llama with random weights is trained in full.
 
-    The tokens are those of the model: `data.tokenizer: {name: hf, model: ...}`. A checkpoint holds what is trained, and
-    the name and the hashes of what is not. Models whose layers keep something else than keys and values, such as Mamba,
-    are not supported. There is no attention to tell where the change is.
+    The tokenizer must be the model's: `data.tokenizer: {name: hf, model: ...}`. A checkpoint holds the trained weights,
+    and the name and hashes of the others. Models whose layers cache something other than keys and values, such as
+    Mamba, are not supported. The decoder returns no attention, so it cannot locate the change.
 
     Source: Mokady et al., ClipCap: CLIP Prefix for Image Captioning, 2021; LoRA: Hu et al., ICLR 2022. Differs from the
-    paper: the memory is projected by two layers of its slots' own, as in LLaVA-1.5, not by one network over all of it.
+    paper: two layers project each slot separately, as in LLaVA-1.5, instead of one network over all slots.
 
     Args:
         memory_dim: Width of a memory slot.
-        vocab: The tokens that it speaks.
-        model: A folder of transformers, or an id of the hub.
-        config: The architecture, as in its `config.json`; by default it is read there.
-        tune: What is trained beside the projection: low-rank matrices (`lora`), nothing (`frozen`) or all (`full`).
-        rank: Of the matrices of `lora`.
-        alpha: Their product counts alpha / rank.
-        dropout: Of their input.
-        targets: Names of the layers that they stand beside; None: all linear layers but the output's.
-        prefix: How many vectors the memory is condensed to; None keeps one for each slot.
+        vocab: The tokens of the captions.
+        model: A folder of transformers, or an id on the hub.
+        config: The architecture, as in `config.json`; by default that of the model.
+        tune: What is trained besides the projection: low-rank matrices (`lora`), nothing (`frozen`) or all (`full`).
+        rank: Rank of the matrices of `lora`.
+        alpha: Their product is scaled by alpha / rank.
+        dropout: Dropout rate of their input.
+        targets: Names of the layers to which they are added; None means all linear layers except the output layer.
+        prefix: Number of vectors to which the memory is condensed; None keeps one per slot.
         prompt: Text between the memory and the caption.
 
     Raises:
-        ValueError: A library is missing, the model cannot be had, or its tokens are not those of the tokenizer.
+        ValueError: A library is missing, the model cannot be loaded, or the tokenizer is not the model's.
     """
 
     of_memory = "seen_"
@@ -91,7 +91,7 @@ class PrefixLm(LanguageModel):
         return Decoded(read.logits[..., : self.vocab.size], read.hidden_states[-1])
 
     def start(self, memory: Float[Tensor, "b m e"]) -> State:
-        """Compute keys and values of the prefix."""
+        """Compute the keys and values of the prefix."""
         words, cache = self.condense(self.project(memory)), library("transformers").DynamicCache()
         if self.prompt:
             ids = torch.tensor([self.prompt], device=memory.device)
@@ -100,7 +100,7 @@ class PrefixLm(LanguageModel):
         return _state(cache, "seen_")
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Read one token; the state grows by its keys and values."""
+        """Process one token; its keys and values are added to the state."""
         read = self._read(state, token[:, None])
         return read.logits[:, -1, : self.vocab.size], _state(read.past_key_values)
 
@@ -116,11 +116,11 @@ class PrefixLm(LanguageModel):
 
 
 class Condensed(nn.Module):
-    """Attention of a few learnt queries, which makes a few vectors of many.
+    """Attention from learned queries, which condenses many vectors to a few.
 
     Args:
         dim: Width of the vectors.
-        num: How many come out.
+        num: Number of output vectors.
     """
 
     def __init__(self, dim: int, num: int) -> None:
@@ -129,13 +129,13 @@ class Condensed(nn.Module):
         self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def forward(self, words: Float[Tensor, "b m d"]) -> Float[Tensor, "b k d"]:
-        """Condense."""
+        """Condense the vectors."""
         queries = self.queries.expand(len(words), -1, -1)
         return scaled_dot_product_attention(queries, self.key(words), self.value(words))
 
 
 def _state(cache: Any, start: str = "") -> State:
-    """Take keys and values out of a cache, by layer."""
+    """Return the keys and values of a cache, by layer."""
     layers: Sequence[Any] = cache.layers
     return {f"{start}keys{number}": layer.keys for number, layer in enumerate(layers)} | {
         f"{start}values{number}": layer.values for number, layer in enumerate(layers)
@@ -148,5 +148,5 @@ def _tokens(vocab: TokenSpace, text: str) -> list[int]:
     from idc_data.tokenizers import Tokenizer
 
     if not isinstance(vocab, Tokenizer):
-        raise ValueError(f"prompt is {text!r}, but the tokenizer of type {type(vocab).__name__} encodes no text")
+        raise ValueError(f"prompt is {text!r}, but the tokenizer of type {type(vocab).__name__} cannot encode text")
     return vocab.tokens(text)

@@ -1,4 +1,4 @@
-"""An encoder-decoder language model as the decoder: the memory stands for what its encoder would give."""
+"""The decoder of an encoder-decoder language model, with the memory in place of its encoder's output."""
 
 from typing import Any
 
@@ -15,26 +15,26 @@ from idc_models.decoders.language_model import LanguageModel, Tune
 class Seq2SeqLm(LanguageModel):
     """Decodes with the decoder of T5, BART or another encoder-decoder model of transformers, attending to the memory.
 
-    The projected memory takes the place of the states of the model's encoder, which is left out. The first token is
-    that which the model begins to decode with. Without a `model` it is a small T5 with random weights, all of which are
-    trained. Tokens, checkpoints and errors are as those of `prefix-lm`.
+    The projected memory replaces the output of the model's encoder, which is removed. The first token is the model's
+    start token. Without a `model`, a small T5 with random weights is trained in full. Tokenizer, checkpoints and errors
+    are as in `prefix-lm`.
 
     Source: Raffel et al., Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, JMLR 2020;
-    Lewis et al., BART, ACL 2020. Differs from the papers: the encoder's states are made of images.
+    Lewis et al., BART, ACL 2020. Differs from the papers: the encoder's output is computed from images.
 
     Args:
         memory_dim: Width of a memory slot.
-        vocab: The tokens that it speaks.
-        model: A folder of transformers, or an id of the hub.
-        config: The architecture, as in its `config.json`; by default it is read there.
-        tune: What is trained beside the projection: low-rank matrices (`lora`), nothing (`frozen`) or all (`full`).
-        rank: Of the matrices of `lora`.
-        alpha: Their product counts alpha / rank.
-        dropout: Of their input.
-        targets: Names of the layers that they stand beside; None: all linear layers but the output's.
+        vocab: The tokens of the captions.
+        model: A folder of transformers, or an id on the hub.
+        config: The architecture, as in `config.json`; by default that of the model.
+        tune: What is trained besides the projection: low-rank matrices (`lora`), nothing (`frozen`) or all (`full`).
+        rank: Rank of the matrices of `lora`.
+        alpha: Their product is scaled by alpha / rank.
+        dropout: Dropout rate of their input.
+        targets: Names of the layers to which they are added; None means all linear layers except the output layer.
 
     Raises:
-        ValueError: A library is missing, the model cannot be had, or its tokens are not those of the tokenizer.
+        ValueError: A library is missing, the model cannot be loaded, or the tokenizer is not the model's.
     """
 
     _auto = "AutoModelForSeq2SeqLM"
@@ -87,7 +87,7 @@ class Seq2SeqLm(LanguageModel):
         return {"memory": self.project(memory)}
 
     def step(self, state: State, token: Int[Tensor, " n"]) -> tuple[Float[Tensor, "n v"], State]:
-        """Read one token; the state grows by its keys and values."""
+        """Process one token; its keys and values are added to the state."""
         cache = library("transformers").DynamicCache
         kinds = [f"{where}_{what}" for where in ("own", "cross") for what in ("keys", "values")]
         layers = sum(name.startswith(kinds[0]) for name in state)
@@ -119,7 +119,7 @@ class Seq2SeqLm(LanguageModel):
 
 
 def _without_encoder(lm: Any) -> Any:
-    """Take the encoder out of a model; what it shares with the decoder stays there."""
+    """Remove the encoder of a model; weights that it shares with the decoder are kept."""
     encoder = lm.get_encoder()
     name = next(name for name, module in lm.named_modules() if module is encoder)
     parent, _, child = name.rpartition(".")

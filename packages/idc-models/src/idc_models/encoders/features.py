@@ -1,4 +1,4 @@
-"""Features that were computed before, in place of an encoder."""
+"""Precomputed features instead of an encoder."""
 
 from typing import Literal
 
@@ -9,18 +9,18 @@ from idc_models.positions import with_coordinates
 
 
 class FeaturesEncoder(Encoder):
-    """Takes features of images that were computed before, and gives them to the fusion as they are.
+    """Passes precomputed features of images to the fusion unchanged.
 
-    By default those that methods for CLEVR-Change take since DUDA (Park et al., Robust Change Captioning, ICCV 2019):
-    ResNet-101 with ImageNet weights up to its third stage, of images of 224 x 224 pixels. A model with this encoder
-    captions no images: nothing computes their features where it is served.
+    The default is the shape that methods for CLEVR-Change use since DUDA (Park et al., Robust Change Captioning, ICCV
+    2019): ResNet-101 with ImageNet weights up to its third stage, for images of 224 x 224 pixels. A model with this
+    encoder cannot caption images, because nothing computes their features when it is served.
 
     Args:
-        channels: numbers in a cell.
-        height: rows of cells.
-        width: cells in a row.
-        order: how the axes of a stored array follow each other: channels first (`chw`), or last (`hwc`).
-        coordinates: append where each cell is to the grid, as two channels.
+        channels: Width of a cell.
+        height: Number of rows of cells.
+        width: Number of cells per row.
+        order: Order of the axes of a stored array: channels first (`chw`) or last (`hwc`).
+        coordinates: Append the coordinates of each cell to its features, as two channels.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class FeaturesEncoder(Encoder):
         self.features = (channels, height, width) if order == "chw" else (height, width, channels)
 
     def pair(self, before: Side, after: Side) -> tuple[Grid, Grid]:
-        """Give both sides with the channels last."""
+        """Return both sides with channels last."""
         return self._grid(before), self._grid(after)
 
     def _grid(self, side: Side) -> Grid:

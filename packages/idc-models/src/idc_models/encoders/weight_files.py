@@ -1,4 +1,4 @@
-"""Files of weights as others have written them, and the names of theirs that timm has other names for."""
+"""Reads files of weights, and converts names of other libraries to those of timm."""
 
 import re
 import zipfile
@@ -17,31 +17,31 @@ from idc_models.importing.files import groups_of, read_content
 _OF_TORCH = (".pth", ".pt", ".bin", ".tar")
 
 _AROUND = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-"""What stands before and after the blocks of an EfficientNet: the name in efficientnet-pytorch and in timm."""
+"""Layers before and after the blocks of an EfficientNet: name in efficientnet-pytorch -> name in timm."""
 _BLOCK = {
     "_depthwise_conv": "conv_dw",
     "_se_reduce": "se.conv_reduce",
     "_se_expand": "se.conv_expand",
 }
 _EXPANDING = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
-"""Of a block that first widens; one that does not has two convolutions and two batch norms."""
+"""Names in a block with expansion; a block without has two convolutions and two batch norms."""
 _NARROW = {"_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 
 
 def read_weights(path: str) -> dict[str, Tensor]:
-    """Read a file of weights; no code in it is run.
+    """Read a file of weights, without running code in it.
 
     Args:
         path: A `.safetensors` file, an `.npz` with one array per entry of a state dict, or a file of `torch.save`
-            (`.pth`, `.pt`, `.bin`, `.tar`). Of a state dict that lies deeper in a file, such as under "state_dict",
-            the largest is taken; DataParallel's "module." is removed from its names.
+            (`.pth`, `.pt`, `.bin`, `.tar`). If the file has several state dicts, for example under "state_dict", the
+            largest is used; DataParallel's "module." is removed from its names.
 
     Returns:
         Tensors by their names in the module.
 
     Raises:
-        ValueError: It is no such file, or it is truncated.
-        OSError: It cannot be read.
+        ValueError: The file has another format, or is truncated.
+        OSError: The file cannot be read.
     """
     suffix = Path(path).suffix
     if suffix in _OF_TORCH:
@@ -62,10 +62,10 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def with_timm_names(model: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights of the `efficientnet-pytorch` family the names that timm has for them; others stay as they are.
+    """Rename weights of the `efficientnet-pytorch` family to timm's names; others are not changed.
 
     Args:
-        model: Of timm: how many blocks each of its stages has tells which stage a block of the file is in.
+        model: A model of timm; the number of blocks in its stages tells to which stage a block of the file belongs.
         given: Weights by name. The published EfficientNet-Lite files have names such as `_blocks.3._bn0.weight`.
     """
     stages: Any = getattr(model, "blocks", None)
@@ -81,6 +81,6 @@ def _renamed(name: str, places: list[str], given: Mapping[str, Tensor]) -> str:
         return f"{_AROUND.get(first, first)}.{rest}"
     number, layer, kind = int(matched[1]), matched[2], matched[3]
     if number >= len(places):
-        return name  # a larger network than the model: it is named among what does not fit
+        return name  # the network is larger than the model: the name is reported as not fitting
     names = _BLOCK | (_EXPANDING if f"_blocks.{number}._expand_conv.weight" in given else _NARROW)
     return f"{places[number]}.{names.get(layer, layer)}.{kind}"

