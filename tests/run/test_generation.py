@@ -56,7 +56,7 @@ def generate(*overrides):
 @pytest.mark.slow
 def test_a_generation_is_a_run_and_the_model_trained_on_it_leads_back(folder):
     said = generate()
-    assert "tracked: run" in said
+    assert "tracked as run" in said
     made = json.loads((folder / "data/photos/generation.json").read_text())
     assert "already tracked" in generate(), "the same dataset is one run"
     spec = load_spec(

@@ -69,7 +69,7 @@ MISTAKES = {
     "override below a value": (["-s", "seed.of.order=1"], "override of seed.of.order: seed is 3, expected a section"),
     "override that is no YAML": (["-s", "train.epochs=[1"], "override 'train.epochs=[1', line 1: "),
     "nothing to resume": (["--resume"], "nothing to resume: "),
-    "batch larger than the data": (["-s", "data.batch_size=17"], "make batch_size smaller"),
+    "batch larger than the data": (["-s", "data.batch_size=17"], "reduce the batch size"),
 }
 
 
