@@ -93,7 +93,7 @@ def test_a_checkpoint_names_the_tower_and_its_spec_says_how_images_are_scaled(fo
     [
         ({"model": "FOLDER", "layers": 9}, "layers is 9, but the model has 3"),
         ({"config": {"model_type": "llama"}}, "no vision transformer"),
-        ({"model": "nowhere/at-all"}, "no folder with a config.json"),
+        ({"model": "nowhere/at-all"}, "neither a folder with a config.json"),
     ],
 )
 def test_mistakes_are_one_line(settings, told, folder, monkeypatch):

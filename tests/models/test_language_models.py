@@ -183,7 +183,7 @@ def test_a_model_that_holds_all_weights_needs_no_folder(folder, vocab, tmp_path)
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"model": "no/such-folder"}, "no folder with a config.json"),
+        ({"model": "no/such-folder"}, "neither a folder with a config.json"),
         ({"config": {"model_type": "lama"}}, "is not an architecture"),
         ({"config": {"model_type": "t5"}}, "is not an architecture"),
         ({"model": "FOLDER", "targets": ["nothing"]}, "targets are"),

@@ -97,5 +97,5 @@ def test_a_tokenizer_of_another_kind_is_an_error(spec, lm):
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_spec(spec, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ValueError, match="decoder 'prefix-lm'.*no folder with a config.json"):
+    with pytest.raises(ValueError, match="decoder 'prefix-lm'.*neither a folder with a config.json"):
         spec("model.decoder={name: prefix-lm, model: nowhere/at-all}")
