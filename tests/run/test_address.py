@@ -96,7 +96,7 @@ def test_the_served_model_gets_the_token_past_a_proxy_and_a_refusal_is_one_line(
         threading.Thread(target=served.serve_forever, daemon=True).start()
         captioner = RemoteCaptioner(f"http://127.0.0.1:{served.server_address[1]}")
         assert captioner.caption([pair])[0].caption == "a"
-        for words in (r"refuses \(401\): let the variable IDC_TOKEN hold", "something else than captions", "0 answers"):
+        for words in (r"denies access \(401\): set the variable IDC_TOKEN", "is not captions", "0 answers"):
             with pytest.raises(ValueError, match=words):
                 captioner.caption([pair])
         served.shutdown()

@@ -152,7 +152,7 @@ def test_images_are_dropped_pasted_swapped_and_tried(open_page, files, said, reg
     backwards = PairCaptioner(registered.result.checkpoint).caption([pairs[0][::-1]], num_captions=4)[0]
     assert "0_after.png" in page.inner_text(".slot[data-side=before]")
     says(page, backwards)
-    page.click("[aria-label='Remove the image before']")
+    page.click("[aria-label='Remove the before image']")
     expect(page.locator("#work")).to_be_hidden()
     # What is pasted goes where there is room.
     page.evaluate(
@@ -373,7 +373,7 @@ def test_an_earlier_pair_comes_back_with_its_question(open_page, files):
 def test_why_a_side_is_empty_is_shown_until_it_is_filled(open_page, files, said):
     page = open_page()
     page.set_input_files(".slot[data-side=before] input", files / "notes.png")
-    why = "“notes.png” is no image that this browser can read; give a PNG, JPEG or WebP file."
+    why = "“notes.png” is not an image that this browser can read; choose a PNG, JPEG or WebP file."
     expect(page.locator("#problem")).to_have_text(why)
     give(page, files, sides=["after"])
     expect(page.locator(".slot[data-side=after] .about")).to_contain_text("0_after.png")
@@ -389,20 +389,20 @@ def test_what_goes_wrong_is_one_sentence(open_page, files, said):
     says(page, said[0])
     page.set_input_files(".slot[data-side=after] input", files / "notes.png")
     expect(page.locator("#problem")).to_have_text(
-        "“notes.png” is no image that this browser can read; give a PNG, JPEG or WebP file."
+        "“notes.png” is not an image that this browser can read; choose a PNG, JPEG or WebP file."
     )
     says(page, said[0])
     page.set_input_files(".slot[data-side=after] input", [])
     dropped(page, "main", [files / f"{index}_before.png" for index in range(3)])
-    expect(page.locator("#problem")).to_contain_text("You gave 3 images; a pair has two.")
+    expect(page.locator("#problem")).to_contain_text("You chose 3 images; a pair has two.")
     half = files / "half.png"
     half.write_bytes((files / "1_after.png").read_bytes()[:-300])
     page.set_input_files(".slot[data-side=after] input", half)  # browsers show half an image
-    expect(page.locator("#problem")).to_contain_text("The server refuses the image “after”: the image is damaged")
+    expect(page.locator("#problem")).to_contain_text("The server rejects the image “after”: the image is damaged")
     page.route("**/invocations", lambda route: route.abort())
     page.clock.install()
     give(page, files, "1", ["after"])
-    expect(page.locator("#toast")).to_have_text("The server cannot be reached; asking again …")
+    expect(page.locator("#toast")).to_have_text("The server cannot be reached; retrying …")
     waited = 0  # a server takes up to 20 seconds to start
     while not page.inner_text("#problem"):
         page.clock.run_for(1000)
@@ -433,7 +433,7 @@ def test_a_large_photo_is_made_smaller_before_it_travels(open_page, tmp_path):
         assert sent.size == (1365, 2048) and sent.format == "JPEG"
     expect(page.locator(".slot[data-side=before]")).to_contain_text("4000 × 6000")
     assert page.is_disabled("#curl"), "no file has what was asked about"
-    assert "“0_before.jpg” was made smaller" in page.get_attribute("#curl", "title")
+    assert "“0_before.jpg” was resized" in page.get_attribute("#curl", "title")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
@@ -449,7 +449,7 @@ def test_half_a_photo_is_refused_before_a_copy_of_it_travels(open_page, tmp_path
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("invocations") else None)
     for side in ("before", "after"):
         page.set_input_files(f".slot[data-side={side}] input", tmp_path / f"0_{side}")
-    expect(page.locator("#problem")).to_contain_text(re.compile("“0_after” is (damaged|no image that this browser)"))
+    expect(page.locator("#problem")).to_contain_text(re.compile("“0_after” is (damaged|not an image)"))
     expect(page.locator(".slot.full")).to_have_count(1)
     assert asked == []
 
@@ -503,7 +503,7 @@ def test_a_zip_of_pairs_becomes_a_csv(open_page, files, said, tmp_path, register
     assert [float(row["log_prob"]) for row in found[:4]] == pytest.approx([w.log_prob for w in wanted], abs=1e-4)
     assert (found[2]["before"], found[2]["after"]) == ("pairs/2_before.png", "pairs/2_after.png")
     assert found[4]["error"].startswith("“4_after.png” is no image")
-    expect(page.locator("#start")).to_have_text("Try 1 pair again")
+    expect(page.locator("#start")).to_have_text("Retry 1 pair")
     assert page.locator("#rows tr.failed").count() == 1
 
 
@@ -517,7 +517,7 @@ def test_a_csv_names_the_files_and_keeps_its_columns(open_page, files, said, tmp
     expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
     found = rows_of(page)
     assert [row["id"] for row in found] == ['a;"b"', "7"] and found[0]["caption"]
-    assert found[1]["error"] == "There is no file “gone.png” among those given."
+    assert found[1]["error"] == "The file “gone.png” is missing."
 
 
 def test_half_an_image_among_many_fails_alone(open_page, files):
@@ -530,13 +530,13 @@ def test_half_an_image_among_many_fails_alone(open_page, files):
     expect(page.locator("#cancel")).to_be_hidden()
     assert page.locator("#rows img").count() == 4, "browsers show half an image"
     found = rows_of(page)
-    assert found[0]["caption"] and found[1]["error"].startswith("The server refuses the image “after”: ")
+    assert found[0]["caption"] and found[1]["error"].startswith("The server rejects the image “after”: ")
     # Not even a browser that draws nothing loses a row.
     page.evaluate("() => { HTMLCanvasElement.prototype.toDataURL = () => { throw new Error('no'); }; }")
     page.click("text=Try 1 pair again")
     expect(page.locator("#rows img")).to_have_count(2)
     expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
-    expect(page.locator("#start")).to_have_text("Try 1 pair again")
+    expect(page.locator("#start")).to_have_text("Retry 1 pair")
 
 
 def test_many_pairs_can_be_cancelled_and_gone_on_with(open_page, files):
@@ -557,13 +557,13 @@ def test_many_pairs_can_be_cancelled_and_gone_on_with(open_page, files):
     expect(page.locator("#told")).to_have_text("2 of 4, stopped")
     assert [bool(row["caption"]) for row in rows_of(page)].count(True) == 2
     gate.set()
-    page.click("text=Go on with 2 pairs")
+    page.click("text=Continue with 2 pairs")
     expect(page.locator("#told")).to_have_text("4 of 4")
 
 
 def test_many_pairs_wait_for_a_server_that_has_gone(open_page, files):
     page = open_page("#many", quiet=False)
-    gone = "the server of the model cannot be reached; is it running?"
+    gone = "the model server cannot be reached; is it running?"
     page.route("**/invocations", lambda route: route.fulfill(status=502, json={"message": gone}))
     page.clock.install()
     page.set_input_files("#drop input[multiple]", sorted(files.glob("[0-3]_*.png")))
@@ -573,9 +573,9 @@ def test_many_pairs_wait_for_a_server_that_has_gone(open_page, files):
         if page.is_hidden("#cancel"):
             break
     expect(page.locator("#told")).to_have_text("0 of 4, stopped")
-    expect(page.locator("#batch-problem")).to_have_text(f"The server gives no answer: {gone}")
+    expect(page.locator("#batch-problem")).to_have_text(f"The server does not answer: {gone}")
     page.unroute("**/invocations")
-    page.click("text=Go on with 4 pairs")
+    page.click("text=Continue with 4 pairs")
     expect(page.locator("#told")).to_have_text("4 of 4")
     assert page.inner_text("#batch-problem") == "" and page.locator("#rows tr.failed").count() == 0
 
@@ -588,13 +588,11 @@ def test_bombs_and_broken_zips_are_refused_and_named(open_page, files, tmp_path)
         page.set_input_files("#drop input[multiple]", tmp_path / name)
         return page.locator("#batch-problem")
 
-    expect(problem("no.zip", b"PK nothing")).to_have_text(
-        "“no.zip” cannot be unpacked: it is no zip file, or not whole."
-    )
+    expect(problem("no.zip", b"PK nothing")).to_have_text("“no.zip” cannot be unpacked: it is not a complete zip file.")
     whole = zipped(tmp_path / "whole.zip", files, ["0_before.png", "0_after.png"]).read_bytes()
     expect(problem("torn.zip", whole[:-400] + whole[-22:])).to_contain_text("its directory is damaged")
     expect(problem("alone.zip", zipped(tmp_path / "1.zip", files, ["0_before.png"]).read_bytes())).to_contain_text(
-        "No pair is among 1 file"
+        "Found no pair in 1 file"
     )
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("1_before.png", bytes(100_000_000))

@@ -117,7 +117,7 @@ def test_the_overlay_shows_an_aligned_photo_as_the_model_saw_it(files, run):
 @pytest.mark.parametrize("suffix", [".docx", ".psd", ".h5", ""])
 def test_a_picture_that_cannot_be_written_is_told_before_the_model_runs(files, run, suffix):
     ended = run("gone.safetensors", "before.png", "after.png", "--overlay", f"look{suffix}", code=2)
-    assert f"no image can be written with the suffix {suffix!r}" in ended.stderr
+    assert f"images cannot be written with the suffix {suffix!r}" in ended.stderr
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "table"])
@@ -154,7 +154,7 @@ def test_lines_of_json_keep_their_keys_and_a_bad_one_gets_an_error(files, expect
     assert [each["caption"] for each in found if "caption" in each] == [each.caption for each in expected()[:2]]
     errors = [each["error"] for each in found if "error" in each]
     assert "before/gone.png" in errors[0] and "both before and after" in errors[1] and "notes.txt" in errors[2]
-    assert errors[3].startswith("line 7 is no JSON") and errors[4].startswith("line 8 is no object")
+    assert errors[3].startswith("line 7 is not JSON") and errors[4].startswith("line 8 is not an object")
     # Paths are relative to the file.
     (files / "deep").mkdir()
     (files / "deep" / "rows.jsonl").write_text('{"before": "../before.png", "after": "../after.png"}\n')
@@ -257,12 +257,12 @@ def test_what_was_stopped_goes_on(files, expected, run, monkeypatch):
     monkeypatch.setattr("idc_run.serving.many.BATCH", 1)
     monkeypatch.setattr(PairCaptioner, "caption", stopped_at_the_third)
     ended = run("MODEL", "before", "after", "--out", "said.jsonl", code=130)
-    assert "goes on" in ended.stderr and not (files / "said.jsonl").exists()
+    assert "--out to continue" in ended.stderr and not (files / "said.jsonl").exists()
     # What another beam says is no part of it.
     run("MODEL", "before", "after", "--out", "said.jsonl", "--beam", 2)
     asked.clear()
     ended = run("MODEL", "before", "after", "--out", "said.jsonl")
-    assert "going on after 2 pairs" in ended.stderr and asked == [1]
+    assert "resuming after 2 pairs" in ended.stderr and asked == [1]
     found = lines((files / "said.jsonl").read_text())
     assert [each["caption"] for each in found] == [each["caption"] for each in lines(wanted)]
     assert not list(files.glob(".said*"))
@@ -297,7 +297,7 @@ def test_a_served_model_says_the_same(files, run, app_address):
     (files / "after" / "1.png").write_bytes((files / "after" / "1.png").read_bytes()[:200])
     found = lines(run(app_address, "before", "after", "--json", code=1).stdout)
     assert ["error" in each for each in found] == [False, True, False]
-    assert "refuses: row 0, 'after'" in found[1]["error"]
+    assert "rejects the request: row 0, 'after'" in found[1]["error"]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_a_served_model_says_the_same(files, run, app_address):
         (["MODEL", "before", "before/deep"], "no name is in both"),
         (["MODEL", "before.png", "after.png", "--out", "said.csv"], "--out and --csv are for folders"),
         (["MODEL", "before", "after", "--out", "said.txt"], "expected a .jsonl or a .csv file"),
-        (["MODEL", "before.png", "after.png", "--jsonl", "-"], "--jsonl brings its own pairs"),
+        (["MODEL", "before.png", "after.png", "--jsonl", "-"], "--jsonl provides the pairs"),
         (["MODEL", "--jsonl", "gone.jsonl"], "gone.jsonl"),
         (["http://[1", "before.png", "after.png"], "'http://[1' is not a valid server address"),
         (["http://", "before.png", "after.png"], "'http://' is not a valid server address"),
@@ -353,6 +353,6 @@ def test_a_server_that_is_not_there_is_told(files, run, monkeypatch, caplog):
     assert f"no answer from {address}" in ended.stderr and "is the model served?" in ended.stderr
     assert 40 < clock.now <= 60, "a server takes up to 20 seconds to start"
     (said,) = caplog.messages
-    assert said.endswith("Asking again for 60 s")
+    assert said.endswith("Retrying for 60 s")
     ended = run(address.replace("//", "//user:secret@"), "before.png", "after.png", code=2)
     assert "secret" not in ended.output

@@ -67,7 +67,7 @@ def test_what_is_no_name_is_one_line(monkeypatch, name):
     ended, served = run(monkeypatch, "--allow-host", "fine.example", "--allow-host", name)
     (line,) = ended.stderr.splitlines()
     assert (ended.exit_code, ended.stdout, served) == (2, "", [])
-    assert line.startswith(f"error: {name!r} is no name of a host; expected such as captions.example.org")
+    assert line.startswith(f"error: {name!r} is not a valid host name; expected one such as captions.example.org")
 
 
 @pytest.mark.parametrize(("names", "warnings"), [(["*.example.org", "b.example"], 0), (["*"], 1)])

@@ -80,7 +80,7 @@ def test_a_line_that_is_nested_too_deep_is_at_fault_alone(tmp_path):
     file.write_text("[" * 200_000 + '\n{"before": "a.png", "after": "b.png"}\n')
     with file.open() as lines:
         deep, good = from_jsonl(lines, tmp_path).rows
-    assert deep.error and "line 1 is no JSON" in deep.error and good.error is None
+    assert deep.error and "line 1 is not JSON" in deep.error and good.error is None
 
 
 def test_lines_may_begin_with_a_byte_order_mark(tmp_path, monkeypatch):

@@ -271,7 +271,7 @@ def test_a_faulty_request_gets_one_sentence_and_the_server_lives_on(post, pairs,
         "half an image": (split([[half, good]]), f"row 0, 'before': {no_image}"),
         "a text file": (
             split([[good, good], [good, text]]),
-            f"row 1, 'after': {no_image} (189 bytes); expected a whole",
+            f"row 1, 'after': {no_image} (189 bytes); expected a complete",
         ),
         "no image at all": (split([["", good]]), "row 0, 'before': the image is missing"),
         "a GIF": (split([[good, coded(pairs[0][0], "GIF")]]), f"row 0, 'after': {no_image}"),

@@ -145,7 +145,7 @@ def test_the_page_passes_nothing_of_its_visitors_on_but_the_pair(served, monkeyp
     ("proxy", "words"),
     [
         ("socks5://user:secret@127.0.0.1:9", "SOCKS proxy: `uv pip install socksio`"),
-        ("gopher://user:secret@a", "is none"),
+        ("gopher://user:secret@a", "is invalid"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch, proxy, words):

@@ -1,1 +1,1 @@
-"""Serving: the model that MLflow serves, the page, and the command that captions pairs."""
+"""Serving: the model class for MLflow, the web page, and the captioning command."""

@@ -1,7 +1,7 @@
-"""The page that people use, and the server behind it: it answers `/invocations` as `mlflow models serve` does.
+"""The web page and its server, which also answers `/invocations` like `mlflow models serve`.
 
-Everything that the page needs is in the folder `page/`. Images are made smaller and zips are unpacked in the browser;
-no name of a file and no address travels to the server, which opens neither.
+The folder `page/` holds everything that the page needs. The browser resizes images and unpacks zips; neither file names
+nor addresses are sent to the server, which opens neither.
 """
 
 import re
@@ -30,7 +30,7 @@ _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
     "Cache-Control": "no-cache",
-    # Images come from the server, from files that were chosen (blob) and from replies (data).
+    # Images come from the server, from chosen files (blob) and from responses (data).
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -45,14 +45,14 @@ _SIDES = ("before", "after")
 def page_app(
     answer: Handler, model: str, host: str, description: Description | None = None, names: Sequence[str] = ()
 ) -> Starlette:
-    """Make the web application.
+    """Create the web application.
 
     Args:
-        answer: Answers `/invocations`: `model_in_process` or `model_elsewhere`.
-        model: What people read of the model.
-        host: The name or address that it is served at.
-        description: What it was trained on, with pairs to try it on; None where that is not known.
-        names: By which else it is asked, as `read_host` gives them: those of a proxy before it.
+        answer: Handler of `/invocations`: `model_in_process` or `model_elsewhere`.
+        model: The displayed name of the model.
+        host: The host name or address of the server.
+        description: Description of its training data, with example pairs; None if unknown.
+        names: Further allowed host names from `read_host`, such as that of a proxy.
     """
     files = {path.name: path.read_bytes() for path in _PAGE.iterdir()}
     files["app.html"] = files["app.html"].replace(b"<!-- settings -->", fields().encode())
@@ -82,7 +82,7 @@ def page_app(
     async def health(request: Request) -> Response:
         return Response("\n", media_type="application/json")
 
-    # A page of another site can have its own name lead to this machine, but not send another name along.
+    # Against DNS rebinding: another site's name may resolve to this machine, but cannot send another Host.
     here = is_here(host)
     known = dict.fromkeys([*_LOOPBACK, host])
     hosts = [*map(read_host, known), *names] if here or names else ["*"]
@@ -102,13 +102,13 @@ def page_app(
 
 
 def read_host(name: str) -> str:
-    """Read a name that a server may be asked by, as a browser sends it in the header `Host`, without the port.
+    """Normalise a host name to the form in which browsers send it in the `Host` header, without the port.
 
     Args:
-        name: Such as captions.example.org, *.example.org (all names that end so), an IP address, or * for any name.
+        name: For example captions.example.org, *.example.org (all its subdomains), an IP address, or * for any name.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The name is invalid.
     """
     try:
         address = ip_address(name.strip("[]"))
@@ -124,46 +124,46 @@ def read_host(name: str) -> str:
     ):
         return plain
     raise ValueError(
-        f"{name!r} is no name of a host; expected such as captions.example.org, without http:// and port, or "
+        f"{name!r} is not a valid host name; expected one such as captions.example.org, without http:// and port, or "
         "*.example.org"
     )
 
 
 def description_of(checkpoint: Path) -> Description | None:
-    """Read what a checkpoint tells of its training data; an older one tells nothing.
+    """Read the description of a checkpoint's training data; None for older checkpoints.
 
     Raises:
-        ValueError: It is no checkpoint.
+        ValueError: The file is not a checkpoint.
     """
     return read_description(open_checkpoint(checkpoint, lambda name: name.startswith((FAMILIAR, EXAMPLES))))
 
 
 def model_in_process(checkpoint: Path) -> Handler:
-    """Answer with a checkpoint, through MLflow's own scoring server: the same forms, checks and replies.
+    """Return a handler that runs a checkpoint behind MLflow's scoring server, with the same formats and checks.
 
     Raises:
-        ValueError: It is no checkpoint.
+        ValueError: The file is not a checkpoint.
     """
     from idc_run.tracking.scoring import Answering, endpoint
 
     def load() -> Answering:
-        from idc_run.serving.served_model import CaptionerModel  # imports MLflow, which `endpoint` has silenced
+        from idc_run.serving.served_model import CaptionerModel  # imports MLflow, after `endpoint` has silenced it
 
         model = CaptionerModel()
         model.load(checkpoint)
         return model
 
-    return Guard(Limits(reading=27, seconds=54), KINDS)(endpoint(load, checkpoint))  # as where it is served
+    return Guard(Limits(reading=27, seconds=54), KINDS)(endpoint(load, checkpoint))  # the limits of a served model
 
 
 def model_elsewhere(address: str) -> Handler:
-    """Answer with a served model: requests are passed on to its `/invocations`, as they come, and nowhere else.
+    """Return a handler that forwards requests unchanged to the `/invocations` of a served model.
 
     Args:
-        address: Such as http://127.0.0.1:5001.
+        address: The server's address, such as http://127.0.0.1:5001.
 
     Raises:
-        ValueError: It is no address.
+        ValueError: The address is invalid.
     """
     import httpx2
 
@@ -171,7 +171,7 @@ def model_elsewhere(address: str) -> Handler:
     client = httpx2.AsyncClient(
         **server.client(),
         timeout=httpx2.Timeout(120, connect=5),
-        limits=httpx2.Limits(max_keepalive_connections=0),  # none is left open when the server ends
+        limits=httpx2.Limits(max_keepalive_connections=0),  # leave no connection open at exit
         follow_redirects=False,
     )
 
@@ -183,7 +183,7 @@ def model_elsewhere(address: str) -> Handler:
                 headers={"Content-Type": "application/json"},
             )
         except httpx2.TransportError:
-            message = "the server of the model cannot be reached; is it running?"
+            message = "the model server cannot be reached; is it running?"
             return JSONResponse({"error_code": "BAD_GATEWAY", "message": message}, 502)
         return Response(reply.content, reply.status_code, media_type="application/json")
 
@@ -199,7 +199,7 @@ def serve(app: Starlette, listening: socket) -> None:
 
 
 class _Headers:
-    """Adds the headers to every answer."""
+    """Adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -24,21 +24,21 @@ _ADDRESS = ("http://", "https://")
 
 @click.command(
     cls=OneLineErrors,
-    stopped="stopped; the same command with the same --out goes on",
+    stopped="stopped; run the same command with the same --out to continue",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("model")
 @click.argument("before", type=_Path, required=False)
 @click.argument("after", type=_Path, required=False)
 @decoding_options
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON, one line a pair.")
-@click.option("--csv", "as_csv", is_flag=True, help="Of folders: print a CSV.")
-@click.option("--overlay", type=_Path, help="Draw before, after, the change map and the caption into this image; "
-              "of folders: one image a pair into this folder.")  # fmt: skip
-@click.option("--jsonl", type=click.Path(allow_dash=True), metavar="FILE|-", help="Pairs as lines of JSON, - is stdin; "
+@click.option("--json", "as_json", is_flag=True, help="Print full results as JSON, one line per pair.")
+@click.option("--csv", "as_csv", is_flag=True, help="For folders: print a CSV.")
+@click.option("--overlay", type=_Path, help="Draw before, after, the change map and the caption to this image; "
+              "for folders: one image per pair in this folder.")  # fmt: skip
+@click.option("--jsonl", type=click.Path(allow_dash=True), metavar="FILE|-", help="Pairs as JSON lines, - is stdin; "
               "prints each line with the caption added.")  # fmt: skip
-@click.option("--out", type=_Path, help="Of folders or --jsonl: write a .jsonl or .csv file instead; stopped and "
-              "started again, it goes on.")  # fmt: skip
+@click.option("--out", type=_Path, help="For folders or --jsonl: write a .jsonl or .csv file instead; the same "
+              "command continues after an interruption.")  # fmt: skip
 def caption(
     model: str,
     before: Path | None,
@@ -50,11 +50,11 @@ def caption(
     out: Path | None,
     **settings: Any,
 ) -> None:
-    """Say what changed between the images BEFORE and AFTER.
+    """Describe what changed between the images BEFORE and AFTER.
 
-    MODEL is a model that ships with idc-models (scenes), a registered one (models:/idc@champion), a checkpoint file
-    that idc-run wrote, or the address of a served model (http://127.0.0.1:5001). BEFORE and AFTER may be folders:
-    images with equal names are pairs.
+    MODEL is a model that ships with idc-models (scenes), a registered model (models:/idc@champion), a checkpoint file
+    of idc-run, or the address of a served model (http://127.0.0.1:5001). BEFORE and AFTER may be folders: images with
+    equal names are pairs.
 
     \b
     Examples:
@@ -65,14 +65,14 @@ def caption(
       idc-caption http://127.0.0.1:5001 monday/ tuesday/ --out changes.csv
       echo '{"before": "1.png", "after": "2.png", "id": 7}' | idc-caption models:/idc@champion --jsonl -
 
-    A pair of many that cannot be captioned gets an `error` and the others go on; the exit code is then 1.
+    If one of many pairs cannot be captioned, it gets an `error`, the others continue, and the exit code is 1.
     """  # noqa: D301 - click reads the \b
     from idc_run.serving import many, records
     from idc_run.serving.overlay import check_format
 
     if jsonl:
         if before or after or overlay or as_csv:
-            raise ValueError("--jsonl brings its own pairs; leave out BEFORE, AFTER, --overlay and --csv")
+            raise ValueError("--jsonl provides the pairs; omit BEFORE, AFTER, --overlay and --csv")
         with click.open_file(jsonl, encoding="utf-8") as file:
             source = many.from_jsonl(file, Path() if jsonl == "-" else Path(jsonl).parent)
             _many(model, source, settings, records.print_json, None, out)
@@ -116,7 +116,7 @@ def _many(
     overlay: Path | None,
     out: Path | None,
 ) -> None:
-    """Caption all pairs of a source, show or keep what is said; exit code 1 if some could not be captioned."""
+    """Caption all pairs of a source and print or save the results; exit with 1 if some could not be captioned."""
     from idc_data.images import passed_over
     from idc_eval.notes import UNFAMILIAR
     from rich.console import Console
@@ -135,7 +135,7 @@ def _many(
     kept = records.Records(out, source.key and [identity, source.key, settings]) if out else None
     done = kept.done if kept else 0
     if done:
-        click.echo(f"going on after {done} pairs", err=True)
+        click.echo(f"resuming after {done} pairs", err=True)
     console, failed, undrawn, foreign, known = Console(stderr=True), 0, 0, 0, 0
 
     def found() -> Iterator[dict[str, Any]]:
@@ -166,7 +166,7 @@ def _many(
         show(found())
     if foreign:
         unlike = (
-            f"unlike those that the model was trained on (familiar below {UNFAMILIAR:.0%}): do not trust their captions"
+            f"unlike the training images of the model (familiar below {UNFAMILIAR:.0%}): do not trust their captions"
         )
         click.echo(f"note: the images of {foreign} of {known} pairs are {unlike}", err=True)
     if failed:
@@ -189,7 +189,7 @@ def _draw(path: Path, before: Path, after: Path, said: "Caption", aligned: bool)
 
 
 def _captioner(model: str) -> tuple["Captioner", str]:
-    """The model, and what tells it from others: an alias such as champion moves."""
+    """Return the model and its identity, because an alias such as champion may move."""
     if model.startswith(_ADDRESS):
         from idc_run.serving.remote import RemoteCaptioner
 
@@ -205,17 +205,17 @@ def _captioner(model: str) -> tuple["Captioner", str]:
 
 @click.command(cls=OneLineErrors, stopped="", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve; 0.0.0.0 is for all who can reach "
-              "this machine, without passwords.")  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free one.")
-@click.option("--allow-host", "names", metavar="NAME", multiple=True, help="A name by which a proxy asks for the page, "
-              "such as captions.example.org; may be repeated.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens "
+              "the page to everyone who can reach this machine, without passwords.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 chooses a free port.")
+@click.option("--allow-host", "names", metavar="NAME", multiple=True, help="Host name that a proxy forwards, such as "
+              "captions.example.org; repeatable.")  # fmt: skip
 def app(model: str, host: str, port: int, names: tuple[str, ...]) -> None:
-    """Serve a page on which people drop two images and read what changed.
+    """Serve a web page that describes what changed between two images.
 
-    MODEL is a model that ships with idc-models (scenes), a registered one (models:/idc@champion) or a checkpoint file,
-    which the page's own server then runs, or the address of a served model, which it passes requests on to. Either way
-    it also answers POST /invocations.
+    MODEL is a model that ships with idc-models (scenes), a registered model (models:/idc@champion) or a checkpoint
+    file, which the page's server runs itself, or the address of a served model, to which it forwards requests. In
+    either case it also answers POST /invocations.
 
     \b
     Examples:
@@ -232,8 +232,8 @@ def app(model: str, host: str, port: int, names: tuple[str, ...]) -> None:
     names = tuple(map(read_host, names))
     if "*" in names:
         click.echo(
-            "warning: with --allow-host '*' any website that somebody opens can ask this server from within their "
-            "browser, and read its answers; name the proxy's host instead", err=True,
+            "warning: with --allow-host '*' any website that a user opens can send requests to this server through "
+            "their browser, and read the responses; give the proxy's host name instead", err=True,
         )  # fmt: skip
     with listen(host, port) as listening:
         if model.startswith(_ADDRESS):

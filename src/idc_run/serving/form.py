@@ -1,18 +1,18 @@
-"""The fields of the page's form, made from the table of settings."""
+"""The fields of the page's form, generated from the table of settings."""
 
 from html import escape
 
 from idc_models.serving.settings import SETTINGS, Setting
 
 _OF_THE_PAGE = {"num_captions": {"value": 4}, "seed": {"max": 999_999_999}}
-"""Where the page has its own mind: it shows some captions, and JavaScript has no whole numbers of 63 bits."""
+"""Deviations of the page: it shows several captions, and JavaScript has no 63-bit integers."""
 
 _ORDER = ("num_captions", "beam", "max_length", "no_repeat", "sample", "temperature", "seed")
-"""What people ask for most comes first, and what belongs together stands together; others come last."""
+"""Order of the fields: the most used first, related ones together; others follow."""
 
 
 def fields() -> str:
-    """Give a labelled field for each setting that has a place in the form, as HTML."""
+    """Return a labelled HTML field for each setting with a label."""
     shown = [setting for setting in SETTINGS.values() if setting.label]
     order = {name: place for place, name in enumerate(_ORDER)}
     return "\n".join(_field(setting) for setting in sorted(shown, key=lambda each: order.get(each.name, len(order))))
@@ -23,7 +23,7 @@ def _field(setting: Setting) -> str:
     if setting.kind is bool:
         box = f'<input type="checkbox" role="switch" id="{setting.name}">'
         return f'<label class="switch"{title}>{box}<span></span> {escape(setting.label)}</label>'
-    known = {"placeholder": "as the model"} if setting.default is None else {"value": setting.default}
+    known = {"placeholder": "model default"} if setting.default is None else {"value": setting.default}
     step = {"step": setting.least} if setting.kind is float else {}
     limits = {"min": setting.least, "max": setting.most, **step}
     attributes = {"type": "number", "id": setting.name, **limits, **known, **_OF_THE_PAGE.get(setting.name, {})}
@@ -32,5 +32,5 @@ def _field(setting: Setting) -> str:
 
 
 def _plain(value: object) -> object:
-    """Write 1.0 as 1, as browsers do."""
+    """Format 1.0 as 1, as browsers do."""
     return format(value, "g") if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""Many pairs from the command line: out of two folders or a JSONL file, through a captioner, into records."""
+"""Captioning of many pairs from two folders or a JSONL file."""
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ BATCH = 16
 
 @runtime_checkable
 class Captioner(Protocol):
-    """A model, here or elsewhere."""
+    """A local or served model."""
 
     @property
     def caption(self) -> Callable[..., list[Caption]]:
-        """Captions pairs of images in one batch; takes settings as keywords."""
+        """Caption pairs of images in one batch; settings are keyword arguments."""
         ...
 
 
@@ -31,11 +31,11 @@ class Row:
     """One pair to caption.
 
     Attributes:
-        name: What tells it from the others, as a path below no folder.
-        given: What its record begins with: the two images, and whatever else its line has.
-        before: The earlier image; None where the line is at fault.
-        after: The later image.
-        error: What is wrong with the line.
+        name: A unique relative path.
+        given: The fields of its line: the two images and any others.
+        before: The earlier image; None if the line is invalid.
+        after: The later image; None if the line is invalid.
+        error: Why the line is invalid.
     """
 
     name: Path
@@ -51,10 +51,10 @@ class Source:
 
     Attributes:
         rows: The pairs.
-        total: How many.
-        key: What tells these pairs from others; None if they can only be read once.
-        alone: Images that have no partner.
-        others: Files beside them that are no images by their names.
+        total: Number of pairs, if known.
+        key: A hash of the pairs; None if they can be read only once.
+        alone: Images without a partner.
+        others: Files whose names are not those of images.
     """
 
     rows: Iterable[Row]
@@ -65,12 +65,12 @@ class Source:
 
 
 def from_folders(before: Path, after: Path) -> Source:
-    """Pair the images of two folders, and those of folders inside, by equal names.
+    """Pair the images of two folders, including subfolders, by equal names.
 
-    Names that differ in their Unicode form only are equal: macOS writes an accent as a sign of its own.
+    Names that differ only in their Unicode form are equal, because macOS decomposes accented letters.
 
     Raises:
-        ValueError: No name is in both, or two of one folder are equal.
+        ValueError: No name is in both folders, or a folder has two equal names.
     """
     listed = [image_files(folder) for folder in (before, after)]
     others = tuple(
@@ -81,9 +81,7 @@ def from_folders(before: Path, after: Path) -> Source:
     if not both:
         counts = f"{len(first)} images in {before}, {len(second)} in {after}"
         left = f" ({passed_over(others)})" if others else ""
-        raise ValueError(
-            f"no pair: {counts}{left}, and no name is in both; an image and its later one need the same name"
-        )
+        raise ValueError(f"no pair: {counts}{left}, and no name is in both; the images of a pair need the same name")
     alone = sorted([first[name] for name in first.keys() - second] + [second[name] for name in second.keys() - first])
     rows = [
         Row(name, {"before": str(first[name]), "after": str(second[name])}, first[name], second[name]) for name in both
@@ -102,17 +100,17 @@ def _by_name(folder: Path, images: Iterable[Path]) -> dict[Path, Path]:
 
 
 def from_jsonl(file: IO[str], folder: Path) -> Source:
-    """Read pairs from lines of JSON, as they come.
+    """Read pairs from JSON lines, lazily.
 
     Args:
-        file: Objects with the keys `before` and `after`, or `before_file_name` and `after_file_name` as the metadata of
-            datasets have them; empty lines are left out.
-        folder: What their paths are relative to.
+        file: Objects with the keys `before` and `after`, or `before_file_name` and `after_file_name` as in the metadata
+            of datasets; empty lines are skipped.
+        folder: The folder that paths are relative to.
     """
     if not file.seekable():
         return Source(_rows(file, folder))
     text = file.read()
-    lines = text.split("\n")  # splitlines would cut at signs that JSON has within its texts
+    lines = text.split("\n")  # splitlines would also split at characters that JSON strings may contain
     return Source(_rows(lines, folder), sum(map(bool, map(str.strip, lines))), digest(text))
 
 
@@ -126,10 +124,12 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
         try:
             given = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield Row(name, {"line": number}, error=f"line {number} is no JSON: {error}")
+            yield Row(name, {"line": number}, error=f"line {number} is not JSON: {error}")
             continue
         if not isinstance(given, dict):
-            yield Row(name, {"line": number}, error=f"line {number} is no object; expected one with before and after")
+            yield Row(
+                name, {"line": number}, error=f"line {number} is not an object; expected one with before and after"
+            )
             continue
         sides = side_of(given, "before"), side_of(given, "after")
         if isinstance(sides[0], str) and isinstance(sides[1], str):
@@ -141,10 +141,10 @@ def _rows(lines: Iterable[str], folder: Path) -> Iterator[Row]:
 def caption_rows(
     captioner: Captioner, rows: Iterable[Row], settings: dict[str, Any]
 ) -> Iterator[tuple[Row, Caption | str]]:
-    """Caption pairs in batches; each row comes back with its caption, or with what is wrong with it.
+    """Caption pairs in batches; yield each row with its caption or its error message.
 
     Raises:
-        ConnectionError: The server of the model has gone.
+        ConnectionError: The model server is unreachable.
     """
     rows = iter(rows)
     while batch := list(islice(rows, BATCH)):
@@ -165,15 +165,15 @@ def _caption(captioner: Captioner, rows: Sequence[Row], settings: dict[str, Any]
     except (ValueError, OSError) as error:
         if len(rows) == 1:
             return [" ".join(str(error).split())]
-    # One of them is at fault, and the others shall not suffer.
+    # One of them failed: caption each on its own.
     return [each for row in rows for each in _caption(captioner, [row], settings)]
 
 
 def side_of(given: dict[str, Any], side: str) -> Any:
-    """Give the image of one side that a line names."""
+    """Return the image path of one side of a line."""
     return given[side] if given.get(side) is not None else given.get(f"{side}_file_name")
 
 
 def digest(what: Any) -> str:
-    """Give what tells plain values from others, in 12 hex digits."""
+    """Return a hash of plain values, 12 hex digits."""
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:12]

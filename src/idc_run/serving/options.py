@@ -1,4 +1,4 @@
-"""The settings of decoding as options of a command."""
+"""The decoding settings as command-line options."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from idc_models.serving.settings import SETTINGS, Setting
 
 
 def decoding_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for each setting but the change map, which a command draws only where it is asked to."""
+    """Add an option for each decoding setting except the change map, for which commands have their own options."""
     for setting in reversed([each for each in SETTINGS.values() if each.name != "change_map"]):
         command = _option(setting)(command)
     return command

@@ -1,4 +1,4 @@
-"""A picture of one answer: before and after with the change map, and the caption under them."""
+"""A picture of one result: before and after with the change map, and the caption below."""
 
 import hashlib
 import io
@@ -12,29 +12,29 @@ from idc_models.serving.inference import Caption
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-_SIDE = 480  # pixels of a panel's longer side, at least where the image has them
+_SIDE = 480  # pixels of a panel's longer side
 _COLOUR = (255, 20, 140)
 _ALARM = "#8f6200"
 _GAP = 8
-_NARROWEST = 320  # pixels of the sheet, so that the words fit below strips, too
-_LONGEST = 240  # bytes of a name, of the 255 that file systems take: an ending and what unfinished files have is added
+_NARROWEST = 320  # pixels; makes room for the text below narrow images
+_LONGEST = 240  # bytes of a name; file systems allow 255, and suffixes are added
 
 
 def check_format(path: Path) -> None:
-    """See that an image can be written in the format that a file's suffix says: not all that can be read can.
+    """Check that images can be written in the format of a file's suffix.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: They cannot.
     """
     try:
         Image.new("RGB", (16, 16)).save(io.BytesIO(), Image.registered_extensions().get(path.suffix.lower()))
     except (KeyError, ValueError, OSError) as error:
-        expected = f"expected such as {path.with_suffix('.png')}"
-        raise ValueError(f"no image can be written with the suffix {path.suffix!r}; {expected}") from error
+        expected = f"expected for example {path.with_suffix('.png')}"
+        raise ValueError(f"images cannot be written with the suffix {path.suffix!r}; {expected}") from error
 
 
 def picture_name(image: Path) -> Path:
-    """The name of the picture of an image: its own and .png, cut where a file system would not take that many bytes."""
+    """Return the name of an image's picture: its own name with .png, shortened if it is too long for file systems."""
     name = image.name.encode("utf-8", "surrogateescape")
     if len(name) > _LONGEST:
         cut = name[: _LONGEST - 13].decode("utf-8", "ignore")
@@ -43,13 +43,13 @@ def picture_name(image: Path) -> Path:
 
 
 def draw_overlay(path: Path, before: NDArray[np.uint8], after: NDArray[np.uint8], said: Caption) -> None:
-    """Draw before beside after, where the model looks in one colour, and what it says.
+    """Draw before next to after, the change map in one colour, and the caption.
 
     Args:
-        path: An image file; its suffix says the format (see `check_format`).
-        before: RGB.
-        after: RGB of any size: it is brought to before's height and width, as the model has them.
-        said: With a change map, if the model has one.
+        path: The image file to write; its suffix selects the format (see `check_format`).
+        before: RGB image.
+        after: RGB image of any size; it is resized to that of before.
+        said: The caption, with the change map if the model has one.
 
     Raises:
         OSError: The file cannot be written.

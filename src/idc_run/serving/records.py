@@ -1,4 +1,4 @@
-"""What is written about pairs that were captioned: records, printed or on their way to a file."""
+"""Output records of captioned pairs: printed, or written to a file."""
 
 import csv
 import io
@@ -18,14 +18,14 @@ from idc_run.serving.many import digest, side_of
 COLUMNS: tuple[str, ...] = ("before", "after", "caption", "log_prob", "changed", "familiar", "note", "error")
 _ANSWERS = ("caption", "log_prob", "changed", "alternatives", "familiar", "note", "error")
 MODEL = "model_"
-"""What stands before a field of the answer whose name the line has already."""
+"""Prefix of a field of the answer whose name the line already has."""
 
 
 def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
-    """What is written about a pair: all that was given, and the answer, or an `error` in its place.
+    """Return the record of a pair: all given fields, and the answer or an `error`.
 
-    A field of the answer whose name was given, such as `changed`, goes under `model_changed`. What an earlier try left
-    there is no more, nor is its `error`, which is a text.
+    A field of the answer whose name is taken, such as `changed`, goes under `model_changed`. Results of an earlier
+    attempt are removed, including its `error`, which is a string.
     """
     if isinstance(said, str):
         answer: dict[str, Any] = {"error": said}
@@ -39,24 +39,24 @@ def record(given: dict[str, Any], said: Caption | str) -> dict[str, Any]:
 
 
 def failure(record: dict[str, Any]) -> str | None:
-    """Why a pair has no caption; None if it has one."""
+    """Return why a pair has no caption; None if it has one."""
     found = record.get(f"{MODEL}error", record.get("error"))
     return found if isinstance(found, str) else None
 
 
 class Records:
-    """Records on their way to a file, which appears when all are there; a second start goes on where the first stopped.
+    """Writes records to a file that appears when it is complete; a second call continues after an interruption.
 
     Args:
-        path: A .jsonl or a .csv file, which gets no alternatives.
-        key: What the records depend on: others begin anew; None is what can never be gone on with.
+        path: A .jsonl file, or a .csv file, which omits the alternatives.
+        key: Everything the records depend on; a different key starts anew, and None is never continued.
 
     Attributes:
-        done: How many records were there before.
+        done: Number of records from an earlier call.
 
     Raises:
-        ValueError: The file's suffix is another.
-        OSError: It cannot be written.
+        ValueError: The file has another suffix.
+        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path, key: Any) -> None:
@@ -67,10 +67,10 @@ class Records:
         if key is not None and self._part.is_file():
             whole = [line for line in self._part.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         self.done = len(whole)
-        self._part.write_bytes(b"".join(whole))  # a line that was torn goes
+        self._part.write_bytes(b"".join(whole))  # without a partial last line
 
     def write(self, rest: Iterable[dict[str, Any]]) -> int:
-        """Write the rest, each as it comes, and put the file in its place; gives how many of all are errors."""
+        """Write the remaining records as they come, and create the file; return the total number of errors."""
         with self._part.open("a", encoding="utf-8", newline="\n") as file:
             for found in rest:
                 file.write(f"{json_line(found)}\n")
@@ -88,27 +88,27 @@ class Records:
 
 
 def json_line(found: dict[str, Any]) -> str:
-    """Write a record as JSON, in signs that UTF-8 has."""
+    """Return a record as JSON that can be encoded as UTF-8."""
     return encodable(json.dumps(found, ensure_ascii=False))
 
 
 def encodable(text: str) -> str:
-    r"""Escape what UTF-8 does not have: names of files that are not UTF-8 hold such signs.
+    r"""Escape lone surrogates, which file names that are not UTF-8 contain.
 
-    They become such as `\udcff`, which reads as the sign itself in JSON.
+    They become escapes such as `\udcff`, which JSON decodes to the same character.
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Write the answers of records as the lines of a CSV, each as it comes."""
+    """Yield the answers of records as CSV lines, as they come."""
     line = io.StringIO()
     writer = csv.DictWriter(line, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in chain([None], records):
         if row is not None:
             answer: dict[str, Any] = {"error": failure(row)}
-            if answer["error"] is None:  # else a caption of the line's own would stand where the model's has to
+            if answer["error"] is None:  # otherwise the line's own caption would appear as the model's
                 answer |= {name: row.get(f"{MODEL}{name}", row.get(name)) for name in COLUMNS if name != "error"}
             writer.writerow(answer | {side: side_of(row, side) for side in ("before", "after")})
         yield encodable(line.getvalue())
@@ -117,7 +117,7 @@ def csv_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def print_json(records: Iterable[dict[str, Any]]) -> None:
-    """Print records as lines of JSON."""
+    """Print records as JSON lines."""
     for found in records:
         click.echo(json_line(found))
 
@@ -129,7 +129,7 @@ def print_csv(records: Iterable[dict[str, Any]]) -> None:
 
 
 def print_table(records: Iterable[dict[str, Any]]) -> None:
-    """Print a table for people."""
+    """Print records as a table."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""A model that is served elsewhere, used as if it were here."""
+"""A client of a served model with the interface of a local one."""
 
 import base64
 import io
@@ -17,26 +17,26 @@ from PIL import Image as Picture
 
 from idc_run.address import TOKEN, read_address
 
-_AGAIN = (429, 502, 503, 504)  # busy, or being started again
-PATIENCE = 60  # seconds in which it is asked anew: a server takes up to 20 to start
+_AGAIN = (429, 502, 503, 504)  # busy or restarting
+PATIENCE = 60  # seconds of retries: a server takes up to 20 to start
 _MOST_PAIRS = 16
-_MOST_BYTES = 16_000_000  # of the images of a request
-_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # how files begin that every server takes
+_MOST_BYTES = 16_000_000  # image bytes per request
+_KINDS = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # signatures of formats that every server accepts
 
 _log = logging.getLogger(__name__)
 
 
 class RemoteCaptioner:
-    """Captions pairs at the REST endpoint of a served model; made like `PairCaptioner`.
+    """Captions pairs at the REST endpoint of a served model, with the interface of `PairCaptioner`.
+
+    The environment variable IDC_TOKEN, if set, is sent as a bearer token.
 
     Args:
-        address: Such as http://127.0.0.1:5001.
-        timeout: Seconds to wait for one answer.
-
-    The variable IDC_TOKEN, if set, is sent as a bearer token.
+        address: The server's address, such as http://127.0.0.1:5001.
+        timeout: Seconds to wait for one response.
 
     Raises:
-        ValueError: It is no address.
+        ValueError: The address is invalid.
     """
 
     def __init__(self, address: str, timeout: float = 120) -> None:
@@ -45,15 +45,15 @@ class RemoteCaptioner:
         self._timeout = httpx2.Timeout(timeout, connect=5)
 
     def caption(self, pairs: Sequence[tuple[Image, Image]], **params: Any) -> list[Caption]:
-        """Caption pairs, in as many requests as it takes.
+        """Caption pairs, in as many requests as necessary.
 
         Args:
-            pairs: Before and after images, of any size.
-            **params: As `PairCaptioner.caption` takes them; None is what the server has by default.
+            pairs: Before and after images of any size.
+            **params: Settings as for `PairCaptioner.caption`; None selects the server's default.
 
         Raises:
-            ValueError: The server refuses a pair or a parameter.
-            ConnectionError: It cannot be reached, or stays busy.
+            ValueError: The server rejects a pair or a parameter.
+            ConnectionError: The server cannot be reached, or stays busy.
         """
         params = {name: value for name, value in params.items() if value is not None}
         captions, waiting = [], []
@@ -77,7 +77,9 @@ class RemoteCaptioner:
                 reply = client.post(self._address.requests, json=body)
             except httpx2.TransportError as error:
                 if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                    message = f"the certificate of {server} is not trusted: let SSL_CERT_FILE name a file that has it"
+                    message = (
+                        f"the certificate of {server} is not trusted: set SSL_CERT_FILE to a file that contains it"
+                    )
                     raise ValueError(message) from error
                 trouble = f"no answer from {server} ({error}); is the model served?"
             else:
@@ -85,22 +87,23 @@ class RemoteCaptioner:
                     return _captions(reply, server, len(pairs))
                 if reply.status_code in (401, 403):
                     raise ValueError(
-                        f"{server} refuses ({reply.status_code}): let the variable {TOKEN} hold its token, or give a "
+                        f"{server} denies access ({reply.status_code}): set the variable {TOKEN} to its token, or give "
+                        "a "
                         "login as http://user:password@host"
                     )
                 if reply.status_code not in _AGAIN:
-                    raise ValueError(f"{server} refuses: {_message(reply)}")
+                    raise ValueError(f"{server} rejects the request: {_message(reply)}")
                 trouble = f"{server} stays busy: {_message(reply)}"
             if time.monotonic() + wait > give_up:
                 raise ConnectionError(trouble)
-            if wait == 2:  # a moment is nothing to speak of
-                _log.warning("%s Asking again for %d s", trouble, PATIENCE)
-            time.sleep(wait * random.uniform(0.5, 1))  # not all clients at once
+            if wait == 2:  # do not report short delays
+                _log.warning("%s Retrying for %d s", trouble, PATIENCE)
+            time.sleep(wait * random.uniform(0.5, 1))  # jitter, so that clients do not retry at once
             wait = min(2 * wait, 5)
 
 
 def _contents(before: Image, after: Image) -> list[bytes]:
-    """The bytes of two files as they are, if every server knows their formats, else of PNG files."""
+    """Return two files unchanged if every server accepts their formats, otherwise as PNG files."""
     given = [image.read_bytes() if isinstance(image, Path) else image for image in (before, after)]
     whole = [content for content in given if isinstance(content, bytes) and content.startswith(_KINDS)]
     if len(whole) == 2:
@@ -119,13 +122,13 @@ def _captions(reply: httpx2.Response, server: str, num: int) -> list[Caption]:
         if len(captions) != num:
             raise ValueError(f"{len(captions)} answers for {num} pairs")
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        message = f"{server} answers with something else than captions ({error!r}); expected a model of this project"
+        message = f"the response of {server} is not captions ({error!r}); expected a model of this project"
         raise ValueError(message) from error
     return captions
 
 
 def _caption(row: dict[str, Any]) -> Caption:
-    # The servers of older models tell less.
+    # Servers of older models omit some fields.
     change_map = row.get("change_map")
     if change_map:
         with Picture.open(io.BytesIO(base64.b64decode(change_map.partition(",")[2]))) as picture:

@@ -1,6 +1,6 @@
-"""The registered model, as code: MLflow runs this file where the model is served, and no pickle is involved.
+"""The registered model as code: MLflow runs this file where the model is served, without a pickle.
 
-It runs there without the training packages: all that it imports of this project is idc_models and the image reader of
+The training packages are not needed there: of this project, it imports only idc_models and the image reader of
 idc_data, which the model carries.
 """
 
@@ -40,7 +40,7 @@ MAX_PIXELS = 25_000_000
 MAX_REQUEST_PIXELS = 500_000_000
 LARGE = 4_000_000
 LARGE_AT_A_TIME = 4
-"""How many images of that many pixels are decoded at a time, in all requests, however many cores there are."""
+"""Maximum number of images above LARGE pixels that are decoded at a time, over all requests."""
 MAX_PAIRS = 64
 MAX_BASE64 = 40_000_000
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -48,64 +48,64 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 _large = threading.BoundedSemaphore(LARGE_AT_A_TIME)
 _log = logging.getLogger(__name__)
 _BASE64 = str.maketrans("-_", "+/", "\r\n")
-"""Line ends are left out, and the alphabet of addresses (RFC 4648, section 5) becomes the usual one."""
+"""Removes line breaks, and converts the URL-safe alphabet (RFC 4648, section 5) to the standard one."""
 _NULLS = ("", "None", "nan", "null")
-"""What pandas and MLflow make of a null, which may depend on the other rows."""
+"""How pandas and MLflow represent null, which may depend on the other rows."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class _Room:
-    """What is left for a request: time, and pixels to decode."""
+    """The remaining time and pixels of a request."""
 
     def __init__(self) -> None:
         self._deadline, self._pixels, self._lock = deadline.get(), MAX_REQUEST_PIXELS, threading.Lock()
 
     def seconds(self) -> float | None:
-        """How long until the request is given up; None if it never is."""
+        """Return the time until the deadline; None if there is none."""
         if self._deadline is None:
             return None
         if (left := self._deadline - time.monotonic()) <= 0:
-            raise Busy("the request took too long; try again in a moment, or send fewer pairs")
+            raise Busy("the request took too long; retry later, or send fewer pairs")
         return left
 
     @contextmanager
     def turn(self, content: bytes) -> Iterator[None]:
-        """Wait, for a large image, until few others are being decoded: each takes 0.3 GB meanwhile."""
+        """Wait until few other large images are being decoded, because each takes 0.3 GB."""
         if pixels_in(content) < LARGE:
             yield
             return
         if not _large.acquire(timeout=self.seconds()):
-            raise Busy("the server has too many large images to decode; try again in a moment, or send smaller ones")
+            raise Busy("too many large images are being decoded; retry later, or send smaller images")
         try:
             yield
         finally:
             _large.release()
 
     def decoded(self, image: NDArray[Any]) -> None:
-        """Count an image."""
+        """Count the pixels of a decoded image."""
         with self._lock:
             self._pixels -= image.shape[0] * image.shape[1]
             if self._pixels < 0:
                 raise _refused(
-                    f"the images have more than {MAX_REQUEST_PIXELS:,} pixels together; send fewer pairs at a time"
+                    f"the images have more than {MAX_REQUEST_PIXELS:,} pixels in total; send fewer pairs at a time"
                 )
 
 
 class CaptionerModel(PythonModel):
-    """Captions pairs of base64-coded images, together with those of other requests; faults are told in one sentence."""
+    """Captions pairs of base64-encoded images, batched with other requests; errors are one sentence."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the checkpoint that was logged with the model, and warm it up."""
+        """Load the model's checkpoint, and warm up."""
         self.load(Path(context.artifacts["checkpoint"]))
 
     def load(self, checkpoint: Path) -> None:
-        """Load a checkpoint, and warm it up."""
+        """Load a checkpoint, and warm up."""
         return_large_blocks()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._captioner = PairCaptioner(checkpoint, device)
-        # Not in the threads of the requests: more at a time than cores would only take memory, and each keeps some.
+        # A pool of its own instead of the request threads: more threads than cores would only cost memory.
         self._threads = _cores()
         self._pool = ThreadPoolExecutor(self._threads)
         self._batcher = Batcher(self._captioner.write, max_items=MAX_PAIRS)
@@ -114,12 +114,12 @@ class CaptionerModel(PythonModel):
         if "mlflow.pyfunc.scoring_server.app" in sys.modules:
             _guard_server()
             if "OMP_NUM_THREADS" not in os.environ:
-                torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # one core has the requests to read
+                torch.set_num_threads(max(1, torch.get_num_threads() - 1))  # one core is left for reading requests
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, context: PythonModelContext | None, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """Caption every row of `before` and `after`; gives a record for each."""
+        """Caption every row of `before` and `after`; return a record for each."""
         try:
             return self._predict(model_input, params or {})
         except MlflowException:
@@ -128,12 +128,14 @@ class CaptionerModel(PythonModel):
             raise MlflowException(str(error), RESOURCE_EXHAUSTED) from None
         except Exception:
             _log.exception("a request failed")
-            raise MlflowException("the server failed at this request; its log says why", INTERNAL_ERROR) from None
+            raise MlflowException(
+                "an internal error occurred; the server's log has the details", INTERNAL_ERROR
+            ) from None
 
     def _predict(self, model_input: pd.DataFrame, params: dict[str, Any]) -> list[dict[str, Any]]:
         params = {name: value for name, value in params.items() if value is not None}
         if not 1 <= len(model_input) <= MAX_PAIRS:
-            raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}, split it up")
+            raise _refused(f"the request has {len(model_input)} pairs; expected 1 to {MAX_PAIRS}; split the request")
         align = params.pop("align", False)
         try:
             decoding = Decoding(**params)
@@ -149,7 +151,7 @@ class CaptionerModel(PythonModel):
         return [_record(*answer, room) for answer in answers]
 
     def _share(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Maps items, a few at a time: who has many pairs lets others in between."""
+        """Map items in small parts, so that a large request does not block others."""
         parts = (items[start : start + self._threads] for start in range(0, len(items), self._threads))
         return [result for part in parts for result in self._pool.map(work, part)]
 
@@ -158,7 +160,7 @@ class CaptionerModel(PythonModel):
         room.seconds()
         try:
             return self._captioner.prepare(*sides, align=align)
-        except ValueError as error:  # nothing to align with
+        except ValueError as error:  # OpenCV is not installed
             raise _refused(str(error)) from None
 
 
@@ -171,7 +173,7 @@ def _image(text: Any, where: str, room: _Room) -> NDArray[Any]:
         text = text.partition(",")[2]
     if len(text) > MAX_BASE64:
         raise _refused(f"{where}: {len(text):,} characters; expected at most {MAX_BASE64:,}")
-    # As `base64` of a shell wraps it, and as addresses spell it.
+    # Accept wrapped lines and the URL-safe alphabet.
     text = text.translate(_BASE64).rstrip("=")
     try:
         content = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -183,7 +185,7 @@ def _image(text: Any, where: str, room: _Room) -> NDArray[Any]:
             image = read_pixels(content, max_pixels=MAX_PIXELS, formats=FORMATS)
     except ValueError as error:
         fault, _, cause = str(error).partition(": ")
-        expected = f" ({len(content):,} bytes); expected a whole PNG, JPEG or WebP file" if cause else ""
+        expected = f" ({len(content):,} bytes); expected a complete PNG, JPEG or WebP file" if cause else ""
         raise _refused(f"{where}: {fault}{expected}") from None
     room.decoded(image)
     return image
@@ -204,13 +206,13 @@ def _refused(message: str) -> MlflowException:
 
 
 def _cores() -> int:
-    """How many cores this process may use, which may be few of the machine's."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _guard_server() -> None:
-    """Put a guard before MLflow's server, which is being set up; MLflow itself has no place for one."""
-    # Before MLflow's own limit, which is told in no JSON and leaves the work to go on.
+    """Install a guard in MLflow's server, for which MLflow has no interface."""
+    # Before MLflow's own timeout, whose response is not JSON and which leaves the work running.
     seconds = 0.9 * float(os.environ.get("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "60"))
     guard, catch = (
         Guard(Limits(reading=seconds / 2, seconds=seconds), KINDS),

@@ -1,4 +1,4 @@
-// The page: two tabs, and what comes from outside them: drops, pastes and keys.
+// The page: two tabs, and global events: drops, pastes and keys.
 
 import {$, $$} from "./dom.js";
 import * as pair from "./pair.js";
@@ -26,7 +26,7 @@ tabs.forEach((tab, at) => {
   };
 });
 
-// A drop beside a slot must not leave the page for the image.
+// Without this, a drop outside a slot would navigate to the image.
 const slotOf = event => event.target.closest?.(".slot");
 addEventListener("dragover", event => {
   event.preventDefault();

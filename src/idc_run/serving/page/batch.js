@@ -5,7 +5,7 @@ import {NoAnswer, ask} from "./ask.js";
 import {drop, prepare, thumbnail} from "./images.js";
 import {dropped, gather, pairUp, writeCsv} from "./files.js";
 
-const AT_ONCE = 4;  // the server puts what comes together into one batch
+const AT_ONCE = 4;  // the server batches simultaneous requests
 const MOST_SHOWN = 300;
 
 let table = {rows: [], columns: [], alone: []}, stop = null;
@@ -13,12 +13,12 @@ let table = {rows: [], columns: [], alone: []}, stop = null;
 const problem = text => { $("#batch-problem").textContent = text; };
 
 export async function take(files) {
-  if (stop) return problem("Captions are being made; cancel first.");
+  if (stop) return problem("Captioning is in progress; cancel it first.");
   problem("");
   $("#told").textContent = "Reading …";
   try {
     table = await pairUp(await gather(files));
-    if (!table.rows.length) throw new Error(`No pair is among ${many(files.length, "file")}: see “How pairs are found”.`);
+    if (!table.rows.length) throw new Error(`Found no pair in ${many(files.length, "file")}: see “How files are paired”.`);
   } catch (error) {
     $("#batch").hidden = true;
     return problem(error.message);
@@ -67,13 +67,13 @@ async function run() {
   } finally {
     const stopped = signal.aborted, open = rows.filter(row => !row.reply).length;
     tell();
-    stop.abort();  // where one of the four has failed, the others end
+    stop.abort();  // if one of the four has failed, stop the others
     stop = null;
     $("#cancel").hidden = true;
     $("#align-all").disabled = false;
     $("#save").hidden = !rows.some(row => row.reply);
     $("#start").hidden = !open;
-    $("#start").textContent = stopped ? `Go on with ${many(open, "pair")}` : `Try ${many(open, "pair")} again`;
+    $("#start").textContent = stopped ? `Continue with ${many(open, "pair")}` : `Retry ${many(open, "pair")}`;
     if (stopped) $("#told").textContent += ", stopped";
   }
 }
@@ -86,7 +86,7 @@ async function one(row, params, signal) {
     row.reply = await ask(images[0].blob, images[1].blob, params, signal);
   } catch (error) {
     if (signal.aborted) return;
-    if (error instanceof NoAnswer) {  // nor would the others get one
+    if (error instanceof NoAnswer) {  // the others would not get one either
       problem(error.message);
       return stop.abort();
     }
@@ -104,7 +104,7 @@ async function draw({line, reply, error, names}, images) {
   if (reply?.note) said.append(el("small", {textContent: reply.note}));
   changed.textContent = reply?.changed == null ? "" : percent(reply.changed);
   part.textContent = reply ? percent(Math.exp(reply.log_prob)) : "";
-  // An image of which no picture can be made is no reason to lose its row.
+  // Keep the row even if no thumbnail can be made.
   const thumbnails = await Promise.all(images.map(({blob}) => thumbnail(blob, 64).catch(() => null)));
   $$("img", pair).forEach(image => image.remove());
   $("div", pair).prepend(...thumbnails.flatMap((src, at) => src ? [el("img", {src, alt: names[at]})] : []));
@@ -125,7 +125,7 @@ export function start() {
   $("#start").onclick = run;
   $("#cancel").onclick = () => stop?.abort();
   $("#save").onclick = save;
-  $("#align-all").onchange = () => {  // other settings, other captions
+  $("#align-all").onchange = () => {  // the settings changed, so discard the captions
     table.rows.forEach(row => { row.reply = null; row.error = ""; });
     $("#start").hidden = false;
     $("#start").textContent = `Caption ${many(table.rows.length, "pair")}`;

@@ -1,4 +1,4 @@
-// The same question as a shell command. The images go through a pipe: as an argument they would be too long.
+// The same request as a shell command. The images go through a pipe because arguments are limited in length.
 
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
 

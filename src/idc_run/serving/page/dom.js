@@ -1,4 +1,4 @@
-// Small things that every part of the page needs.
+// Helpers for all parts of the page.
 
 export const $ = (selector, within = document) => within.querySelector(selector);
 export const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -28,7 +28,7 @@ export function toast(text) {
 export async function copy(text, said) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch {  // only pages from this machine or over https have a clipboard
+  } catch {  // the clipboard API needs https or localhost
     const area = el("textarea", {value: text});
     document.body.append(area);
     area.select();
@@ -44,12 +44,12 @@ export function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// What the person set stays set; a private window forgets it.
+// Persistent view settings; a private window does not keep them.
 export const kept = {
   get(key, otherwise) {
     try { return JSON.parse(localStorage.getItem(`idc/${key}`)) ?? otherwise; } catch { return otherwise; }
   },
   set(key, value) {
-    try { localStorage.setItem(`idc/${key}`, JSON.stringify(value)); } catch { /* nothing is kept */ }
+    try { localStorage.setItem(`idc/${key}`, JSON.stringify(value)); } catch { /* storage is unavailable */ }
   },
 };

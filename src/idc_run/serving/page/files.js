@@ -1,10 +1,10 @@
-// Many files: out of zips and folders, and into pairs.
+// Many files: reads zips and folders, and pairs the images.
 
 const MOST_FILES = 20_000;
-const MOST_BYTES = 64e6;  // of one unpacked image: a zip of a few kilobytes could else fill the memory
+const MOST_BYTES = 64e6;  // of one unpacked image, against zip bombs
 const IMAGE = /\.(png|jpe?g|webp|bmp|gif|avif|heic)$/i;
 
-// Each file gets a path and an `open()` that gives a File: nothing is unpacked before it is needed.
+// Each file has a path and an `open()` that returns a File, so that files are unpacked only when needed.
 const plain = (file, path) => ({path: path || file.webkitRelativePath || file.name, open: async () => file});
 
 export async function gather(files) {
@@ -13,21 +13,21 @@ export async function gather(files) {
     if (/\.zip$/i.test(file.name)) found.push(...await unzip(file));
     else found.push(plain(file, path));
   }
-  // Mac archives hold a shadow of every file.
+  // Archives from macOS contain a resource fork of every file.
   return found.filter(({path}) => !/(^|\/)(\.|__MACOSX\/)/.test(path));
 }
 
-// What was dropped, folders included.
+// The dropped files, including those in folders.
 export async function dropped(transfer) {
   const entries = [...transfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return [...transfer.files].map(file => ({file}));
   const found = [];
   async function walk(entry) {
-    if (found.length > MOST_FILES) throw new Error(`There are more than ${MOST_FILES} files; give fewer at a time.`);
+    if (found.length > MOST_FILES) throw new Error(`There are more than ${MOST_FILES} files; choose fewer at a time.`);
     if (entry.isFile) found.push({file: await new Promise((done, failed) => entry.file(done, failed)), path: entry.fullPath.slice(1)});
     else {
       const reader = entry.createReader();
-      for (;;) {  // a reader gives a folder in parts
+      for (;;) {  // readEntries returns a folder in parts
         const part = await new Promise((done, failed) => reader.readEntries(done, failed));
         if (!part.length) break;
         for (const inner of part) await walk(inner);
@@ -38,16 +38,16 @@ export async function dropped(transfer) {
   return found;
 }
 
-// The files of a zip (PKWARE's APPNOTE.TXT, 4.3.7 and 4.3.12), read from its directory at the end.
+// Reads the files of a zip (PKWARE's APPNOTE.TXT, 4.3.7 and 4.3.12) from the directory at its end.
 async function unzip(file) {
   const broken = what => new Error(`“${file.name}” cannot be unpacked: ${what}.`);
   const view = async (start, end) => new DataView(await file.slice(start, end).arrayBuffer());
   const tail = Math.max(0, file.size - 65_557), end = await view(tail, file.size);
   let at = end.byteLength - 22;
   while (at >= 0 && end.getUint32(at, true) !== 0x06054b50) at--;
-  if (at < 0) throw broken("it is no zip file, or not whole");
+  if (at < 0) throw broken("it is not a complete zip file");
   const count = end.getUint16(at + 10, true), start = end.getUint32(at + 16, true);
-  if (start === 0xffffffff || count === 0xffff) throw broken("it is larger than this page reads; unpack it and choose the folder");
+  if (start === 0xffffffff || count === 0xffff) throw broken("it is too large for this page; unpack it and choose the folder");
   if (count > MOST_FILES) throw broken(`it holds ${count} files, expected at most ${MOST_FILES}`);
   const directory = await view(start, tail + at), found = [];
   let place = 0;
@@ -63,7 +63,7 @@ async function unzip(file) {
     found.push({path, open: async () => {
       if (flags & 1) throw new Error(`“${path}” is encrypted; unpack the zip first.`);
       if (size > MOST_BYTES) throw new Error(`“${path}” has ${Math.round(size / 1e6)} MB unpacked; expected at most ${MOST_BYTES / 1e6}.`);
-      if (method !== 0 && method !== 8) throw new Error(`“${path}” is packed in a way that this page cannot read; unpack the zip first.`);
+      if (method !== 0 && method !== 8) throw new Error(`“${path}” uses a compression method that this page does not support; unpack the zip first.`);
       const local = await view(header, header + 30);
       const begin = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
       const slice = file.slice(begin, begin + packed);
@@ -81,7 +81,7 @@ async function inflate(slice, size, path) {
       const {done, value} = await reader.read();
       if (done) break;
       total += value.byteLength;
-      if (total > size) throw 0;  // it says that it is smaller than it is
+      if (total > size) throw 0;  // larger than declared
       parts.push(value);
     }
     if (total !== size) throw 0;
@@ -92,10 +92,10 @@ async function inflate(slice, size, path) {
   return new Blob(parts);
 }
 
-// Rows of {before, after, more (other columns)}, the columns' names, and what has no partner.
+// Returns rows of {before, after, more (other columns)}, the names of the other columns, and images without a partner.
 export async function pairUp(files) {
   const tables = files.filter(({path}) => /\.csv$/i.test(path)), images = files.filter(({path}) => IMAGE.test(path));
-  if (tables.length > 1) throw new Error(`There are ${tables.length} CSV files; give one.`);
+  if (tables.length > 1) throw new Error(`There are ${tables.length} CSV files; choose one.`);
   return tables.length ? byTable(await (await tables[0].open()).text(), tables[0].path, images) : byName(images);
 }
 
@@ -109,7 +109,7 @@ function byTable(text, name, images) {
     const path = given.replaceAll("\\", "/").replace(/^(\.?\/)+/, "");
     const ends = paths.has(path) ? [paths.get(path)] : images.filter(file => file.path.endsWith(`/${path}`));
     return ends.length === 1 ? ends[0] : {path: given, open: async () => {
-      throw new Error(ends.length ? `There are ${ends.length} files called “${given}”.` : `There is no file “${given}” among those given.`);
+      throw new Error(ends.length ? `There are ${ends.length} files named “${given}”.` : `The file “${given}” is missing.`);
     }};
   };
   const others = columns.filter((_, at) => !sides.includes(at));
@@ -125,7 +125,7 @@ function byName(images) {
   for (const file of images) {
     const parts = file.path.replace(IMAGE, "").split("/");
     let side = "", key = "";
-    for (let at = parts.length - 1; at >= 0 && !side; at--) {  // the file's own name says more than its folders'
+    for (let at = parts.length - 1; at >= 0 && !side; at--) {  // the file name has precedence over folder names
       const found = /(^|[^a-z])(before|after)([^a-z]|$)/i.exec(parts[at]) ?? (at < parts.length - 1 ? /^()(A|B)()$/.exec(parts[at]) : null);
       if (!found) continue;
       side = {before: "before", a: "before", after: "after", b: "after"}[found[2].toLowerCase()];
@@ -133,7 +133,7 @@ function byName(images) {
     }
     const entry = waiting.get(side ? key : file.path) ?? {};
     waiting.set(side ? key : file.path, entry);
-    if (entry[side]) throw new Error(`“${entry[side].path}” and “${file.path}” are both ${side} of one pair; rename one, or give a CSV.`);
+    if (entry[side]) throw new Error(`“${entry[side].path}” and “${file.path}” are both “${side}” of the same pair; rename one, or add a CSV.`);
     entry[side || "neither"] = file;
   }
   const entries = [...waiting.values()], whole = entries.filter(({before, after}) => before && after);
@@ -143,7 +143,7 @@ function byName(images) {
   return {rows, columns: [], alone};
 }
 
-// RFC 4180, and semicolons or tabs where the head has those.
+// RFC 4180; also semicolons or tabs, if the header has them.
 export function parseCsv(text) {
   text = text.replace(/^\ufeff/, "");
   const head = text.split(/\r?\n/, 1)[0], mark = [",", ";", "\t"].sort((one, other) => head.split(other).length - head.split(one).length)[0];

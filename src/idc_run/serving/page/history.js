@@ -1,4 +1,4 @@
-// Pairs seen before, with their images, in this browser's own database. Without one (a private window) they live as long as the page.
+// Earlier pairs with their images in the browser's database; without one (a private window) only while the page is open.
 
 const MOST = 24;
 const memory = new Map();
@@ -27,7 +27,7 @@ async function run(mode, work) {
 
 const newestFirst = entries => entries.sort((one, other) => other.id - one.id);
 
-// Each: {id (a time), before, after (blob, name, width, height, given, unlike, thumbnail), params, reply}.
+// Entries: {id (a time), before, after (blob, name, width, height, given, unlike, thumbnail), params, reply}.
 export async function all() {
   try {
     return newestFirst(await run("readonly", store => store.getAll()));

@@ -1,6 +1,6 @@
-// Image files: read, made smaller before they travel, and coded as the server takes them.
+// Image files: reading, resizing before upload, and encoding for the server.
 
-const LONGEST = 2048;  // pixels; the model sees far fewer
+const LONGEST = 2048;  // pixels; the model uses far fewer
 const MOST_BYTES = 100e6;
 
 async function kind(file) {
@@ -18,10 +18,10 @@ async function decoded(url, failure) {
   return image;
 }
 
-// Of half a file a browser shows what there is, the rest white or grey, and a copy would be a whole file of that.
+// Browsers show truncated files partly blank, and a copy would be a valid file of that; createImageBitmap rejects them.
 async function whole(file) {
   const image = await createImageBitmap(file).catch(() => {
-    throw new Error(`“${file.name}” is damaged: there are pixels missing; give the whole file.`);
+    throw new Error(`“${file.name}” is damaged: pixels are missing; choose the complete file.`);
   });
   image.close();
 }
@@ -39,22 +39,22 @@ function drawn(source, width, height) {
 const coded = (canvas, type) => new Promise((done, failed) =>
   canvas.toBlob(blob => blob ? done(blob) : failed(new Error("This browser cannot write images.")), type, 0.92));
 
-// An image ready to be sent: the file as it is if the server reads its kind and it is small enough, else a copy;
-// `unlike` then says what makes it one.
+// Prepares an image for upload: the unchanged file if the server accepts its format and it is small enough, otherwise a
+// copy; `unlike` then says how it differs.
 export async function prepare(file) {
-  if (!file.size) throw new Error(`“${file.name}” is empty; give a PNG, JPEG or WebP file.`);
+  if (!file.size) throw new Error(`“${file.name}” is empty; choose a PNG, JPEG or WebP file.`);
   if (file.size > MOST_BYTES) throw new Error(`“${file.name}” has ${Math.round(file.size / 1e6)} MB; expected at most ${MOST_BYTES / 1e6}.`);
   const type = await kind(file), original = URL.createObjectURL(file);
   try {
-    const image = await decoded(original, `“${file.name}” is no image that this browser can read; give a PNG, JPEG or WebP file.`);
+    const image = await decoded(original, `“${file.name}” is not an image that this browser can read; choose a PNG, JPEG or WebP file.`);
     let {naturalWidth: width, naturalHeight: height} = image, blob = file.slice(0, file.size, type);
     let unlike = "";
     const given = `${width} × ${height}`, scale = Math.min(1, LONGEST / Math.max(width, height));
     if (scale < 1 || !type) {
-      if (file.type !== "image/svg+xml") await whole(file);  // which no browser takes for pixels
+      if (file.type !== "image/svg+xml") await whole(file);  // createImageBitmap does not accept SVG
       [width, height] = [width, height].map(side => Math.max(1, Math.round(scale * side)));
       blob = await coded(drawn(image, width, height), scale < 1 ? "image/jpeg" : "image/png");
-      unlike = scale < 1 ? "was made smaller" : "was converted to PNG";
+      unlike = scale < 1 ? "was resized" : "was converted to PNG";
     }
     return {name: file.name, blob, url: URL.createObjectURL(blob), width, height, given, unlike};
   } finally {
@@ -64,19 +64,19 @@ export async function prepare(file) {
 
 export const drop = image => image && URL.revokeObjectURL(image.url);
 
-// As a data URI, which the server takes.
+// Returns a data URI, which the server accepts.
 export const base64 = blob => new Promise((done, failed) => {
   const reader = new FileReader();
   reader.onload = () => done(reader.result);
-  reader.onerror = () => failed(new Error("The file cannot be read any more; choose it again."));
+  reader.onerror = () => failed(new Error("The file can no longer be read; choose it again."));
   reader.readAsDataURL(blob);
 });
 
-// Decoded as `prepare` does: createImageBitmap refuses half a file, of which the browser shows what there is.
+// Decoded like `prepare`, because createImageBitmap rejects truncated files.
 export async function thumbnail(blob, size = 128) {
   const url = URL.createObjectURL(blob);
   try {
-    const image = await decoded(url, "The image cannot be read any more; choose it again.");
+    const image = await decoded(url, "The image can no longer be read; choose it again.");
     const scale = Math.min(1, size / Math.min(image.naturalWidth, image.naturalHeight));
     const sides = [image.naturalWidth, image.naturalHeight].map(side => Math.max(1, Math.round(scale * side)));
     return drawn(image, ...sides).toDataURL("image/jpeg", 0.8);
@@ -85,9 +85,9 @@ export async function thumbnail(blob, size = 128) {
   }
 }
 
-// A grey map as a layer of one colour, as opaque as the map is bright, in the shape of each image that it lies over.
+// Turns a grey map into a layer of one colour, as opaque as the map is bright, in the shape of each image.
 export async function coloured(dataUri, images) {
-  const map = await decoded(dataUri, "The change map that the server sent is damaged.");
+  const map = await decoded(dataUri, "The change map from the server is damaged.");
   return images.map(image => layer(map, image));
 }
 

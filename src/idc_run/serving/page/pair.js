@@ -1,4 +1,4 @@
-// The first tab: two images, what changed between them, and what was seen before.
+// The first tab: two images, their caption, and earlier pairs.
 
 import {$, $$, copy, el, kept, percent, toast} from "./dom.js";
 import {ask} from "./ask.js";
@@ -6,7 +6,7 @@ import {coloured, drop, prepare, thumbnail} from "./images.js";
 import * as history from "./history.js";
 import {curl} from "./curl.js";
 
-const pair = {before: null, after: null, id: 0, reply: null, params: null};  // the params that the reply is for
+const pair = {before: null, after: null, id: 0, reply: null, params: null};  // `params` are those of the reply
 const stage = $("#stage"), slider = $("#slider");
 const slot = side => $(`.slot[data-side=${side}]`);
 const EMPTY = matchMedia("(hover: none)").matches ? "Choose or take a photo" : "Drop, paste or choose an image";
@@ -16,9 +16,9 @@ let asking = null, focused = "before";
 // ---- the two images
 
 const choices = {before: 0, after: 0};
-const faults = {before: "", after: ""};  // why the file given last for a side was not taken
+const faults = {before: "", after: ""};  // why the last file for a side was rejected
 
-// Reads an image for one side; null if by then there is a later choice for it.
+// Reads an image for one side; returns null if a later choice has replaced it.
 async function read(side, file, unlike) {
   const mine = ++choices[side];
   try {
@@ -46,10 +46,10 @@ async function take(files, unlike) {
   }
 }
 
-// Files from anywhere: one goes where there is room, two are told apart by their names. What is no file on a disk is
-// unlike one: `unlike` says what it is.
+// Takes dropped, pasted or chosen files: one fills an empty slot, two are ordered by their names. For an image that is not
+// a file on disk, `unlike` says what it is.
 export async function takeAll(files, {side = pair.before ? pair.after ? focused : "after" : "before", unlike = ""} = {}) {
-  if (files.length > 2) return problem(`You gave ${files.length} images; a pair has two. “Many pairs” takes more.`);
+  if (files.length > 2) return problem(`You chose ${files.length} images; a pair has two. For more, use “Many pairs”.`);
   if (files.length === 2) {
     const later = file => /after|later|new|nachher|_1\b/i.test(file.name);
     const [before, after] = [...files].sort((one, other) => later(one) - later(other) || one.name.localeCompare(other.name, "en", {numeric: true}));
@@ -90,13 +90,13 @@ function show() {
   mark();
 }
 
-// Says what went wrong, after why a side is still empty.
+// Shows an error, after the reasons why sides are still empty.
 function problem(text) {
   const empty = ["before", "after"].filter(side => !pair[side]).map(side => faults[side]);
   $("#problem").textContent = [...new Set([...empty, text])].filter(Boolean).join(" ");
 }
 
-// ---- what changed
+// ---- captioning
 
 function params() {
   const given = {change_map: true};
@@ -109,7 +109,7 @@ function params() {
   return given;
 }
 
-// Sets the controls to what was asked with.
+// Sets the controls to the parameters of a reply.
 function restore(given) {
   $("#sample").checked = Boolean(given.sample);
   $("#align").checked = Boolean(given.align);
@@ -128,7 +128,7 @@ async function caption() {
   const mine = asking = new AbortController(), {id, before, after} = pair, wanted = params();
   problem("");
   $("#answer").setAttribute("aria-busy", "true");
-  if (!pair.reply) waiting("Looking …");
+  if (!pair.reply) waiting("Captioning …");
   try {
     const reply = await ask(before.blob, after.blob, wanted, mine.signal);
     if (pair.id !== id) return;
@@ -158,7 +158,7 @@ async function draw(reply) {
   const copied = [pair.before, pair.after].find(({unlike}) => unlike);
   $("#copy").disabled = !reply;
   $("#curl").disabled = !reply || Boolean(copied);
-  $("#curl").title = copied ? `The command would read files, and there is none of what was asked about: “${copied.name}” ${copied.unlike}` : "";
+  $("#curl").title = copied ? `Not available, because no file holds exactly what was sent: “${copied.name}” ${copied.unlike}` : "";
   clearMap();
   if (!reply) return;
   $("#caption").classList.remove("waiting");
@@ -177,8 +177,8 @@ async function draw(reply) {
   }));
   $("#mapping").hidden = !reply.change_map;
   if (reply.change_map) {
-    // It is of the image before. The model squeezes both to one shape, so that it fits the one after as well, unless that
-    // was moved to be aligned.
+    // The map belongs to the before image. The model resizes both to one shape, so it also fits the after image, unless
+    // that was aligned.
     const sides = pair.params.align ? ["before"] : ["before", "after"];
     const maps = await coloured(reply.change_map, sides.map(side => pair[side]));
     if (pair.reply !== reply) return;
@@ -249,7 +249,7 @@ async function examples() {
   }));
 }
 
-// ---- what people press
+// ---- controls
 
 function setMode(mode) {
   stage.dataset.mode = mode;
@@ -292,8 +292,8 @@ export function start() {
   $("#map").onclick = () => setMap(!mapShown());
   $("#opacity").oninput = () => { kept.set("opacity", $("#opacity").value); setMap(true); };
   $("#copy").onclick = () => copy(pair.reply.caption, "Caption copied");
-  $("#curl").onclick = () => copy(curl(pair.before, pair.after, pair.params), "Command copied; it reads the two files where you run it");
-  $("#forget").onclick = async () => { await history.forget(); await list(); toast("Forgotten"); };
+  $("#curl").onclick = () => copy(curl(pair.before, pair.after, pair.params), "Command copied; run it in the folder of the two files");
+  $("#forget").onclick = async () => { await history.forget(); await list(); toast("Deleted"); };
   for (const name of ["align", "sample", ...SETTINGS]) {
     $(`#${name}`).onchange = () => {
       able();
