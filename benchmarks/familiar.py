@@ -1,12 +1,11 @@
-"""How well a checkpoint tells foreign images from its own: AUROC, and how many pairs it warns of.
+"""How well a checkpoint tells foreign images from its own: AUROC, and the share of pairs with a warning.
 
     uv run benchmarks/familiar.py scenes photos=path/to/photos satellite=path/to/tiles
 
-Familiar pairs are those of the test split of the checkpoint's own dataset. Foreign pairs are made of the images below
-each folder, every image beside the next, and drawn here: noise, blank images, gradients, text. Two more rows: a
-familiar image before a foreign one, and familiar pairs as JPEG files, of which nobody should be warned. Beside the
-distance that answers go by (Mahalanobis', of mean and standard deviation of the encoder's grid) stand others that were
-tried for it; all of them are learnt of the same 512 training pairs.
+Familiar pairs come from the test split of the checkpoint's dataset. Foreign pairs are consecutive images below each
+folder, and generated ones: noise, blank images, gradients, text. Two more rows: a familiar image before a foreign one,
+and familiar pairs as JPEG files, which should not cause warnings. The distance in use (Mahalanobis, of mean and
+standard deviation of the encoder's grid) is compared with alternatives; all are fitted on the same 512 training pairs.
 """
 
 import io
@@ -33,7 +32,7 @@ from torch import Tensor
 Pixels = NDArray[np.uint8]
 Pairs = Sequence[tuple[Pixels, Pixels]]
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Of images `n 3 h w` and their grids `n gh gw d`."""
+"""A score of images `n 3 h w` and their grids `n gh gw d`."""
 
 DRAWN = 40
 
@@ -100,7 +99,7 @@ def _share(distances: Tensor, limit: Tensor) -> str:
 
 
 def _auroc(familiar: Tensor, foreign: Tensor) -> float:
-    """The probability that a foreign pair is farther away than a familiar one."""
+    """Return the probability that a foreign pair is farther away than a familiar one."""
     return float((foreign[:, None] > familiar).double().mean() + (foreign[:, None] == familiar).double().mean() / 2)
 
 
@@ -129,7 +128,7 @@ def _cells(known: Tensor) -> Distance:
 
 
 def _statistics(images: Tensor) -> Tensor:
-    """Histograms of brightness, saturation, colour, and gradients."""
+    """Return histograms of brightness, saturation, colour and gradients."""
     pixels = images.float() / 255
     grey, saturation = pixels.mean(1), pixels.amax(1) - pixels.amin(1)
     gradients = [difference.abs().add(1 / 512).log2() / 9 + 1 for difference in (grey.diff(dim=1), grey.diff(dim=2))]

@@ -1,10 +1,10 @@
-"""An epoch on a frozen backbone: features from the cache, against images, and against one float32 `.npy` an image.
+"""An epoch on a frozen backbone: features from the cache, against images, and against one float32 `.npy` per image.
 
     uv run benchmarks/features.py
 
-Two things are timed, in turn, in one run. Reading: batches as training gets them, without a model; images are decoded
-and resized, features are read. Epochs: what the encoder makes of the images, and one optimizer step a batch, for a
-model of difference fusion and an LSTM. The `.npy` files are those that published repositories store, `c h w`.
+Two things are timed, alternately, in one run. Reading: training batches without a model; images are decoded and
+resized, features are read. Epochs: encoding images where necessary, and one optimizer step per batch, for a model with
+difference fusion and an LSTM. The `.npy` files are stored as in published repositories, `c h w`.
 """
 
 import json
@@ -42,7 +42,7 @@ MODEL = {
 
 
 class Files(Folder):
-    """Pairs with a `.npy` file for each image beside it."""
+    """Pairs with a `.npy` file next to each image."""
 
     def __getitem__(self, index: int) -> ChangeExample:  # pyright: ignore[reportIncompatibleMethodOverride]
         example = super().__getitem__(index)
@@ -54,7 +54,7 @@ class Files(Folder):
 @click.option("--pairs", default=192, show_default=True)
 @click.option("--rounds", default=5, show_default=True, help="Of reading; epochs with features as many, others two.")
 def main(pairs: int, rounds: int) -> None:
-    """Compare them on rendered pairs of 224 px, on one core."""
+    """Compare the three on rendered pairs of 224 px, on one core."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -87,7 +87,7 @@ SPEC = DataSpec(image_size=224, batch_size=16, workers=0)
 
 
 def _cache(images: Folder, model: Captioner, root: Path) -> Reader:
-    """Compute the features, into one file and into a file an image."""
+    """Compute the features, as one file and as one file per image."""
     found = contents(images, root / "known.json")
 
     @torch.inference_mode()

@@ -1,8 +1,8 @@
-"""Making data: batched, de-duplicated stages against a plain loop, and the rate of every stage.
+"""Dataset generation: batched, de-duplicated stages against a plain loop, and the rate of every stage.
 
-`uv run benchmarks/generate.py` runs models with random weights of a size for a CPU; `--large` those of
-BLIP-large and Llama-3.2-3B, for a GPU. The plain loop captions both images of every pair and writes every difference,
-one call each; each line below takes one thing away from it.
+`uv run benchmarks/generate.py` uses models with random weights and sizes for a CPU; `--large` uses the sizes of
+BLIP-large and Llama-3.2-3B, for a GPU. The plain loop captions both images of every pair and writes every difference
+with one call each; each further line adds one improvement.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from idc_data.scenes import Scenes
 from PIL import Image
 
 IN_PAIRS = 3
-"""How many pairs an image is in: the default of `per_image`."""
+"""Pairs per image: the default of `per_image`."""
 
 
 def through(what: Any, description: str, length: int) -> Any:
@@ -105,7 +105,7 @@ def make_models(folder: Path, *, large: bool) -> tuple[Path, Path]:
 
 
 class Busy:
-    """The share of the time that the GPU was busy, as nvidia-smi samples it; none on a CPU."""
+    """Samples GPU utilisation with nvidia-smi; none on a CPU."""
 
     def __enter__(self) -> "Busy":
         self._samples: list[float] = []
@@ -130,7 +130,7 @@ class Busy:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, str]:
-    """Seconds, and how busy the GPU was."""
+    """Return seconds and GPU utilisation."""
     with Busy() as busy:
         began = time.perf_counter()
         work()
@@ -138,18 +138,18 @@ def timed(work: Callable[[], Any]) -> tuple[float, str]:
 
 
 def fresh(folder: Path) -> Asking:
-    """Asks, and knows nothing yet."""
+    """Return an asker with an empty cache."""
     return Asking(Answers(Path(tempfile.mkdtemp(dir=folder)) / "answers.sqlite"), Local(), through)
 
 
 def one_by_one(asker: Asker, questions: list[Question]) -> None:
-    """A plain loop: every question by itself, the same one as often as it comes."""
+    """Ask every question separately, repeated ones too."""
     for question in questions:
         list(asker.ask([question]))
 
 
 def main() -> None:
-    """Measure, and print a line each."""
+    """Measure each variant and print a line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--large", action="store_true", help="models of the size of BLIP-large and Llama-3.2-3B")
     options.add_argument("--images", type=int, default=0, help="how many  [default: 48, or 1024 with --large]")

@@ -1,6 +1,6 @@
-"""How long a metadata.jsonl of a million lines takes to open, to shuffle and to read, and how much memory.
+"""Time and memory to open, shuffle and read a metadata.jsonl with a million lines.
 
-All lines name the same two images. Each step runs in a process of its own, which says how much memory it came to need.
+All lines name the same two images. Each step runs in its own process, which reports its peak memory.
 """
 
 import json
@@ -47,7 +47,7 @@ def _step(step: str, root: Path) -> None:
 
 
 def _mib() -> float:
-    """The most memory that this process has held, pages of mapped files that it read included."""
+    """Return the peak memory of this process, including pages of mapped files."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,10 +1,10 @@
-"""How fast the methods of experiments/zoo.yaml train and caption, each as a ratio to the baseline in the same run.
+"""Training and captioning speed of the methods of experiments/zoo.yaml, as ratios to the baseline in the same run.
 
     uv run benchmarks/methods.py [FOLDER]
 
-All see the grids of one frozen encoder, which are made once and not timed: what is timed is fusion, decoder, objectives
-and the optimizer's step, and for captions fusion and greedy decoding, by random weights and so up to twelve tokens.
-Methods and baseline take turns; a ratio is the median over the rounds of that to the baseline of the same round.
+All methods use the grids of one frozen encoder, which are precomputed. Timed are fusion, decoder, objectives and
+optimizer step, and for captions fusion and greedy decoding with random weights, up to twelve tokens. Methods and
+baseline alternate; a ratio is the median over the rounds of the ratio to the baseline in the same round.
 """
 
 import os
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def prepared(values: dict) -> tuple[Captioner, Batch, torch.optim.Optimizer]:
-    """Build a model, and one batch with the grids of its images in their place."""
+    """Build a model, and one batch with grids instead of images."""
     spec = make_spec(values)
     device = prepare(spec)
     data = open_data(spec)
@@ -69,7 +69,7 @@ def prepared(values: dict) -> tuple[Captioner, Batch, torch.optim.Optimizer]:
 
 
 def step(model: Captioner, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
-    """Do what a step of training does."""
+    """Do one training step."""
     model.train()
     optimizer.zero_grad(set_to_none=True)
     model.loss(batch)["loss"].backward()
@@ -77,14 +77,14 @@ def step(model: Captioner, batch: Batch, optimizer: torch.optim.Optimizer) -> No
 
 
 def caption(model: Captioner, batch: Batch) -> None:
-    """Write a caption of as many words for every pair."""
+    """Caption every pair."""
     model.eval()
     with torch.no_grad():
         generate(model.decoder, model.fuse(batch.before, batch.after).memory, max_length=12)
 
 
 def timed(work) -> float:  # noqa: ANN001
-    """Measure the CPU time of the process, which other processes change little."""
+    """Measure the CPU time of the process, which depends little on other processes."""
     started = time.process_time()
     work()
     return time.process_time() - started

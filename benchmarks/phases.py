@@ -1,12 +1,12 @@
-"""Time to the first step, training and test phase of `idc-run`, by the code of two commits in turn on one machine.
+"""Phases of `idc-run` (to the first step, training, test) with the code of two commits, alternately on one machine.
 
     uv run benchmarks/phases.py d77c5fa HEAD
 
-Each commit is checked out beside the other and runs one spec a few times, one after the other, with this environment's
-libraries. Phases: from the start of the process to its first optimizer step; to the first line of an epoch, which has
-been validated then; and from there to its end: describe, test, report. The ratio of two commits is that of their
-medians. On a machine that others use, CPU seconds say more; they count a process once it has ended, so those of the
-loader's workers fall into the phase in which they end.
+Each commit is checked out and runs the same spec several times with this environment's libraries. Phases: from the
+start of the process to its first optimizer step; from there to the first line of an epoch, after its validation; and
+from there to the end: description, test, report. The ratio of two commits is that of their medians. On a busy machine,
+CPU seconds are more reliable. They count a process when it ends, so loader workers count in the phase in which they
+end.
 """
 
 import json
@@ -83,12 +83,12 @@ def main(first: str, second: str, spec: str, overrides: tuple[str, ...], trackin
 
 
 def source_path(tree: Path) -> str:
-    """What a process runs the code of a checkout with."""
+    """Return the environment for running the code of a checkout."""
     return os.pathsep.join(map(str, [entry_points(tree), tree / "src", *tree.glob("packages/*/src")]))
 
 
 def phases(tree: Path, path: str, spec: str, overrides: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Run a spec with the sources of a checkout; gives wall clock and CPU seconds of what it does."""
+    """Run a spec with the sources of a checkout; return wall-clock and CPU seconds of each phase."""
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "mlruns").mkdir()
         file = Path(name) / "marks"
@@ -106,7 +106,7 @@ def phases(tree: Path, path: str, spec: str, overrides: Sequence[str]) -> dict[s
 
 
 def used() -> float:
-    """CPU seconds of all processes that this one has started and that have ended."""
+    """Return the CPU seconds of all ended child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

@@ -1,8 +1,8 @@
-"""Training and decoding as the published code of the field does it, with our weights: what `zoo.py` compares with.
+"""Training and decoding like published code, with our weights: the reference of `zoo.py`.
 
-Written from the papers, and from what the published code is known to compute: match scores in every layer, keys and
-values of the memory for every caption and at every token, masks and coordinates piece by piece, all places up to the
-longest caption at every token.
+Written from the papers and from known properties of the published code: match scores in every layer; keys and values of
+the memory recomputed for every caption and token; masks and coordinates piece by piece; all positions up to the maximum
+length at every token.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, gelu
 
 SIDE, LENGTH = 14, 24
-"""Cells of a grid's side, and tokens of a caption."""
+"""Side length of a grid in cells, and tokens of a caption."""
 
 
 class Plain:
@@ -28,7 +28,7 @@ class Plain:
         self.scale: Any = model.get_submodule("objectives.cross-view.scale")
 
     def loss(self, before: Tensor, after: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Give the loss of grids `b c h w` with a caption each."""
+        """Return the loss of grids `b c h w` with one caption each."""
         memory, forth, back = self.detect(coordinates(before), coordinates(after))
         mask = torch.zeros(tokens.shape)
         for row, length in enumerate(lengths.tolist()):
@@ -41,7 +41,7 @@ class Plain:
         return caption + 0.1 * (cross_entropy(forth, own) + cross_entropy(back, own)) / 2
 
     def detect(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the memory, and the match scores of both directions."""
+        """Return the memory, and the match scores of both directions."""
         fusion, sides = self.fusion, []
         columns, rows = fusion.positions.columns.weight, fusion.positions.rows.weight
         places = torch.cat([columns[None].repeat(SIDE, 1, 1), rows[:, None].repeat(1, SIDE, 1)], dim=2).permute(2, 0, 1)
@@ -56,7 +56,7 @@ class Plain:
         return dropout(hidden, fusion.dropout.p, fusion.training).relu(), forth, back
 
     def match(self, layer: Any, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """Renew one side, and score it against the other of every pair."""
+        """Update one side, and score it against the other side of every pair."""
         queries, keys, values = (
             split(part(x), 8) for part, x in ((layer.query, own), (layer.key, other), (layer.value, other))
         )  # pyright: ignore
@@ -66,7 +66,7 @@ class Plain:
         return layer.layer_norm(own + read), scores * self.scale.logit_scale.exp()
 
     def speak(self, memory: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Give the logits after each token."""
+        """Return the logits after each token."""
         decoder = self.decoder
         embedded = decoder.embedding(tokens)
         embedded = embedded + interleaved(tokens.shape[1], embedded.shape[2], like=embedded)
@@ -80,7 +80,7 @@ class Plain:
         return decoder.output(hidden)
 
     def read(self, part: Any, hidden: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend, all keys and values computed anew."""
+        """Attend, recomputing all keys and values."""
         queries, keys, values = (
             split(x, part.heads) for x in (part.query(hidden), part.key(source), part.value(source))
         )
@@ -88,19 +88,19 @@ class Plain:
 
     @torch.no_grad()
     def greedy(self, memory: Tensor, start: int) -> Tensor:
-        """Write a caption of the whole length for one pair."""
+        """Write a caption of maximum length for one pair."""
         tokens, mask = torch.zeros(1, LENGTH, dtype=torch.long), torch.zeros(1, LENGTH)
         following = start
         for place in range(LENGTH):
             tokens[0, place], mask[0, place] = following, 1
             logits = self.speak(memory, tokens, mask)
-            logits[:, :, [0, start]] = -1e10  # as ours, which writes neither
+            logits[:, :, [0, start]] = -1e10  # as ours, which never writes these
             following = int(logits[0, place].argmax())
         return tokens[:, 1:]
 
 
 def coordinates(grid: Tensor) -> Tensor:
-    """Append where each cell is, cell by cell."""
+    """Append coordinates, cell by cell."""
     places = grid.new_zeros(2, SIDE, SIDE)
     for i in range(SIDE):
         for j in range(SIDE):
@@ -110,7 +110,7 @@ def coordinates(grid: Tensor) -> Tensor:
 
 
 def split(wide: Tensor, heads: int) -> Tensor:
-    """Put the heads apart."""
+    """Split into heads."""
     return wide.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
@@ -123,7 +123,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, r
 
 @torch.no_grad()
 def plain_beam(decoder: PostNormDecoder, memory: Tensor, beam: int, words: int, places: int) -> Tensor:
-    """RSICCformer's search: `places` places are computed at every token, whatever has been written."""
+    """RSICCformer's beam search, which computes `places` positions at every token."""
     vocab = decoder.vocab
     tokens = torch.full((beam, places), vocab.pad_id)
     tokens[:, 0] = vocab.bos_id
@@ -146,5 +146,5 @@ def plain_beam(decoder: PostNormDecoder, memory: Tensor, beam: int, words: int, 
 
 
 def torch_attention(part: StackedAttention, hidden: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
-    """Attend as PyTorch's own module does."""
+    """Attend like PyTorch's module."""
     return nn.MultiheadAttention.forward(part, hidden, source, source, attn_mask=mask, need_weights=False)[0]

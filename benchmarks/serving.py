@@ -1,10 +1,10 @@
 """Serving under load: the registered model against a naive one, on the same checkpoint and pairs in one run.
 
-`uv run benchmarks/serving.py` has 32 clients ask for captions for two minutes, one pair a request, each client as
-soon as it has its answer; first of the naive model, then of the registered one, both behind `mlflow models serve` as
-it is. The naive model does the same work for every request by itself. Every answer is compared with the captions that
-the checkpoint gives without a server. CPU is what the server's processes took for one pair: on a machine that does
-other things too, that tells more than the pairs a second.
+In `uv run benchmarks/serving.py`, 32 clients request captions for two minutes, one pair per request, each as soon as it
+has its previous response; first from the naive model, then from the registered one, both behind unmodified `mlflow
+models serve`. The naive model does the same work for each request separately. Every response is compared with the
+checkpoint's captions without a server. CPU time is that of the server's processes per pair, the more reliable figure on
+a busy machine.
 """
 
 import argparse
@@ -66,7 +66,7 @@ set_model(Naive())
 
 @contextmanager
 def served(model: Path, workers: int) -> Iterator[tuple[int, int]]:
-    """`mlflow models serve` of a folder; gives the port and the id of its first process."""
+    """Serve a folder with `mlflow models serve`; yield the port and the id of its first process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -90,7 +90,7 @@ def served(model: Path, workers: int) -> Iterator[tuple[int, int]]:
 
 
 def healthy(port: int) -> bool:
-    """Whether the server takes requests."""
+    """Return whether the server accepts requests."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")
@@ -100,10 +100,10 @@ def healthy(port: int) -> bool:
 
 
 def cpu(server: int) -> float:
-    """Seconds of CPU that the processes of a server took, which are one session (Linux)."""
+    """Return the CPU seconds of a server's processes, which form one session (Linux)."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # it has exited
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[3]) == server:
                 ticks += int(fields[11]) + int(fields[12])
@@ -112,15 +112,15 @@ def cpu(server: int) -> float:
 
 @dataclass
 class Answers:
-    """What clients have got; lists, to which threads may append at a time."""
+    """Results of the clients; lists, because appending is thread-safe."""
 
-    times: list[float] = field(default_factory=list)  # seconds of every answer
-    wrong: list[str] = field(default_factory=list)  # captions that are not the checkpoint's
-    errors: list[str] = field(default_factory=list)  # refusals, and connections that broke
+    times: list[float] = field(default_factory=list)  # seconds of every response
+    wrong: list[str] = field(default_factory=list)  # captions that differ from the checkpoint's
+    errors: list[str] = field(default_factory=list)  # rejections and broken connections
 
 
 def load(port: int, requests: list[tuple[bytes, str]], clients: int, seconds: float) -> Answers:
-    """Let clients ask, one request after the other."""
+    """Run clients that send one request after the other."""
     answers = Answers()
     ends = time.perf_counter() + seconds
 
@@ -135,7 +135,7 @@ def load(port: int, requests: list[tuple[bytes, str]], clients: int, seconds: fl
                     content = answer.read()
                 except (OSError, http.client.HTTPException) as error:
                     answers.errors.append(repr(error))
-                    connection.close()  # the next request opens another
+                    connection.close()  # the next request opens a new one
                     time.sleep(0.1)
                     continue
                 if answer.status != 200:
@@ -155,7 +155,7 @@ def load(port: int, requests: list[tuple[bytes, str]], clients: int, seconds: fl
 
 
 def requests_of(checkpoint: Path, num: int) -> list[tuple[bytes, str]]:
-    """Requests of one pair, and the captions that the checkpoint gives."""
+    """Return requests of one pair, and the checkpoint's captions."""
     data = load_checkpoint(checkpoint).spec.data
     reader = open_reader({"name": "scenes", "test_pairs": num}, "test", image_size=data.image_size)
     pairs = [(example.before, example.after) for example in reader]
@@ -165,14 +165,14 @@ def requests_of(checkpoint: Path, num: int) -> list[tuple[bytes, str]]:
 
 
 def coded(image: np.ndarray) -> str:
-    """A PNG in base64."""
+    """Return a PNG in base64."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
 def main() -> None:
-    """Time both and print a table."""
+    """Time both models and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="models:/idc@champion", help="registered model or checkpoint")
     parser.add_argument("--seconds", type=float, default=120)

@@ -1,12 +1,12 @@
-"""A published method by our loop, against a plain loop of the published kind with the same weights, in one run.
+"""Published methods in our loop, against a plain loop like the published ones with the same weights, in one run.
 
     uv run benchmarks/zoo.py
 
-Three things are timed, at the published widths. A training step of SCORER (grids of 14 x 14 cells in, as its authors
-store them; loss: captions and matches; Adam), at 16 and 64 pairs with a caption each, and at 16 pairs with four, where
-the plain loop takes each caption for an item of its own. The same model writing greedily for one pair. RSICCformer's
-decoder with a beam of five for one pair. Losses, gradients and captions are compared; it fails if they differ. Times
-are CPU seconds on one thread, which say more on a machine that others use; its load is printed.
+Timed at the published widths: a training step of SCORER (from grids of 14 x 14 cells, as its authors store them;
+losses: captions and matches; Adam) for 16 and 64 pairs with one caption each, and for 16 pairs with four, where the
+plain loop treats each caption as a separate item; greedy decoding of one pair with the same model; and RSICCformer's
+decoder with a beam of five for one pair. The script fails if losses, gradients or captions differ. Times are CPU
+seconds on one thread, which depend less on other processes; the load is printed.
 """
 
 import json
@@ -32,7 +32,7 @@ from idc_run.spec import OptimizerSpec
 from idc_run.training.optim import build_optimizer
 
 SPEC = {
-    "encoder": {"name": "cnn", "widths": [8, 1024]},  # unused: grids come in
+    "encoder": {"name": "cnn", "widths": [8, 1024]},  # unused: the inputs are grids
     "fusion": {"name": "scorer", "dim": 512, "coordinates": True, "grid_side": SIDE},
     "decoder": {"name": "lean-transformer", "dim": 512},
 }
@@ -42,7 +42,7 @@ WEIGHTS = {"caption": 1.0, "cross-view": 0.1}
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Of each thing, ours and the plain one in turn.")
 def main(rounds: int) -> None:
-    """Compare them at the published widths."""
+    """Compare the loops at the published widths."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     vocab = PublishedTokens(76, 0, 2, 3, LENGTH)
@@ -70,7 +70,7 @@ def greedily(model: Captioner, plain: Plain, rounds: int) -> None:
 
 
 def with_a_beam(rounds: int) -> None:
-    """Time the beam of a pair, for captions as long as most and as long as can be."""
+    """Time beam search for one pair, for typical and maximum caption lengths."""
     vocab = PublishedTokens(501, 0, 499, 500)
     decoder, memory = PostNormDecoder(1024, vocab, layers=1, heads=8).eval(), torch.randn(1, SIDE * SIDE, 1024)
     silence(decoder, vocab)
@@ -84,7 +84,7 @@ def with_a_beam(rounds: int) -> None:
 
 
 def silence(decoder: Any, vocab: TokenSpace) -> None:
-    """Have a decoder of random weights write as many words as it may."""
+    """Make a decoder with random weights write captions of maximum length."""
     decoder.output.bias.data[vocab.eos_id] = -100.0
 
 
@@ -116,7 +116,7 @@ def step(model: Captioner, plain: Plain, pairs: int, captions: int, rounds: int)
     def ours() -> Tensor:
         return model.loss(batch)["loss"]
 
-    def theirs() -> Tensor:  # every caption is an item with images of its own
+    def theirs() -> Tensor:  # every caption is an item with its own images
         return plain.loss(before[pair], after[pair], tokens, lengths)
 
     parameters = [weights for weights in model.parameters() if weights.requires_grad]
@@ -139,24 +139,24 @@ def step(model: Captioner, plain: Plain, pairs: int, captions: int, rounds: int)
 
 
 def alike(model: Captioner, parameters: list[nn.Parameter], *ways: Callable[[], Tensor]) -> None:
-    """Check that two ways have one loss and one gradient."""
+    """Check that both have the same loss and gradients."""
     model.eval()
     losses = [way() for way in ways]
     torch.testing.assert_close(*losses, atol=1e-5, rtol=1e-5)
     for ours, theirs in zip(*(torch.autograd.grad(loss, parameters) for loss in losses), strict=True):
-        off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))  # some are zero but for rounding
+        off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-3))  # some are zero up to rounding
         assert off < 1e-4, f"gradients are off by {off:.2g} of the largest entry"
     model.train()
 
 
 def compare(name: str, ours: Callable[[], Tensor], theirs: Callable[[], Tensor], rounds: int) -> None:
-    """Time two ways that have to write the same."""
+    """Time two functions that must return the same."""
     assert torch.equal(ours(), theirs()), f"{name}: they write different captions"
     race(name, theirs, ours, rounds)
 
 
 def race(name: str, theirs: Callable[[], object], ours: Callable[[], object], rounds: int) -> None:
-    """Time two ways in turn; the ratio is that of their medians."""
+    """Time two functions alternately; the ratio is that of their medians."""
     took: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for times, run in zip(took, (theirs, ours), strict=True):

@@ -2,8 +2,8 @@
 
     uv run scripts/same_training.py d77c5fa HEAD
 
-A change that is no computation has to leave both as they were. Each commit is checked out in a temporary worktree and
-run there with this environment's libraries, one after the other on this machine.
+A change that does not affect the computation must not change them. Each commit is checked out in a temporary worktree
+and run there with this environment's libraries, one after the other on this machine.
 """
 
 import json
@@ -34,7 +34,7 @@ ALWAYS = ("train.log_every=1", "train.device=cpu", "tracking=off", "register=nul
 
 @dataclass(frozen=True)
 class Training:
-    """What a run left: the loss of each step, and the weights after the last."""
+    """The result of a run: the loss of each step, and the final weights."""
 
     losses: list[list[float]]
     weights: dict[str, Tensor]
@@ -46,7 +46,7 @@ class Training:
 @click.option("--spec", default="experiments/transformer_concat.yaml", show_default=True, help="Both commits have it.")
 @click.option("-s", "overrides", multiple=True, help="dotted.path=value; by default one epoch of 640 pairs.")
 def main(first: str, second: str, spec: str, overrides: tuple[str, ...]) -> None:
-    """Compare the trainings of the commits FIRST and SECOND."""
+    """Compare training with the commits FIRST and SECOND."""
     trained = []
     for commit in (first, second):
         with checkout(commit) as tree:
@@ -63,13 +63,13 @@ def main(first: str, second: str, spec: str, overrides: tuple[str, ...]) -> None
 
 
 def described(commit: str) -> str:
-    """Say which commit that is: short hash and subject."""
+    """Return short hash and subject of a commit."""
     return subprocess.check_output(["git", "log", "-1", "--format=%h  %s", commit], cwd=ROOT, text=True).strip()
 
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """Give a folder with the files of a commit, and take it away again."""
+    """Yield a temporary folder with the files of a commit."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(tree), commit], cwd=ROOT, check=True)
@@ -80,7 +80,7 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def train(tree: Path, spec: str, overrides: list[str]) -> Training:
-    """Run a spec with the sources of a checkout, and read what it leaves."""
+    """Run a spec with the sources of a checkout, and read its result."""
     sources = [tree / "src", *tree.glob("packages/*/src")]
     path = os.pathsep.join(map(str, [entry_points(tree), *sources]))
     command = [sys.executable, "-m", "idc_run", spec, *(word for each in overrides for word in ("-s", each))]
@@ -96,7 +96,7 @@ def train(tree: Path, spec: str, overrides: list[str]) -> Training:
 
 
 def entry_points(tree: Path) -> Path:
-    """Write down the plugins that the packages of a checkout declare, which may be others than those installed here."""
+    """Write the entry points of a checkout's packages, which may differ from the installed ones."""
     folder = tree / ".entry_points"
     for file in [tree / "pyproject.toml", *tree.glob("packages/*/pyproject.toml")]:
         project = tomllib.loads(file.read_text())["project"]
@@ -114,7 +114,7 @@ def entry_points(tree: Path) -> Path:
 
 
 def differences(first: Training, second: Training) -> list[str]:
-    """Say what of two trainings differs; nothing if all is equal bit for bit."""
+    """Return the differences between two results; empty if they are equal bit for bit."""
     problems = []
     if len(first.losses) != len(second.losses):
         problems.append(f"{len(first.losses)} steps and {len(second.losses)}")

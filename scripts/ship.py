@@ -1,4 +1,4 @@
-"""Make a trained model one that ships with idc-models: half the bytes, the same answers, and a card beside it.
+"""Turn a trained model into one that ships with idc-models: half the size, the same answers, with a model card.
 
     uv run scripts/ship.py mlruns/checkpoints/transformer-concat-FINGERPRINT/RUN scenes
 
@@ -34,12 +34,12 @@ from idc_run.training.testing import run_test
 ROOT = Path(__file__).resolve().parents[1]
 MOST_BYTES = 2_000_000
 LARGE = 10_000
-"""Numbers in a tensor that is halved."""
+"""Minimum size of a tensor to store in half precision."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How far the answers in half precision are from those in full.
+    """Differences between answers in half and in full precision.
 
     Attributes:
         pairs: of the validation split.
@@ -67,7 +67,7 @@ def ship(source: str, name: str, folder: Path, pairs: int, most_different: float
     spec = make_spec(contents.plain("spec", dict), source)
     val = open_reader(spec.data.dataset, "val", image_size=spec.data.image_size)
     with tempfile.TemporaryDirectory() as temporary:
-        if contents.frozen():  # a model that ships carries all weights
+        if contents.frozen():  # a shipped model holds all weights
             whole = Path(temporary) / "whole.safetensors"
             save_checkpoint(whole, load_checkpoint(contents.path).self_contained())
             contents = open_checkpoint(whole)
@@ -82,14 +82,14 @@ def ship(source: str, name: str, folder: Path, pairs: int, most_different: float
         tested = run_test(str(half), ["tracking=off"], Console(), out=Path(temporary, "tested")).tested.scores
         card = write_card(name, contents, spec, half, found, tested)
         folder.mkdir(parents=True, exist_ok=True)
-        half.chmod(0o644)  # the library makes it for its owner alone
+        half.chmod(0o644)  # the library creates it with owner-only permissions
         shutil.move(half, folder / half.name)
         (folder / f"{name}.md").write_text(card, encoding="utf-8")
     click.echo(f"{folder / half.name}: {size:,} bytes, and {name}.md beside it")
 
 
 def halved(contents: Contents) -> dict[str, Tensor]:
-    """The tensors of a checkpoint that are shipped, the large ones of the model in half precision."""
+    """Return the tensors to ship, the large ones in half precision."""
     return {
         name: value.half() if name.startswith(MODEL) and value.numel() >= LARGE and value.is_floating_point() else value
         for name, value in contents.tensors.items()
@@ -98,7 +98,7 @@ def halved(contents: Contents) -> dict[str, Tensor]:
 
 
 def compare(full: Path, half: Path, val: Reader, pairs: int) -> Fidelity:
-    """Caption validation pairs with both."""
+    """Caption validation pairs with both models."""
     images = [(example.before, example.after) for example in read_examples(val, range(min(pairs, len(val))))]
     answers: list[list[Caption]] = [PairCaptioner(path).caption(images) for path in (full, half)]
     both = list(zip(*answers, strict=True))
@@ -111,7 +111,7 @@ def compare(full: Path, half: Path, val: Reader, pairs: int) -> Fidelity:
 
 
 def write_card(name: str, contents: Contents, spec: Spec, half: Path, found: Fidelity, tested: Scores) -> str:
-    """What people read of the model before they use it, from what its checkpoint knows."""
+    """Return the model card, from the contents of the checkpoint."""
     progress, data = contents.plain("progress", dict), spec.completed()["data"]["dataset"]
     parameters = sum(value.numel() for value in read_checkpoint(half).model.parameters())
     settings = ", ".join(f"{key} {value}" for key, value in data.items() if key != "name")
@@ -156,14 +156,14 @@ Written by `scripts/ship.py`.
 
 
 def command(spec: Spec) -> str:
-    """The command that trains such a model: the experiment whose spec is nearest, and what differs from it."""
+    """Return the command that trains such a model: the most similar experiment, with overrides."""
     wanted = flatten(spec.completed())
     best: tuple[int, str] | None = None
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
         try:
             known = flatten(load_spec(path).completed())
         except (ValueError, OSError):
-            continue  # its data are made first
+            continue  # it needs generated data
         settings = [f"-s {key}={value}" for key, value in wanted.items() if known.get(key) != value]
         text = " ".join(["uv run idc-run", path.relative_to(ROOT).as_posix(), *settings])
         best = min(best or (len(settings), text), (len(settings), text))

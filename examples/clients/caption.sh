@@ -1,15 +1,15 @@
 #!/bin/sh
-# What changed, from a shell: caption.sh http://127.0.0.1:5001 before.png after.png ['{"num_captions": 3}']
-# It asks again for a minute while the server is busy, away, or killed while it answers. The variable IDC_TOKEN, if set, is
-# sent as a bearer token; this machine is asked without a proxy.
+# Shell client of a served model: caption.sh http://127.0.0.1:5001 before.png after.png ['{"num_captions": 3}']
+# Retries for a minute while the server is busy, unreachable or restarting. The variable IDC_TOKEN, if set, is sent as a
+# bearer token; local servers are reached without a proxy.
 set -eu
 
 token=$(printf %s "${IDC_TOKEN:-}" | tr -d '[:space:]')
 no_proxy="localhost,127.0.0.0/8,127.0.0.1,::1,${no_proxy:-${NO_PROXY:-}}"
 export no_proxy
 
-# The images go through a pipe, since a shell's arguments are short, and the token, since others can read arguments. The
-# status comes after the answer.
+# Images go through a pipe because arguments are limited in length, and the token because others can read arguments. The
+# status follows the response.
 ask() {
   {
     printf '{"inputs": [{"before": "'; base64 < "$2" | tr -d '\n'
@@ -30,10 +30,10 @@ while :; do
   answer=${answer%????}
   case $ended:$status in
     0:2??) printf '%s\n' "$answer"; exit ;;
-    0:429 | 0:50[234]) ended=22 ;;                # busy, or being started again
-    7:* | 18:* | 28:* | 52:* | 55:* | 56:*) ;;    # not there, or gone while it was asked
-    0:40[13]) give_up=0 ended=22; echo "refused ($status): let IDC_TOKEN hold the token of the server" >&2 ;;
-    0:*) give_up=0 ended=22 ;;                    # refused, and it says why
+    0:429 | 0:50[234]) ended=22 ;;                # busy or restarting
+    7:* | 18:* | 28:* | 52:* | 55:* | 56:*) ;;    # unreachable, or gone during the request
+    0:40[13]) give_up=0 ended=22; echo "refused ($status): set IDC_TOKEN to the server's token" >&2 ;;
+    0:*) give_up=0 ended=22 ;;                    # rejected with a reason
     *) give_up=0 ;;
   esac
   if [ $(($(date +%s) + pause)) -gt "$give_up" ]; then

@@ -1,12 +1,12 @@
-// Ask a served model what changed; for browsers and Node 18 or later, without any package.
+// Client of a served model for browsers and Node 18 or later, without dependencies.
 //
 //   const [said] = await caption("http://127.0.0.1:5001", [[before, after]], {num_captions: 3});
 //   console.log(said.caption, said.changed);
 //
-// The variable IDC_TOKEN of Node, or the option `token`, is sent as a bearer token.
-// Images are Blobs (a File of a form is one). Browsers ask their own server only, such as idc-app: give "" as the address.
+// Sends the variable IDC_TOKEN (in Node) or the option `token` as a bearer token.
+// Images are Blobs (for example a File from a form). Browsers can reach only the page's own server, such as idc-app: use the address "".
 
-const AGAIN = [429, 502, 503, 504];  // busy, or being started again
+const AGAIN = [429, 502, 503, 504];  // busy or restarting
 
 export async function caption(address, pairs, params = {}, {patience = 60_000, signal, token} = {}) {
   const secret = (token ?? globalThis.process?.env?.IDC_TOKEN ?? "").trim(), headers = {"Content-Type": "application/json"};
@@ -22,7 +22,7 @@ export async function caption(address, pairs, params = {}, {patience = 60_000, s
       });
       if (reply.ok) return (await reply.json()).predictions;
       message = await reply.json().then(told => told.message, () => `status ${reply.status}`);
-      if ([401, 403].includes(reply.status)) message += "; let IDC_TOKEN hold the token of the server";
+      if ([401, 403].includes(reply.status)) message += "; set IDC_TOKEN to the server's token";
       if (!AGAIN.includes(reply.status)) throw new RangeError(message);
     } catch (error) {
       if (error instanceof RangeError || signal?.aborted) throw error;

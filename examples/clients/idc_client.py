@@ -1,4 +1,4 @@
-"""Ask a served model what changed; one file, standard library only: copy it.
+"""Client of a served model; one file that needs only the standard library. Copy it.
 
 captions = Client("http://127.0.0.1:5001").caption([("before.png", "after.png")])
 print(captions[0]["caption"])
@@ -20,18 +20,18 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 Image = str | Path | bytes
-"""A PNG, JPEG or WebP file: its path, or its bytes."""
+"""A PNG, JPEG or WebP file: its path or its bytes."""
 
 
 class Alternative(TypedDict):
-    """Another caption, with its natural log-probability."""
+    """An alternative caption with its natural log-probability."""
 
     caption: str
     log_prob: float
 
 
 class Caption(TypedDict):
-    """What the model says of a pair; `change_map` is a data URI of a grey PNG, where it was asked for."""
+    """The result for a pair; `change_map` is a data URI of a grey PNG, if it was requested."""
 
     caption: str
     log_prob: float
@@ -44,12 +44,12 @@ class Caption(TypedDict):
 
 @dataclass(frozen=True)
 class Client:
-    """A served model. The variable IDC_TOKEN, if set, is sent as a bearer token; this machine is asked without a proxy.
+    """A served model. Sends the variable IDC_TOKEN, if set, as a bearer token; uses no proxy for local servers.
 
     Attributes:
-        address: Of the server that `mlflow models serve` or `idc-app` has started.
-        patience: Seconds in which a server that is busy, or being started again, is asked anew.
-        timeout: Seconds to wait for one answer.
+        address: The address of a server started by `mlflow models serve` or `idc-app`.
+        patience: Seconds during which requests to a busy or restarting server are retried.
+        timeout: Seconds to wait for one response.
     """
 
     address: str
@@ -57,21 +57,21 @@ class Client:
     timeout: float = 90
 
     def caption(self, pairs: Iterable[tuple[Image, Image]], **params: Any) -> list[Caption]:
-        """Caption pairs of before and after images in one request: at most 64, of at most 64 MiB together.
+        """Caption pairs of before and after images in one request: at most 64 pairs, and 64 MiB in total.
 
         Args:
             pairs: Images of any size.
             **params: beam, max_length, num_captions, sample, temperature, seed, change_map, align.
 
         Raises:
-            ValueError: The server refuses the request; it says why.
-            ConnectionError: There was no answer.
+            ValueError: The server rejects the request; the message says why.
+            ConnectionError: The server does not answer.
         """
         rows = [{"before": _coded(before), "after": _coded(after)} for before, after in pairs]
         body = json.dumps({"inputs": rows, "params": params}).encode()
         request = Request(f"{self.address.rstrip('/')}/invocations", body, {"Content-Type": "application/json"})
         if token := _token():
-            request.add_unredirected_header("Authorization", f"Bearer {token}")  # another server never gets it
+            request.add_unredirected_header("Authorization", f"Bearer {token}")  # not sent on redirects
         here = re.fullmatch(r"localhost|::1|127(\.\d+){3}", urlsplit(self.address).hostname or "")
         opener = build_opener(*[ProxyHandler({})] if here else [])
         give_up, wait = time.monotonic() + self.patience, 0.1
@@ -83,14 +83,14 @@ class Client:
                 with error:
                     message = _message(error.read()) or f"status {error.code}"
                 if error.code in (401, 403):
-                    message += "; let the variable IDC_TOKEN hold the token of the server"
+                    message += "; set the variable IDC_TOKEN to the server's token"
                 if error.code not in (429, 502, 503, 504):
                     raise ValueError(message) from None
-            except (OSError, HTTPException) as error:  # not there yet, or killed while it answered
+            except (OSError, HTTPException) as error:  # not started yet, or killed while answering
                 message = str(error)
             if time.monotonic() + wait > give_up:
                 raise ConnectionError(f"no answer from {self.address} in {self.patience:g} s: {message}")
-            time.sleep(wait * random.uniform(0.5, 1))  # not all clients at once
+            time.sleep(wait * random.uniform(0.5, 1))  # jitter, so that clients do not retry at once
             wait = min(2 * wait, 5)
 
 

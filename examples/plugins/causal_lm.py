@@ -1,4 +1,4 @@
-"""A causal language model as the decoder: the memory is its prefix, and low-rank updates are what is trained of it."""
+"""A causal language model as the decoder: the memory is its prefix; only low-rank updates (LoRA) are trained."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 
 class LowRank(nn.Module):
-    """LoRA: adds a matrix of low rank to a weight (Hu et al., ICLR 2022, equation 3); zero at the beginning."""
+    """LoRA: adds a low-rank matrix, initially zero, to a weight (Hu et al., ICLR 2022, equation 3)."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -18,12 +18,12 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.zeros(rank, weight.shape[1]))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Give the changed weight."""
+        """Return the updated weight."""
         return weight + self.down @ self.up
 
 
 class CausalLm(Decoder):
-    """GPT-2 of transformers with LoRA in its attention; `model` is a folder or an id of the hub, None trains it all."""
+    """GPT-2 with LoRA in its attention; `model` is a folder or a hub id; without it, all weights are trained."""
 
     # fmt: off
     def __init__(self, memory_dim: int, vocab: TokenSpace, *, model: str | None = None, rank: int = 4, dim: int = 64,
@@ -39,22 +39,22 @@ class CausalLm(Decoder):
         self.prefix = nn.Linear(memory_dim, dim)
 
     def origin(self) -> str | None:
-        """Name the model: a checkpoint then holds what is trained of it."""
+        """Return the model's name; a checkpoint then holds only its trained weights."""
         return self.model
 
     def load_pretrained(self) -> None:
-        """Take the weights of `model`, whose sizes have to be those of the settings."""
+        """Load the weights of `model`, whose sizes must match the settings."""
         theirs = GPT2LMHeadModel.from_pretrained(self.model).state_dict() if self.model else {}
         for name, value in self.lm.state_dict().items():
             known = theirs.get(name.replace("parametrizations.weight.original", "weight"), value)
             if name.endswith(("wte.weight", "lm_head.weight")):
-                known = known[: len(value)]  # a model may have more rows than its tokenizer has tokens
+                known = known[: len(value)]  # a model may have more rows than tokens
             if known.shape != value.shape:
-                raise ValueError(f"{self.model!r}: {name} is {[*known.shape]}, the settings ask for {[*value.shape]}")
+                raise ValueError(f"{self.model!r}: {name} is {[*known.shape]}, expected {[*value.shape]}")
             value.copy_(known)
 
     def forward(self, memory: Tensor, tokens: Tensor) -> Decoded:
-        """Predict each next token after the memory and the tokens so far."""
+        """Predict each next token from the memory and the previous tokens."""
         words = torch.cat([self.prefix(memory), self.lm.transformer.wte(tokens)], dim=1)
         states = self.lm.transformer(inputs_embeds=words, use_cache=False).last_hidden_state[:, memory.shape[1] :]
         return Decoded(self.lm.lm_head(states), states)

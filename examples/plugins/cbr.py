@@ -1,4 +1,4 @@
-"""CBR in outline: what was before and what the caption says together give what came after.
+"""CBR in outline: before and the caption together reconstruct after.
 
 Source: Tu et al., Self-supervised Cross-view Representation Reconstruction for Change Captioning, ICCV 2023.
 """
@@ -19,7 +19,7 @@ class Cbr(Objective):
         self.attend = nn.MultiheadAttention(widths.memory, heads, batch_first=True)
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """Compute how hard it is to tell what came after from what came after in other pairs."""
+        """Compute the contrastive loss of the reconstruction against the after images of other pairs."""
         mask = outputs.mask[..., None]
         said = (outputs.decoded.states * mask).sum(1) / mask.sum(1)
         before, after = (outputs.extra(side)[outputs.pair] for side in ("before", "after"))

@@ -1,4 +1,4 @@
-"""A Transformer over the patches of both images at once, as in CLIP4IDC and the vision-language models."""
+"""A Transformer over the patches of both images, as in CLIP4IDC and vision-language models."""
 
 import torch
 from idc_models.contract import Encoder, Grid, Side
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class JointTransformer(Encoder):
-    """Encodes both images together: patches of one attend to those of the other from the first layer on."""
+    """Encodes both images jointly: their patches attend to each other from the first layer on."""
 
     def __init__(self, *, dim: int = 64, patch: int = 8, layers: int = 2, heads: int = 4) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class JointTransformer(Encoder):
         )
 
     def pair(self, before: Side, after: Side) -> tuple[Grid, Grid]:
-        """Encode both sides; there is no `forward`, for one image alone says nothing here."""
+        """Encode both images; there is no `forward`, because a single image cannot be encoded."""
         images = torch.stack([before, after])
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         grids = self.patches(images.flatten(0, 1) * 4 - 2).permute(0, 2, 3, 1).unflatten(0, (2, -1))

@@ -1,4 +1,4 @@
-"""SCORER in outline: a fusion by cross-attention, and an objective that looks at the matches that it found.
+"""SCORER in outline: a fusion by cross-attention, and a contrastive objective on its match scores.
 
 Source: Tu et al., Self-supervised Cross-view Representation Reconstruction for Change Captioning, ICCV 2023.
 """
@@ -11,20 +11,20 @@ from torch.nn.functional import cross_entropy
 
 
 def likeness(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Compare every pair `a m d` with every other `b n d`, token by token: `a b`."""
+    """Score every image `a m d` against every other `b n d`, token by token; return `a b`."""
     each = torch.einsum("amd,bnd->abmn", ours, theirs) / ours.shape[-1] ** 0.5
     return (each.amax(3).mean(2) + each.amax(2).mean(2)) / 2
 
 
 def contrast(match: Tensor, scene: Tensor) -> Tensor:
-    """Compute how hard it is to find each pair's other side; what shows the same scene is no counter-example."""
+    """Compute the contrastive loss of matching the images of each pair; the same scene is never a negative."""
     own = torch.eye(len(match), dtype=torch.bool, device=match.device)
     match, target = match.masked_fill(scene & ~own, -torch.inf), torch.arange(len(match), device=match.device)
     return (cross_entropy(match, target) + cross_entropy(match.T, target)) / 2
 
 
 class Scorer(Fusion):
-    """Fuses by cross-attention of either side to the other; the memory holds both, cell by cell."""
+    """Fuses by cross-attention between the images; the memory concatenates both, cell by cell."""
 
     def __init__(self, visual_dim: int, *, dim: int = 64, layers: int = 2, heads: int = 4) -> None:
         super().__init__(visual_dim)
@@ -35,7 +35,7 @@ class Scorer(Fusion):
         self.output, self.scale = nn.Linear(2 * dim, dim), nn.Parameter(torch.ones(()))
 
     def forward(self, before: Grid, after: Grid) -> Fused:
-        """Fuse two grids; the tokens of either side and the matches of all pairs with all are extras."""
+        """Fuse two grids; extras are the tokens of both images and the match scores of all pairs."""
         height, width = before.shape[1:3]
         places = grid_sinusoids(height, width, self.memory_dim, like=before)
         old, new = ((self.project(side) + places).flatten(1, 2) for side in (before, after))
@@ -47,8 +47,8 @@ class Scorer(Fusion):
 
 
 class Match(Objective):
-    """Either side of a pair finds the other among all pairs of the batch."""
+    """Contrastive matching: each image finds its partner among all pairs of the batch."""
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """Compute the contrastive loss of the matches."""
+        """Compute the contrastive loss of the match scores."""
         return contrast(outputs.extra("match"), outputs.scene)

@@ -1,7 +1,7 @@
-"""Self-critical training: what a caption that was drawn scores beyond the likeliest one is its reward.
+"""Self-critical training: the reward of a sampled caption is its score minus that of the greedy caption.
 
-Source: Rennie et al., Self-Critical Sequence Training for Image Captioning, CVPR 2017. Differs from the paper: the
-words are weighed by the first references that are met, not by those of the whole training set.
+Source: Rennie et al., Self-Critical Sequence Training for Image Captioning, CVPR 2017. Differs from the paper: IDF
+weights come from the first batches of references, not from the whole training set.
 """
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class SelfCritical(Objective):
-    """Expected CIDEr-D that is missing to 10, as a share of 10; captions are drawn, and none is read by heart.
+    """One minus the expected CIDEr-D / 10 of sampled captions.
 
     Args:
-        corpus: how many pairs' references words are weighed by.
+        corpus: number of pairs whose references give the IDF weights.
     """
 
     def __init__(self, widths: Widths, vocab: TokenSpace, *, corpus: int = 1000) -> None:
@@ -25,7 +25,7 @@ class SelfCritical(Objective):
         self.cider: Cider | None = None
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """Draw a caption of each pair and pull the model towards it, as far as it is better than the likeliest."""
+        """Sample a caption per pair and reinforce it by its advantage over the greedy caption."""
         decoder, memory = outputs.decoder, outputs.fused.memory
         drawn = generate(decoder, memory, sample=True).tokens
         reward, baseline = self.reward(drawn, outputs), self.reward(generate(decoder, memory).tokens, outputs)
@@ -33,7 +33,7 @@ class SelfCritical(Objective):
         each = decoder(memory, begun).logits.float().log_softmax(2).gather(2, drawn[..., None])[..., 0]
         log_probs = (each * until_end(drawn, decoder.vocab.eos_id)).sum(1)
         pull = -((reward - baseline) * log_probs).mean()
-        return 1 - reward.mean() + pull - pull.detach()  # the value of the first, the gradient of the second
+        return 1 - reward.mean() + pull - pull.detach()  # the value of 1 - reward, the gradient of `pull`
 
     def reward(self, tokens: Tensor, outputs: Outputs) -> Tensor:
         """Score captions by CIDEr-D, from 0 to 1."""

@@ -1,4 +1,4 @@
-"""A decoder that knows no order: the mean of the memory, and the mean of the words so far."""
+"""A decoder without word order: the mean of the memory and the mean of the words so far."""
 
 import torch
 from idc_models.contract import Decoded, Decoder, Rate, TokenSpace
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class BagOfMemoryDecoder(Decoder):
-    """Decodes from the mean of the memory, the words said so far in any order, and the last word."""
+    """Decodes from the mean of the memory, the bag of words so far, and the last word."""
 
     def __init__(self, memory_dim: int, vocab: TokenSpace, *, dim: PositiveInt = 256, dropout: Rate = 0.1) -> None:
         super().__init__(memory_dim, vocab)
@@ -19,7 +19,7 @@ class BagOfMemoryDecoder(Decoder):
         self.output = nn.Linear(dim, vocab.size)
 
     def forward(self, memory: Float[Tensor, "n m e"], tokens: Int[Tensor, "n l"]) -> Decoded:
-        """Predicts the token after each position; the running mean looks back only."""
+        """Predict the token after each position; the running mean is causal."""
         words = self.embedding(tokens)
         said = words.cumsum(1) / torch.arange(1, words.shape[1] + 1, device=words.device)[:, None]
         seen = self.seen(memory.mean(1))[:, None].expand_as(words)

@@ -1,4 +1,4 @@
-"""Surprise: what each image has that the other does not explain. A method of our own, from no paper; no figures yet."""
+"""Surprise: the part of each image that the other does not explain. Our own method, not from a paper; no figures."""
 
 import torch
 from idc_models.contract import Decoded, Decoder, Fused, Fusion, Grid, Objective, Outputs, TokenSpace, Widths
@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 
 class Surprise(Fusion):
-    """Fuses by what is left of each cell once the cells of the other image that look like it are taken away.
+    """Fuses by the residual of each cell after subtracting similar cells of the other image.
 
     Cells find each other wherever they lie, so that a view that has shifted a little surprises little. A slot of the
     memory is what is left in one cell of before and, beside it, of after. Where much is left is the change map.
@@ -36,7 +36,7 @@ class Surprise(Fusion):
 
 
 class Glance(Decoder):
-    """Decodes with a GRU that glances at the memory after every word; it keeps no cache, for captions are short."""
+    """Decodes with a GRU that attends to the memory after every word, without a cache, because captions are short."""
 
     def __init__(self, memory_dim: int, vocab: TokenSpace, *, dim: int = 64) -> None:
         super().__init__(memory_dim, vocab)
@@ -56,7 +56,7 @@ class Glance(Decoder):
 
 
 class Calm(Objective):
-    """How much is surprising, as the mean over all cells: most of an image has not changed, and should say so."""
+    """The mean residual over all cells, a sparsity penalty because most of an image is unchanged."""
 
     fusion = "surprise"
 
@@ -64,5 +64,5 @@ class Calm(Objective):
         super().__init__(widths, vocab)
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """Compute the mean of the roots, which falls most where little is left."""
+        """Compute the mean of the square roots, which penalises small residuals most."""
         return (outputs.extra("surprise") + 1e-6).sqrt().mean()
