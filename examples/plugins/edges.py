@@ -1,4 +1,4 @@
-"""An input of one's own: the model sees edges and no colours; pictures and reports show the images."""
+"""A custom input: the model sees edges without colours; pictures and reports show the images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,12 @@ from torch import nn
 
 
 class Pairs(Folder):
-    """A folder of pairs that carry the strength of the edges of either image, `1 h w`, as what the model sees."""
+    """A folder of pairs whose inputs to the model are the edge strengths of both images, `1 h w`."""
 
     def __init__(self, split: str, *, root: Path, size: int = 64) -> None:
         super().__init__(split, root=root)
         self._size = size
-        self.fingerprint = f"{self.fingerprint}-edges-{size}"  # what the model sees is part of the data's identity
+        self.fingerprint = f"{self.fingerprint}-edges-{size}"  # the inputs are part of the identity
 
     def __getitem__(self, index: int) -> ChangeExample:  # pyright: ignore[reportIncompatibleMethodOverride]
         example = super().__getitem__(index)
@@ -32,7 +32,7 @@ class Pairs(Folder):
 
 
 class EdgeEncoder(Encoder):
-    """Encodes edges with two convolutions; there is no `forward`, since images are nothing to this encoder."""
+    """Encodes edges with two convolutions; there is no `forward`, because it takes no images."""
 
     def __init__(self, *, dim: int = 64, size: int = 64) -> None:
         super().__init__()
