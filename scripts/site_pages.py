@@ -1,4 +1,4 @@
-"""An mkdocs hook: the site has the repository's files at their own paths, so that links work in both."""
+"""A hook of mkdocs: the site has the files of the repository at their own paths, so that links are the same in both."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _TAKEN = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Replace the files of `docs/` by the repository's pages and the files they link to."""
+    """Replace the files of `docs/` by those of the repository that pages are made of or link to."""
     kept = [file for file in files if file.generated_by or Path(file.src_dir or "") != ROOT / "docs"]
     found = {
         path for pattern in _TAKEN for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts

@@ -533,7 +533,7 @@ def test_half_an_image_among_many_fails_alone(open_page, files):
     assert found[0]["caption"] and found[1]["error"].startswith("The server rejects the image “after”: ")
     # Not even a browser that draws nothing loses a row.
     page.evaluate("() => { HTMLCanvasElement.prototype.toDataURL = () => { throw new Error('no'); }; }")
-    page.click("text=Try 1 pair again")
+    page.click("text=Retry 1 pair")
     expect(page.locator("#rows img")).to_have_count(2)
     expect(page.locator("#told")).to_have_text("2 of 2, 1 failed")
     expect(page.locator("#start")).to_have_text("Retry 1 pair")

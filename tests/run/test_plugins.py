@@ -118,7 +118,7 @@ def test_the_language_model_keeps_the_contract():
 @pytest.mark.slow
 def test_a_language_model_of_another_size_is_named(spec, lm):
     _, (tokenizer, decoder) = lm
-    with pytest.raises(ValueError, match="transformer.* the settings ask for"):
+    with pytest.raises(ValueError, match="transformer.* expected"):
         experiment.check(spec(tokenizer, decoder.replace("dim: 16", "dim: 32")), Console(quiet=True))
 
 
