@@ -186,9 +186,9 @@ class SweepSpec(Section):
     """Validation metrics and `latency` (milliseconds per pair, one at a time); default: eval.select. With several there
     is a Pareto front and no pruning; the first one chooses the best trial."""
     seeds: NonNegativeInt = 3
-    """The best trial is trained again with so many seeds, tested and registered; 0: every trial is tested itself."""
+    """Train the best trial again with this many seeds, test and register it; with 0, every trial is tested itself."""
     storage: str | None = None
-    """An Optuna storage URL for many machines; by default a journal file in mlruns/."""
+    """An Optuna storage URL for several machines; default: a journal file in mlruns/."""
 
     @model_validator(mode="after")
     def _grid_is_finite(self) -> "SweepSpec":
