@@ -44,7 +44,7 @@ def test_an_older_checkpoint_is_described_in_place(path, undescribed):
     assert load_checkpoint(path).description is None
     ran = CliRunner().invoke(run, ["--describe", str(path)])
     assert ran.exit_code == 0, ran.output
-    assert "trained on 48 pairs of procedural scenes, seen at 32 x 32 pixels; 6 examples kept" in ran.output
+    assert "trained on 48 pairs of procedural scenes, seen at 32 x 32 pixels; 6 examples stored" in ran.output
     held = load_checkpoint(path)
     assert held.spec.completed() == undescribed.spec.completed() and held.unchanged == undescribed.unchanged
     assert all(torch.equal(held.weights[name], value) for name, value in undescribed.weights.items())
