@@ -502,7 +502,7 @@ def test_a_zip_of_pairs_becomes_a_csv(open_page, files, said, tmp_path, register
     assert [row["caption"] for row in found] == [*(each.caption for each in wanted), ""]
     assert [float(row["log_prob"]) for row in found[:4]] == pytest.approx([w.log_prob for w in wanted], abs=1e-4)
     assert (found[2]["before"], found[2]["after"]) == ("pairs/2_before.png", "pairs/2_after.png")
-    assert found[4]["error"].startswith("“4_after.png” is no image")
+    assert found[4]["error"].startswith("“4_after.png” is not an image")
     expect(page.locator("#start")).to_have_text("Retry 1 pair")
     assert page.locator("#rows tr.failed").count() == 1
 
