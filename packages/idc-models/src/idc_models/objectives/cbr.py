@@ -57,7 +57,8 @@ class Cbr(Objective):
             ValueError: The fusion does not provide the extras.
         """
         said = self._said(outputs)
-        before, after = (outputs.extra(side).index_select(0, outputs.pair) for side in ("before", "after"))
+        before = outputs.extra("before").index_select(0, outputs.pair)
+        after = self.key(outputs.extra("after")).index_select(0, outputs.pair)  # projected once a pair
         mixed = torch.cat([before, said[:, None].expand(-1, before.shape[1], -1)], dim=2)
         mixed = self._pointwise(self.mix, mixed)
         queries, keys, values = (
@@ -65,7 +66,7 @@ class Cbr(Objective):
         )
         read = scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
         imagined = self._pointwise(self.output, self.attend.out_proj(read))
-        scores = self.scale(likeness(self.query(imagined), self.key(after)))
+        scores = self.scale(likeness(self.query(imagined), after))
         alike = outputs.scene[outputs.pair][:, outputs.pair]
         return (contrast(scores, alike) + contrast(scores.T, alike)) / 2
 
