@@ -8,9 +8,11 @@ import pytest
 from click.testing import CliRunner
 from idc_data.layout import write_layout
 from idc_data.readers import open_reader
+from idc_models.registry import find
 
 from idc_run.cli import run
 from idc_run.spec import load_spec
+from idc_run.training.ahead import frozen_at_random
 from idc_run.training.data import no_change
 
 NUM = {"train": 8, "val": 4, "test": 4}
@@ -136,3 +138,11 @@ def test_false_alarms_are_counted_by_the_list_of_the_dataset(tiny, folder, tmp_p
     assert "false_alarm_rate cannot be computed" in check(tiny, *given).stdout
     (tmp_path / "own/no_change.txt").write_text("è tutto come prima", encoding="utf-8")
     assert "false_alarm_rate cannot be computed" not in check(tiny, *given).stdout
+
+
+def test_a_frozen_encoder_with_random_weights_is_warned_of():
+    cnn = find("encoder", "cnn")
+    (warning,) = frozen_at_random(cnn(widths=(8, 8), frozen=True))
+    assert "its weights are random" in warning
+    assert not frozen_at_random(cnn(widths=(8, 8)))
+    assert not frozen_at_random(cnn(widths=(8, 8), frozen=True, weights="some.safetensors"))

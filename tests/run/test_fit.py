@@ -216,6 +216,32 @@ def test_two_processes_train_together_and_the_first_one_writes(tiny):
     assert progress["step"] == progress["epoch"] * 160 // (2 * 4), "every pair is seen by one of the two"
 
 
+@pytest.mark.slow
+def test_two_processes_keep_averaged_weights_and_train_as_without(tiny):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "idc_run"]
+    held = []
+    for name, ema in (("plain", "null"), ("averaged", "0.9")):
+        settings = (
+            f"name={name}",
+            f"train.ema={ema}",
+            "train.epochs=2",
+            "train.early_stopping=null",
+            "eval.metrics=[cider]",
+        )
+        ended = subprocess.run([*launch, tiny.name, *overriding(settings)], capture_output=True, text=True, timeout=900)
+        assert ended.returncode == 0, ended.stderr
+        (best,) = Path().glob(f"mlruns/checkpoints/{name}-*/*/best.safetensors")
+        held.append(load_checkpoint(best))
+    plain, averaged = held
+    ours, theirs = (dict(each.progress["losses"]) for each in held)
+    shared = sorted(ours.keys() & theirs.keys())
+    assert shared and [ours[step] for step in shared] == pytest.approx([theirs[step] for step in shared], rel=1e-5)
+    trained = [name for name, _ in averaged.build().named_parameters()]
+    assert not any(
+        torch.equal(plain.weights[name], averaged.weights[name]) for name in trained if name.endswith("weight")
+    )
+
+
 def test_a_signal_in_a_step_is_answered_after_it_with_a_checkpoint(tmp_path, trained):
     stop = Stop()
     with stop.after():

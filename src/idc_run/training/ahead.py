@@ -13,6 +13,7 @@ from idc_data.tokenizers import tokenizer_name
 from idc_eval.metrics import METRICS, metric_names
 from idc_eval.prediction import Prediction
 from idc_eval.score import Scores, score
+from idc_models.contract import Encoder
 
 from idc_run.spec import EvalSpec, Spec
 from idc_run.training.data import Data, no_change
@@ -33,6 +34,17 @@ _LOOKED_AT, _HARDLY = 1_000, 0.01
 
 _NOTHING = 1e-3
 """A score below this counts as 0: smoothed BLEU of captions that are too short is slightly above 0."""
+
+
+def frozen_at_random(encoder: Encoder) -> list[str]:
+    """Warn of an encoder that is neither trained nor loaded from anywhere."""
+    loaded = encoder.origin() is not None or isinstance(getattr(encoder, "weights", None), str)
+    if loaded or not getattr(encoder, "frozen", False):
+        return []
+    return [
+        "the encoder is frozen, but its weights are random, because nothing loads any: set its pretrained: true or "
+        "weights: (see `idc-models list`), begin with a trained model (train.start), or leave frozen out"
+    ]
 
 
 def steps_per_epoch(spec: Spec, data: Data) -> int:

@@ -16,7 +16,7 @@ from idc_models.spec import build_captioner
 
 from idc_run.checkpoint import Checkpoint
 from idc_run.spec import Spec
-from idc_run.training.ahead import look_ahead, steps_per_epoch
+from idc_run.training.ahead import frozen_at_random, look_ahead, steps_per_epoch
 from idc_run.training.data import Data, no_change_sentences, open_data, training_references, validation_sample
 from idc_run.training.feature_cache import check_features
 from idc_run.training.start import Start, open_start
@@ -57,6 +57,8 @@ def get_ready(spec: Spec, device: torch.device, last: Checkpoint | None = None) 
     epoch_steps, validation = steps_per_epoch(spec, data), validation_sample(data)
     warnings = look_ahead(spec, data, validation, epoch_steps)
     model = build(spec, data.tokenizer, device, start, pretrained=last is None)
+    if not (start and "encoder" in start.parts):
+        warnings += frozen_at_random(model.encoder)
     if spec.register_ and not model.encoder.takes_images:
         raise ValueError(
             f"register is {spec.register_.model!r}, but the encoder {type(model.encoder).__name__} takes precomputed "
