@@ -105,6 +105,7 @@ def test_idc_models_knows_the_light_part_of_idc_data_only():
         for module in re.findall(r"^\s*(?:import|from) (idc_data[.\w]*)", path.read_text(), re.M)
     }
     light = {
+        "hub",
         "images",
         "installed",
         "mistakes",

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
+from idc_data.hub import without_retries_logged
 from pydantic import AfterValidator, Field
 
 
@@ -34,7 +35,8 @@ def read_architecture(model: str) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def _of_hub(model: str) -> Mapping[str, Any]:
     try:
-        return library("transformers").AutoConfig.from_pretrained(model).to_dict()
+        with without_retries_logged():
+            return library("transformers").AutoConfig.from_pretrained(model).to_dict()
     except Exception as error:  # the library raises what it likes
         cause = " ".join(str(error).split())[:200]
         raise ValueError(

@@ -19,6 +19,7 @@ from pydantic import PositiveInt
 from idc_data.generate.ask import Asker, Asking, Question, Said
 from idc_data.generate.models import choose_device
 from idc_data.generate.stage import Rows
+from idc_data.hub import without_retries_logged
 
 EMBEDDERS = {
     "thumbnail": "idc_data.generate.embed:Thumbnail",
@@ -175,10 +176,10 @@ class Clip(_Embedder):
         from transformers import AutoModel, AutoProcessor
 
         where: dict[str, Any] = {"revision": self.identity["revision"]}
-        model: Any = AutoModel.from_pretrained(self.identity["clip"], **where)
-        return model.eval().to(choose_device(self._device)), AutoProcessor.from_pretrained(
-            self.identity["clip"], **where
-        )
+        with without_retries_logged():
+            model: Any = AutoModel.from_pretrained(self.identity["clip"], **where)
+            processor = AutoProcessor.from_pretrained(self.identity["clip"], **where)
+        return model.eval().to(choose_device(self._device)), processor
 
 
 class Agreement(Clip):

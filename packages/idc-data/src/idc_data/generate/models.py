@@ -15,6 +15,7 @@ from transformers import LogitsProcessor
 
 from idc_data.generate.ask import Question, Said
 from idc_data.generate.stage import identity
+from idc_data.hub import without_retries_logged
 
 
 class _Model:
@@ -151,6 +152,7 @@ def choose_device(device: str) -> torch.device:
 
 
 @cache
+@without_retries_logged()
 def _load(model_class: str, processor_class: str, name: str, revision: str, device: str) -> tuple[Any, Any]:
     import transformers
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from idc_data.hub import without_retries_logged
 from idc_data.tokenizers.library import LibraryTokenizer
 
 
@@ -57,7 +58,8 @@ def _fast(model: str, revision: str | None) -> Any:
             "tokenizer 'hf' needs the transformers library: uv pip install './packages/idc-data[hf]'"
         ) from error
     try:
-        found = AutoTokenizer.from_pretrained(model, revision=revision)
+        with without_retries_logged():
+            found = AutoTokenizer.from_pretrained(model, revision=revision)
     except Exception as error:  # the library raises many kinds, with long messages
         what = (
             "this folder has no tokenizer"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from idc_data.hub import without_retries_logged
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -125,7 +126,8 @@ class LanguageModel(Decoder):
             raise ValueError(f"config is not an architecture of {self._auto} in transformers ({cause})") from error
 
     def _loaded(self, model: str) -> Any:
-        return getattr(library("transformers"), self._auto).from_pretrained(model, dtype=torch.float32)
+        with without_retries_logged():
+            return getattr(library("transformers"), self._auto).from_pretrained(model, dtype=torch.float32)
 
     def _check_tokenizer(self, model: str) -> None:
         """Check that the tokenizer is the model's: tokens of another would have other meanings."""

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import timm
+from idc_data.hub import without_retries_logged
 from idc_data.wording import suggestion
 from jaxtyping import Float
 from pydantic import PositiveInt
@@ -91,7 +92,8 @@ class TimmEncoder(BackboneEncoder):
     def _create(self, pretrained: bool = False) -> Any:
         options = {name: value for name, value in self.options.items() if value is not None}
         try:
-            return timm.create_model(self.name, pretrained=pretrained, num_classes=0, **options)
+            with without_retries_logged():
+                return timm.create_model(self.name, pretrained=pretrained, num_classes=0, **options)
         except TypeError as error:
             if not options:
                 raise
