@@ -21,6 +21,17 @@ from idc_data.generate.endpoint import REFUSED, Endpoint
 GOOD = {"caption": "the dog is gone", "change_type": "drop", "confidence": 0.9}
 
 
+def question_of(body):
+    """What is asked about the pair: the last turn of the user, but for repairs."""
+    turns = [turn["content"] for turn in body["messages"] if turn["role"] == "user"]
+    words = [text if isinstance(text, str) else text[-1]["text"] for text in turns]
+    return next(text for text in reversed(words) if "JSON object alone" not in text)
+
+
+def is_repair(body):
+    return "JSON object alone" in body["messages"][-1]["content"]
+
+
 class Faulty:
     """An OpenAI-compatible server; `faults` says what goes wrong with the first requests about a text."""
 
@@ -41,8 +52,7 @@ class Faulty:
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0.01)
         self.at_once -= 1
-        words = body["messages"][0]["content"]
-        words = words if isinstance(words, str) else words[-1]["text"]
+        words = question_of(body)
         name = next((key for key in self.faults if key in words), None)
         fault = self.faults[name].pop(0) if name and self.faults[name] else None
         if fault == "slow":
@@ -194,16 +204,16 @@ def test_requests_keep_the_pace(server):
 
 def test_a_wrong_answer_is_repaired_once_and_else_rejected(server, asking):
     def answer(body):
-        words, turns = body["messages"][0]["content"], len(body["messages"])
-        if "number 1." in words and turns == 1:
-            return '{"caption": "the dog is gone", "change_type": "dropped", "confidence": 1}'
+        words = question_of(body)
+        if "number 1." in words and not is_repair(body):
+            return '{"caption": "the dog is gone", "change_type": "vanished", "confidence": 1}'
         return "I would rather not." if "number 2." in words else json.dumps(GOOD)
 
     server.answer = answer
     written = OpenAi(model="m", url=server.url)(pairs(4), asking)
     assert [difference.rejected for difference in written] == [None, None, "I would rather not.", None]
-    repairs = [body["messages"] for body in server.bodies if len(body["messages"]) == 3]
-    assert len(repairs) == 2 and any("change_type" in turns[2]["content"] for turns in repairs)
+    repairs = [body["messages"] for body in server.bodies if is_repair(body)]
+    assert len(repairs) == 2 and any("change_type" in turns[-1]["content"] for turns in repairs)
 
 
 def test_paraphrases_are_references(server, asking):
@@ -211,7 +221,8 @@ def test_paraphrases_are_references(server, asking):
     (written,) = OpenAi(model="m", url=server.url, references=3)(pairs(1), asking)
     assert written.references == ("the dog is gone", "no dog any more", "the dog left")
     assert "paraphrases" in server.bodies[0]["response_format"]["json_schema"]["schema"]["required"]
-    assert "2 more sentences" in server.bodies[0]["messages"][0]["content"]
+    examples = [turn["content"] for turn in server.bodies[0]["messages"] if turn["role"] == "assistant"]
+    assert len(examples) == 3 and all(len(json.loads(text)["paraphrases"]) == 2 for text in examples)
     server.answer = lambda body: json.dumps(GOOD)
     (written,) = OpenAi(model="other", url=server.url, references=3)(pairs(1), asking)
     assert written.rejected
@@ -232,7 +243,7 @@ def test_paraphrases_are_references(server, asking):
 )
 def test_contradictions_of_the_two_orders_are_rejected(server, asking, forth, back, fits):
     def answer(body):
-        words = body["messages"][0]["content"]
+        words = question_of(body)
         return json.dumps({**GOOD, "change_type": forth if words.index("dog number") < words.index("lawn") else back})
 
     server.answer = answer
@@ -242,10 +253,34 @@ def test_contradictions_of_the_two_orders_are_rejected(server, asking, forth, ba
     assert fits or written.rejected.startswith(f"contradiction: {forth}: the dog is gone")
 
 
+def test_an_endpoint_is_checked_by_a_question_of_few_tokens(server):
+    Endpoint(model="m", url=server.url, schema=answer_schema(1)).check()
+    assert server.bodies[0]["max_tokens"] < 10 and "response_format" not in server.bodies[0]
+    with pytest.raises(ValueError, match="cannot be reached"):
+        Endpoint(model="m", url="http://127.0.0.1:9/v1").check()
+    server.faults = {"OK": ["429", "401"]}
+    Endpoint(model="m", url=server.url).check()  # a busy server is waited for when it is asked
+    with pytest.raises(ValueError, match="OPENAI_API_KEY"):
+        Endpoint(model="m", url=server.url).check()
+
+
+def test_an_endpoint_that_ignores_the_schema_is_warned_about_once(server, asking, caplog):
+    writer = OpenAi(model="m", url=server.url)
+    writer(pairs(2), asking)
+    assert not caplog.records
+    server.answer = lambda body: f"Sure! {json.dumps(GOOD)}"
+    OpenAi(model="other", url=server.url, json_schema=False)(pairs(3), asking)
+    assert not caplog.records
+    written = OpenAi(model="another", url=server.url, stop=("###",))(pairs(3), asking)
+    assert [record.getMessage() for record in caplog.records if "response_format" in record.getMessage()][1:] == []
+    assert "does not follow the JSON schema" in caplog.text and all(not each.rejected for each in written)
+    assert server.bodies[-1]["stop"] == ["###"]
+
+
 def test_images_are_sent_along(server, asking, photos):
     files = (str(photos / "0_0.png"), str(photos / "0_1.png"))
     pair = Captioned("b", "a", files, ("a dog",), ("a cat",))
     OpenAi(model="m", url=server.url, images=True)([pair], asking)
-    content = server.bodies[0]["messages"][0]["content"]
+    (content,) = [turn["content"] for turn in server.bodies[0]["messages"] if turn["role"] == "user"]
     assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
     assert content[0]["image_url"]["url"].startswith("data:image/png;base64,")

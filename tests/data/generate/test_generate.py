@@ -5,7 +5,6 @@ from click.testing import CliRunner
 from idc_data import Folder
 from idc_data.check import check_dataset
 from idc_data.cli import main
-from idc_data.generate.answer import read_answer
 
 SPEC = """\
 name: try
@@ -48,6 +47,7 @@ def test_photos_become_a_dataset(spec, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| filter | `standard`" in card and "reasons: kept" in card and "## Samples" in card
     assert "the hat is gone" in card or "a hat has appeared" in card
+    assert str(tmp_path) not in card and "root photos" in card and "file captions.json" in card
 
 
 def test_a_second_time_nothing_is_made_again_and_the_result_is_the_same(spec, tmp_path):
@@ -59,16 +59,57 @@ def test_a_second_time_nothing_is_made_again_and_the_result_is_the_same(spec, tm
     assert generate(spec, "pair.per_image=1").count("as before") == 2, "images, and their captions"
 
 
-def test_a_file_that_changed_is_seen(spec, captions):
+def test_a_file_that_changed_is_seen_and_what_is_rejected_is_kept(spec, captions, tmp_path):
     generate(spec)
     said = json.loads(captions.read_text())
     captions.write_text(json.dumps({path: f"{caption} with a bird" for path, caption in said.items()}))
-    assert generate(spec).count("as before") == 2
+    assert generate(spec, "filter.blocklist=[hat]").count("as before") == 2
+    rows = [json.loads(line) for line in (tmp_path / "out/.stages/rejected.jsonl").read_text().splitlines()]
+    assert rows and {row["reason"] for row in rows} == {"blocked word"}
+    assert all("hat" in row["written"][0] and row["before"] != row["after"] for row in rows)
 
 
 def test_a_dry_run_asks_nobody(spec, tmp_path):
     said = generate(spec, "caption={name: blip, model: no/such/model}", flags=["--dry-run"])
     assert "to do: caption 12 images" in said and not (tmp_path / "out" / "train").exists()
+    assert "problem    model 'no/such/model' cannot be used" in said
+
+
+def test_a_dry_run_counts_every_pair(spec, captions, photos):
+    captions.write_text(json.dumps({path.name: f"a dog number {path.stem}" for path in photos.glob("?_?.png")}))
+    said = generate(spec, "difference={name: openai, model: m, price_in: 1}", flags=["--dry-run"])
+    pairs = said.partition("write ")[2].partition(" differences")[0]
+    assert int(pairs) > 6 and f"difference {pairs} questions and at most {pairs} repairs" in said and "cost" in said
+    assert "First image: a dog number " in said, "captions are known"
+
+
+PLUGIN = """
+from idc_data.generate.difference import Difference
+
+class Short:
+    def __init__(self, *, verb: str = "became"):
+        self._verb = verb
+    def to_ask(self, pairs):
+        return []
+    def __call__(self, pairs, asking):
+        return [self.write(pair.before_captions[0], pair.after_captions[0]) for pair in pairs]
+    def write(self, before, after):
+        return Difference(references=(f"{before} {self._verb} {after}",), change_type="other")
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_may_lie_beside_the_spec_and_is_asked_again_when_it_changes(tmp_path, photos, captions):
+    (tmp_path / "specs").mkdir()
+    spec = tmp_path / "specs" / "try.yaml"
+    spec.write_text(SPEC.format(photos=photos, captions=captions).replace("out: out", f"out: {tmp_path / 'out'}"))
+    (tmp_path / "specs" / "short_writer.py").write_text(PLUGIN)
+    mine = ("difference=short_writer:Short", "filter.checks=[]")
+    generate(spec, *mine)
+    pairs = [pair for split in ("train", "val", "test") for pair in Folder(split, root=tmp_path / "out")]
+    assert any("sofa became a brown dog" in pair.references[0] for pair in pairs)
+    (tmp_path / "specs" / "short_writer.py").write_text(PLUGIN + "# better")
+    assert generate(spec, *mine).count("as before") == 3
 
 
 @pytest.mark.slow
@@ -82,22 +123,6 @@ def test_with_blip_and_llama_classes(spec, blip, llama, monkeypatch):
     ended = generate(spec, caption, chat, code=2)
     assert "the filters kept none" in ended and "unreadable answer" in ended
     generate(spec, caption, chat, code=2)  # answers and stages are there, so that no model is loaded
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"caption": "the dog is gone", "change_type": "drop", "confidence": 0.9}', None),
-        ('Sure! ```json\n{"caption": "the dog is gone", "change_type": "drop", "confidence": 1}\n```', None),
-        ("the dog is gone", "no JSON object"),
-        ('{"caption": "the dog is gone", "change_type": "dropped", "confidence": 1}', "change_type"),
-        ('{"caption": "the dog is gone", "change_type": "drop"}', "confidence"),
-        ('{"caption": ', "no JSON object"),
-    ],
-)
-def test_answers_are_read(text, expected):
-    read = read_answer(text)
-    assert expected in read if expected else read.caption == "the dog is gone"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from idc_data.generate.collect import ImageFolder, collect
 from idc_data.generate.difference import Captioned
 from idc_data.generate.embed import Clip, embed
 from idc_data.generate.filters import Filters
+from idc_data.generate.loading import Weights
 from idc_data.generate.models import ChatModel, Drawn
 
 pytestmark = pytest.mark.slow
@@ -70,7 +71,7 @@ def test_draws_are_from_the_softmax():
 
 
 def test_llama_says_the_same_in_a_batch_and_alone(llama):
-    asker = ChatModel(model=str(llama), max_new_tokens=8, device="cpu")
+    asker = ChatModel(Weights(str(llama), device="cpu"), max_new_tokens=8)
     texts = ("a dog", "a cat on the red sofa and some more", "x")
     questions = [Question({"chat": [{"role": "user", "content": text}]}) for text in texts]
     together = dict(next(asker.ask(questions)))

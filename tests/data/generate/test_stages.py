@@ -9,7 +9,9 @@ from idc_data.generate.answers import Answers
 from idc_data.generate.ask import Asking, Local, Question, Said
 from idc_data.generate.collect import ImageFolder, ImageList, collect
 from idc_data.generate.filters import Filters
+from idc_data.generate.loading import Halving, Weights
 from idc_data.generate.pair import Consecutive, Given, Similar
+from idc_data.generate.progress import Lines
 from idc_data.generate.publish import split_pairs
 from idc_data.generate.stage import Stages
 
@@ -74,14 +76,96 @@ def test_answers_are_asked_for_once_and_kept_batch_by_batch(tmp_path):
         Asking(answers, Local(), through)(failing, questions, "try")
     assert failing.asked == [["a", "b"], ["c", "d"]]
     asking = Asking(Answers(tmp_path / "a.sqlite"), Local(), through)
-    assert asking.estimate(asker, questions).startswith("1 question, 5 more are answered; about 0.0 minutes")
-    assert "1 tokens to read and 3 to write, cost 7.00" in asking.estimate(asker, questions)
+    assert [question.content for question in asking.unanswered(asker, questions)] == ["e"]
+    assert asking.average(asker)[0] == 4 and asking.average(asker)[2:] == (1, 3)
     assert asking(asker, questions, "try") == ["a!", "b!", "a!", "c!", "d!", "e!"]
     assert asker.asked == [["e"]]
     assert asking.spent.notes() == {"asked of a model": 1, "tokens read": 1, "tokens written": 3, "cost": 7.0}
     other = Shouting(fails=False)
     other.identity = "another"
     assert asking(other, questions[:1], "try") == ["a!"] and other.asked == [["a"]]
+
+
+def test_askers_are_checked_before_the_first_question_and_not_if_all_is_known(tmp_path):
+    class Missing(Shouting):
+        def check(self):
+            raise ValueError("no such model")
+
+    answers, asker, later = Answers(tmp_path / "a.sqlite"), Shouting(fails=False), Missing(fails=False)
+    with pytest.raises(ValueError, match="no such model"):
+        Asking(answers, Local(), through, check=[asker, later])(asker, [Question("a")], "try")
+    assert not asker.asked
+    Asking(answers, Local(), through)(asker, [Question("a")], "try")
+    assert Asking(answers, Local(), through, check=[later])(asker, [Question("a")], "try") == ["a!"]
+
+
+def test_images_are_decoded_by_other_threads_one_batch_ahead(photos):
+    class Looking(Shouting):
+        def ask(self, questions):
+            self.asked.append([question.decoded is not None for question in questions])
+            yield [(at, Said(str(question.images()[0].size))) for at, question in enumerate(questions)]
+
+    asker = Looking()
+    batches = [[Question(n, (str(photos / f"0_{n}.png"),)) for n in some] for some in ((0, 1), (2, 3))]
+    said = [answer.text for _, some in Local().run(asker, batches) for _, answer in some]
+    assert said == ["(48, 40)"] * 4 and asker.asked == [[True, True]] * 2
+
+
+def test_out_of_memory_halves_the_batch_and_stays_so():
+    import torch
+
+    sizes, halving = [], Halving()
+
+    def work(items):
+        sizes.append(len(items))
+        if len(items) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return [item * 2 for item in items]
+
+    assert halving(work, list(range(10))) == [item * 2 for item in range(10)]
+    assert sizes == [10, 5, 2, 2, 2, 2, 2]
+    assert halving(work, [1, 2, 3]) == [2, 4, 6] and sizes[7:] == [2, 1]
+
+
+def test_out_of_memory_with_one_item_and_other_errors_are_no_reason_to_halve():
+    import torch
+
+    def too_large(items):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def broken(items):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(ValueError, match="four_bit"):
+        Halving()(too_large, [1, 2])
+    with pytest.raises(RuntimeError, match="shapes"):
+        Halving()(broken, [1, 2])
+
+
+def test_a_folder_of_weights_is_known_by_its_contents(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+        (folder / "README.md").write_text(str(folder))
+    assert Weights(str(one)).identity == Weights(str(other)).identity
+    assert Weights(str(one), dtype="float16").identity != Weights(str(one)).identity
+    (other / "model.safetensors").write_bytes(b"better weights")
+    assert Weights(str(one)).identity != Weights(str(other)).identity
+
+
+def test_a_model_that_is_not_there_and_packages_that_are_not_there_are_named(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="cannot be used"):
+        Weights(str(tmp_path)).check()
+    monkeypatch.setattr("idc_data.generate.loading.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="accelerate and bitsandbytes"):
+        Weights(str(tmp_path), four_bit=True).check()
+
+
+def test_progress_in_lines():
+    lines = []
+    assert list(Lines(lines.append, seconds=0)(iter("abc"), "caption", 3)) == ["a", "b", "c"]
+    assert lines[0].startswith("caption: 1 of 3, about ") and len(lines) == 3
 
 
 def test_collect_merges_copies_and_sets_broken_files_aside(photos):
@@ -163,21 +247,25 @@ def test_consecutive_frames(photos, images, asking):
         ({"rejected": "contradiction: add, add", "references": []}, "contradiction of the two orders"),
         ({"references": ["le chien est parti de la maison"]}, "another language"),
         ({"confidence": 0.1}, "low confidence"),
-        ({"change_type": "none"}, "no change said of images that differ"),
+        ({"change_type": "none"}, "change type against the verb"),
+        (
+            {"change_type": "none", "references": ["nothing has changed"]},
+            "no change said of images that differ",
+        ),
     ],
 )
 def test_filters(difference, reason, asking):
     pair = {"pair": "p", "similarity": 0.7}
     whole = {"references": ["the dog is gone"], "change_type": "drop", "confidence": 0.9, "rejected": None}
     rows, notes = Filters(blocklist=("gun",))([pair], [None], [{**whole, **difference}], asking)
-    assert rows[0]["reason"] == reason and notes == {"reasons": {reason or "kept": 1}}
+    assert rows[0]["reason"] == reason and notes["reasons"] == {reason or "kept": 1}
 
 
 def test_a_caption_of_too_many_pairs_is_filtered(asking):
     pairs = [{"pair": str(index), "similarity": None} for index in range(5)]
     same = {"references": ["the dog is gone"], "change_type": "drop", "confidence": None, "rejected": None}
     rows, _ = Filters(most_alike=3)(pairs, [None] * 5, [same] * 5, asking)
-    assert [row["reason"] for row in rows] == [None] * 3 + ["caption of too many pairs"] * 2
+    assert [row["reason"] for row in rows] == [None] * 3 + ["sentence of too many pairs"] * 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=40), st.integers(0, 3))

@@ -1,8 +1,9 @@
-"""Asking models: every question once, in batches, and every answer kept as soon as it is there."""
+"""Asking models: each question once, in batches, and each answer stored as soon as it comes."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,24 +13,29 @@ from idc_data.generate.answers import Answers
 from idc_data.generate.progress import Progress
 from idc_data.generate.stage import identity
 from idc_data.images import load_image
-from idc_data.wording import counted
 
 
-class Question(NamedTuple):
-    """What a model is asked."""
+@dataclass(frozen=True)
+class Question:
+    """A question to a model.
+
+    Attributes:
+        content: Plain values; together with the asker's identity, all that the answer depends on.
+        files: Paths of the images that it is about; `content` holds their identities.
+        decoded: Returns the decoded images, if a thread decodes them already.
+    """
 
     content: Any
-    """Plain values: with who is asked, all that the answer depends on."""
     files: tuple[str, ...] = ()
-    """Where the images that it is about lie; `content` holds their identities."""
+    decoded: Callable[[], list[Image.Image]] | None = field(default=None, compare=False, repr=False)
 
     def images(self) -> list[Image.Image]:
-        """Reads the images."""
-        return [Image.fromarray(load_image(Path(file))) for file in self.files]
+        """Return the images, decoded."""
+        return self.decoded() if self.decoded else [Image.fromarray(load_image(Path(file))) for file in self.files]
 
 
 class Said(NamedTuple):
-    """What a model said, and the tokens that it read and wrote, where it counts them."""
+    """An answer, and the tokens that were read and written for it, where the model counts them."""
 
     text: str
     tokens_in: int = 0
@@ -37,50 +43,68 @@ class Said(NamedTuple):
 
 
 class Asker(Protocol):
-    """Whoever answers: a model in memory, which is loaded when first asked, or a server.
+    """Whoever answers questions: a model in memory, which is loaded when first asked, or a server.
+
+    An asker may also have a method `check()`, which raises ValueError if it could not answer. It is called before the
+    first question of a generation is asked, of this asker or another.
 
     Attributes:
-        identity: Plain values: with the question, all that an answer depends on.
         batch_size: Most questions at a time.
-        in_process: Whether it is asked in this process, whatever the engine: a server has the model, not the asker.
+        in_process: It is asked in this process whatever the engine is, since a server holds the model.
         prices: Cost of a million tokens read, and of a million written.
     """
 
-    identity: Any
+    @property
+    def identity(self) -> Any:
+        """Plain values; together with a question, all that an answer depends on."""
+        ...
+
     batch_size: int
     in_process: bool
     prices: tuple[float, float]
 
     def ask(self, questions: Sequence[Question]) -> Iterator[list[tuple[int, Said]]]:
-        """Gives, whenever there are any, the answers that have come, each with the index of its question."""
+        """Yield answers as they come, each with the index of its question."""
         ...
 
 
 class Engine(Protocol):
-    """Whatever has batches of questions answered: one after the other in this process, or by many processes."""
+    """Has batches of questions answered: one after the other in this process, or by many processes."""
 
     def run(self, asker: Asker, batches: Sequence[Sequence[Question]]) -> Iterator[tuple[int, list[tuple[int, Said]]]]:
-        """Gives the index of a batch with answers to it, in any order."""
+        """Yield the index of a batch with answers to it, in any order."""
         ...
 
 
 class Local:
-    """One batch after the other, in this process."""
+    """Asks one batch after the other in this process; threads decode the images of the next batch meanwhile."""
 
     def run(self, asker: Asker, batches: Sequence[Sequence[Question]]) -> Iterator[tuple[int, list[tuple[int, Said]]]]:
-        """Gives the index of a batch with answers to it."""
-        for index, batch in enumerate(batches):
-            for some in asker.ask(batch):
-                yield index, some
+        """Yield the index of a batch with answers to it."""
+        if asker.in_process or not any(question.files for batch in batches[:1] for question in batch):
+            for index, batch in enumerate(batches):
+                for some in asker.ask(batch):
+                    yield index, some
+            return
+        with ThreadPoolExecutor() as pool:
+
+            def ahead(batch: Sequence[Question]) -> list[Question]:
+                return [replace(question, decoded=pool.submit(question.images).result) for question in batch]
+
+            following = ahead(batches[0])
+            for index in range(len(batches)):
+                batch, following = following, ahead(batches[index + 1]) if index + 1 < len(batches) else []
+                for some in asker.ask(batch):
+                    yield index, some
 
 
 ENGINES = {"local": "idc_data.generate.ask:Local", "ray": "idc_data.generate.ray_engine:Ray"}
-"""Name -> class with the method `run` of `Engine`."""
+"""Name -> class that is an `Engine`."""
 
 
 @dataclass
 class Spent:
-    """What asking cost."""
+    """What the questions of a stage cost."""
 
     asked: int = 0
     tokens_in: int = 0
@@ -88,7 +112,7 @@ class Spent:
     cost: float = 0.0
 
     def notes(self) -> dict[str, Any]:
-        """Gives what is not zero, for people."""
+        """Return what is not zero, for people."""
         named = {
             "asked of a model": self.asked,
             "tokens read": self.tokens_in,
@@ -99,50 +123,53 @@ class Spent:
 
 
 class Asking:
-    """Has questions answered: what is known comes from the cache, the rest from the asker, through the engine.
+    """Has questions answered: known answers come from the cache, the others from the asker, through the engine.
 
     Args:
         answers: The cache.
-        engine: Who runs the asker.
+        engine: Runs the askers.
         progress: Shows how far it is.
+        check: Askers that are checked before the first question is asked, so that nothing is spent on a generation
+            whose later models are missing.
     """
 
-    def __init__(self, answers: Answers, engine: Engine, progress: Progress) -> None:
-        self._answers, self._engine, self._progress = answers, engine, progress
+    def __init__(self, answers: Answers, engine: Engine, progress: Progress, check: Sequence[Asker] = ()) -> None:
+        self._answers, self._engine, self._progress, self._to_check = answers, engine, progress, list(check)
         self.spent = Spent()
 
     def __call__(self, asker: Asker, questions: Sequence[Question], what: str) -> list[str]:
-        """Gives the answers in the order of the questions; equal questions are asked once.
+        """Return the answers in the order of the questions; equal questions are asked once.
 
-        Batches are the same after a kill as without one, since a batch is kept whole or not at all.
+        Batches are the same after a kill as without one, since a batch is stored whole or not at all.
+
+        Raises:
+            ValueError: An asker cannot answer.
         """
         keys, unknown = self._unknown(asker, questions)
+        if unknown:
+            self._check()
         size = asker.batch_size
         batches = [unknown[start : start + size] for start in range(0, len(unknown), size)]
         asks = [[question for _, question in batch] for batch in batches]
-        answered = self._kept(asker, batches, self._engine.run(asker, asks) if asks else iter(()))
+        answered = self._stored(asker, batches, self._engine.run(asker, asks) if asks else iter(()))
         for _ in self._progress(answered, what, len(unknown)):
             pass
         known = self._answers.get(keys)
         return [known[key] for key in keys]
 
-    def estimate(self, asker: Asker, questions: Sequence[Question]) -> str:
-        """Says, for people, what it would take to have the questions answered; nobody is asked."""
-        num = len(self._unknown(asker, questions)[1])
-        parts = [
-            counted(num, "question") + (f", {len(questions) - num:,} more are answered" if num < len(questions) else "")
-        ]
-        seen, seconds, tokens_in, tokens_out = self._answers.average(identity(asker.identity))
-        if num and seen:
-            parts.append(f"about {num * seconds / 60:,.1f} minutes, as fast as the {seen:,} asked before")
-        if num and seen and tokens_in + tokens_out:
-            cost = num * (tokens_in * asker.prices[0] + tokens_out * asker.prices[1]) / 1e6
-            parts.append(
-                f"{num * tokens_in:,.0f} tokens to read and {num * tokens_out:,.0f} to write, cost {cost:,.2f}"
-            )
-        elif num and not seen:
-            parts.append("time and tokens are known once some were asked (try `limit`)")
-        return "; ".join(parts)
+    def unanswered(self, asker: Asker, questions: Sequence[Question]) -> list[Question]:
+        """Return the questions that would have to be asked, each once."""
+        return [question for _, question in self._unknown(asker, questions)[1]]
+
+    def average(self, asker: Asker) -> tuple[int, float, float, float]:
+        """Return the number of answers of an asker, and their mean seconds, tokens read and tokens written."""
+        return self._answers.average(identity(asker.identity))
+
+    def _check(self) -> None:
+        while self._to_check:
+            if check := getattr(self._to_check[0], "check", None):
+                check()
+            self._to_check.pop(0)
 
     def _unknown(self, asker: Asker, questions: Sequence[Question]) -> tuple[list[str], list[tuple[str, Question]]]:
         keys = [identity([asker.identity, question.content]) for question in questions]
@@ -150,7 +177,7 @@ class Asking:
         asked = dict(zip(reversed(keys), reversed(questions), strict=True))  # of equal ones, the first
         return keys, [(key, asked[key]) for key in dict.fromkeys(keys) if key not in known]
 
-    def _kept(
+    def _stored(
         self,
         asker: Asker,
         batches: Sequence[Sequence[tuple[str, Question]]],

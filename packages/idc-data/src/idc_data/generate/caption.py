@@ -1,38 +1,63 @@
-"""Stage 3, caption: what each image shows."""
+"""Stage 3, caption: one or more sentences about what each image shows."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from idc_data.generate.ask import Asker, Asking, Question
-from idc_data.generate.models import VisionModel
+from idc_data.generate.loading import Dtype, Weights
+from idc_data.generate.models import DATE, VisionModel
 from idc_data.generate.stage import Rows
 from idc_data.places import plain_name
 from idc_data.text import read_text
 from idc_data.wording import counted
 
 CAPTIONERS = {"blip": "idc_data.generate.caption:Blip", "given": "idc_data.generate.caption:Given"}
-"""Name -> class with the methods `__call__(images, root, asking) -> rows of CAPTIONS`, and `to_ask(images, root) ->
-[(asker, questions)]`, for the estimate."""
+"""Name -> class that is a `Captioner`."""
 
 CAPTIONS = pa.schema([("image", pa.string()), ("captions", pa.list_(pa.string()))])
-"""One row per image: its identity, and one or more captions, the one to use first."""
+"""One row per image: its identity, and one or more captions, the best one first."""
 
 ToAsk = list[tuple[Asker, list[Question]]]
+"""Askers, each with the questions that it would be asked."""
+
+
+class Captioner(Protocol):
+    """What the stage `caption` needs of a class; its settings are its keyword-only parameters.
+
+    A captioner that asks models also has `askers`, which are checked before the first stage asks anything.
+    """
+
+    def to_ask(self, images: Rows, root: Path) -> ToAsk:
+        """Return the questions, for the estimate of a dry run; a captioner without a model returns an empty list."""
+        ...
+
+    def __call__(self, images: Rows, root: Path, asking: Asking) -> Rows:
+        """Caption every image.
+
+        Args:
+            images: Rows of `IMAGES`; `root / row["path"]` is the file.
+            root: The folder that paths are relative to.
+            asking: `asking(asker, questions, what)` asks a model and remembers its answers.
+
+        Returns:
+            One row of `CAPTIONS` per image, in their order.
+        """
+        ...
 
 
 class Given:
-    """Captions that the user has: a JSON file, `{"path": "caption"}` or `{"path": ["caption", ...]}`.
+    """Reads captions from a JSON file, `{"path": "caption"}` or `{"path": ["caption", ...]}`.
 
     Args:
-        file: The file; its paths are those of `collect`.
+        file: The file; its paths are relative to the root of `collect`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not of this form.
+        ValueError: It does not have this form.
     """
 
     def __init__(self, *, file: Path) -> None:
@@ -42,20 +67,20 @@ class Given:
         try:
             captions = json.loads(read_text(file))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"caption 'given': {file} is no JSON: {error}") from error
+            raise ValueError(f"caption 'given': {file} is not JSON: {error}") from error
         if not isinstance(captions, dict):
-            raise ValueError(f"caption 'given': {file} holds no object; expected {{'path': 'caption', ...}}")
+            raise ValueError(f"caption 'given': {file} does not hold an object; expected {{'path': 'caption', ...}}")
         self._captions = {plain_name(path): said for path, said in captions.items()}
 
     def to_ask(self, images: Rows, root: Path) -> ToAsk:
-        """Nobody."""
+        """Return an empty list: no model is asked."""
         return []
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> Rows:
-        """Looks the captions up.
+        """Look the captions up.
 
         Raises:
-            ValueError: An image has none; the first such images are named.
+            ValueError: An image has none; the message names the first such images.
         """
         rows, without = [], []
         for row in images:
@@ -76,15 +101,20 @@ class Blip:
 
     Args:
         model: A name on the Hugging Face hub, or a folder that `save_pretrained` wrote.
-        revision: Which version on the hub.
-        prompt: What the model is asked, where it has a chat template; others go on writing after it.
-        batch_size: Images at a time.
-        beam: Hypotheses kept; 1 is greedy.
+        revision: A branch, tag or commit on the hub.
+        prompt: What the model is asked, if it has a chat template; other models continue this text.
+        batch_size: Most images at a time; where memory runs out, fewer.
+        beam: Hypotheses kept by beam search; 1 is greedy.
         max_new_tokens: Most tokens of a caption.
-        sampled: So many more captions of each image, drawn at random.
-        temperature: Of the draws: below 1 likelier words, above 1 more surprising ones.
-        seed: Of the draws.
-        device: `auto` takes a GPU if there is one, in half precision.
+        sampled: Number of further captions of each image, sampled.
+        temperature: Of sampling: below 1 likelier words, above 1 more surprising ones.
+        seed: Of sampling.
+        stop: Texts that end a caption.
+        date: Given to the chat template as today's.
+        device: `auto` is a GPU if there is one, else the CPU.
+        dtype: `auto` is bfloat16 on a GPU and float32 on a CPU.
+        device_map: How accelerate spreads a large model over devices, such as `auto`.
+        four_bit: Quantize the weights to 4 bits while loading, with bitsandbytes.
     """
 
     def __init__(
@@ -99,21 +129,22 @@ class Blip:
         sampled: NonNegativeInt = 0,
         temperature: PositiveFloat = 0.8,
         seed: int = 0,
+        stop: tuple[str, ...] = (),
+        date: str = DATE,
         device: str = "auto",
+        dtype: Dtype = "auto",
+        device_map: str | None = None,
+        four_bit: bool = False,
     ) -> None:
-        same: dict[str, Any] = {
-            "model": model,
-            "revision": revision,
-            "batch_size": batch_size,
-            "max_new_tokens": max_new_tokens,
-            "device": device,
-        }
-        self._best = VisionModel(**same, beam=beam)
-        self._drawn = VisionModel(**same, temperature=temperature, seed=seed)
+        weights = Weights(model, revision, device, dtype, device_map, four_bit)
+        same: dict[str, Any] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "stop": stop, "date": date}
+        self._best = VisionModel(weights, **same, beam=beam)
+        self._drawn = VisionModel(weights, **same, temperature=temperature, seed=seed)
+        self.askers = (self._best,)
         self._prompt, self._sampled = prompt, sampled
 
     def to_ask(self, images: Rows, root: Path) -> ToAsk:
-        """The best caption of every image, then the draws."""
+        """Return the questions for the best caption of every image, then for the sampled ones."""
         chat = [{"role": "user", "content": self._prompt}]
         first, *others = (
             [
@@ -125,7 +156,7 @@ class Blip:
         return [(self._best, first), *((self._drawn, questions) for questions in others)]
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> Rows:
-        """Captions every image that has not been captioned before."""
+        """Caption every image that has not been captioned before."""
         said = [asking(asker, questions, "caption") for asker, questions in self.to_ask(images, root)]
         captions = zip(*said, strict=True)
         return [

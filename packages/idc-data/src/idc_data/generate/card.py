@@ -19,9 +19,10 @@ _LICENSES = {
     "Qwen/Qwen2.5-VL-3B": "Qwen Research License, not for commercial use",
     "openai/clip": "MIT",
 }
-"""Beginnings of model names -> licence, as their publishers state it; see the model's page before you rely on it."""
+"""Beginnings of model names -> licence, as their publishers state it; read the model's page before you rely on it."""
 
-_NOT_NOTES = ("stage", "identity", "made_from", "rows", "seconds")
+NOT_NOTES = ("stage", "identity", "made_from", "rows", "seconds", "reused")
+"""What the provenance of a stage holds beside its notes."""
 
 
 def data_card(
@@ -34,7 +35,7 @@ def data_card(
     counts: dict[str, int],
     prompts: dict[str, str],
 ) -> None:
-    """Write README.md: what is in the dataset, how it was made, what each stage yielded, prompts, licences, samples.
+    """Write README.md: contents, settings and yield of every stage, prompts, samples and licences.
 
     Args:
         out: The folder of the dataset.
@@ -54,8 +55,8 @@ def data_card(
         "",
         f"{len(rows):,} pairs of images, before and after, with captions of what changed, made by `idc-data generate`: "
         + ", ".join(f"{count:,} in {split}" for split, count in counts.items())
-        + ". No image is in two splits. The captions were written by programs, and people have not checked them unless "
-        "an audit is told of below.",
+        + ". No image is in two splits. The sentences were written by programs and not checked by people, unless an "
+        "audit is reported below.",
         "",
         "## How it was made",
         "",
@@ -63,7 +64,7 @@ def data_card(
         "|---|---|---|---|---|",
     ]
     for stage in stages:
-        notes = {key: value for key, value in stage.items() if key not in _NOT_NOTES and value}
+        notes = {key: value for key, value in stage.items() if key not in NOT_NOTES and value}
         shown = _cell("; ".join(f"{key}: {_short(value)}" for key, value in notes.items()))
         how = _how(settings[stage["stage"]])
         lines.append(f"| {stage['stage']} | {how} | {stage['rows']:,} | {stage['seconds']:,.1f} | {shown} |")
@@ -85,12 +86,12 @@ def data_card(
     )
     for model in sorted(filter(None, models)):
         known = next((text for start, text in _LICENSES.items() if model.startswith(start)), "see where it comes from")
-        lines.append(f"\nModel `{_cell(model)}`: {known}.")
+        lines.append(f"\nModel `{_cell(_named(model))}`: {known}.")
     write_whole(out / "README.md", ("\n".join(lines) + "\n").encode())
 
 
 def _front_matter(name: str, license: str) -> str:
-    """What the hub reads: the splits, and which sentence belongs to which two images."""
+    """The metadata that the hub reads."""
     values = {
         "pretty_name": name,
         **({"license": license} if license else {}),
@@ -103,10 +104,18 @@ def _front_matter(name: str, license: str) -> str:
 
 
 def _how(part: dict[str, Any]) -> str:
-    """Settings for people: those that are not empty; of paths the last part, since disks are nobody else's business."""
-    shown = {key: Path(v).name if isinstance(v, str) and Path(v).is_absolute() else v for key, v in part.items()}
-    told = (f"{key} {value}" if key != "name" else f"`{value}`" for key, value in shown.items() if value or value == 0)
-    return _cell(", ".join(told))
+    """The settings that are not empty, for people."""
+    shown = {key: _named(value) for key, value in part.items() if value or value == 0}
+    return _cell(", ".join(f"{key} {value}" if key != "name" else f"`{value}`" for key, value in shown.items()))
+
+
+def _named(value: Any) -> Any:
+    """A setting with the last part of each absolute path alone: the folders of a machine are nobody else's business."""
+    if isinstance(value, dict):
+        return {key: _named(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_named(each) for each in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _short(value: Any) -> Any:

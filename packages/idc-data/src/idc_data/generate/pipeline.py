@@ -1,7 +1,8 @@
 """A whole generation: collect, pair, caption, write the difference, filter, split and publish."""
 
+import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from idc_data.audit import apply_verdicts
 from idc_data.generate.answers import Answers
 from idc_data.generate.ask import Asking, Spent
 from idc_data.generate.caption import CAPTIONS
-from idc_data.generate.card import data_card
+from idc_data.generate.card import NOT_NOTES, data_card
 from idc_data.generate.collect import IMAGES, collect, listing
-from idc_data.generate.difference import DIFFERENCES, Captioned
+from idc_data.generate.difference import DIFFERENCES, Captioned, NearlyAllRejected
+from idc_data.generate.estimate import captions_known, estimated, placeholder
 from idc_data.generate.filters import FILTERED
+from idc_data.generate.loading import content_hash, release
 from idc_data.generate.pair import PAIRS
 from idc_data.generate.progress import Progress
 from idc_data.generate.publish import publish, split_pairs
@@ -22,9 +25,10 @@ from idc_data.generate.stage import Rows, Stages, identity
 from idc_data.images import passed_over
 from idc_data.layout import GENERATION
 from idc_data.whole import write_whole
-from idc_data.wording import counted
 
 STAGES_FOLDER = ".stages"
+REJECTED = "rejected.jsonl"
+"""Pairs that were not kept, with what was written about them and why; it lies beside the stage files."""
 
 Made = tuple[Rows, dict[str, Any]]
 
@@ -32,42 +36,44 @@ Made = tuple[Rows, dict[str, Any]]
 def generate(
     spec: GenerateSpec, *, say: Callable[[str], None], progress: Progress, dry_run: bool = False
 ) -> dict[str, int]:
-    """Make the dataset that a spec describes; what an earlier, killed or finished, generation made is not made again.
+    """Make the dataset that a spec describes, and reuse what an earlier generation, killed or finished, has made.
 
     Args:
         spec: How it is made.
-        say: Told one line per stage.
-        progress: Shows what takes long.
-        dry_run: Stop before any captioner or language model is asked, and say what it would take.
+        say: Takes one line per stage.
+        progress: Shows how far long work is.
+        dry_run: Stop before a captioner or language model is asked, and say what it would take.
 
     Returns:
-        The number of pairs in each split; nothing after a dry run.
+        The number of pairs in each split; empty after a dry run.
 
     Raises:
-        ValueError: Input is not as the spec says, or nothing is left to publish.
-        OSError: Files or models are missing.
+        ValueError: The input is not as the spec says, a model cannot be used, or no pair is kept.
+        OSError: A file is missing.
     """
-    return _Generation(spec, say, progress).run(dry_run)
+    return _Generation(spec, say, progress, dry_run).run()
 
 
 class _Generation:
     """The state of one generation: its parts, its stage files, and what they were made from."""
 
-    def __init__(self, spec: GenerateSpec, say: Callable[[str], None], progress: Progress) -> None:
-        self._spec, self._say, self._progress = spec, say, progress
+    def __init__(self, spec: GenerateSpec, say: Callable[[str], None], progress: Progress, dry_run: bool) -> None:
+        self._spec, self._say, self._progress, self._dry_run = spec, say, progress, dry_run
         self._parts = {stage: spec.part(stage)[0](**spec.part(stage)[1]) for stage in STAGES}  # models are loaded later
         engine, settings = spec.part("engine")
         self._stages = Stages(spec.out / STAGES_FOLDER)
-        self._asking = Asking(Answers(self._stages.folder / "answers.sqlite"), engine(**settings), progress)
+        self._askers = [asker for part in self._parts.values() for asker in getattr(part, "askers", ())]
+        answers = Answers(self._stages.folder / "answers.sqlite")
+        self._asking = Asking(answers, engine(**settings), progress, check=() if dry_run else self._askers)
         self._made: dict[str, dict[str, Any]] = {}
 
-    def run(self, dry_run: bool) -> dict[str, int]:
+    def run(self) -> dict[str, int]:
         """All stages, one after the other."""
         root, images = self._collected()
         pairs = self._paired(root, images)
         used = {row[side] for row in pairs for side in ("before", "after")}
         shown = [row for row in images if row["image"] in used]
-        if dry_run:
+        if self._dry_run:
             self._estimate(root, shown, pairs)
             return {}
         captioned = self._make(
@@ -81,7 +87,7 @@ class _Generation:
         differences = self._make(
             "difference",
             DIFFERENCES,
-            lambda: (_write(pairs, self._parts["difference"](texts, self._asking)), {}),
+            lambda: self._written(pairs, texts),
             pairs=self._made["pair"]["identity"],
             captions=self._made["caption"]["identity"],
         )
@@ -90,6 +96,11 @@ class _Generation:
             FILTERED,
             lambda: self._parts["filter"](pairs, texts, differences, self._asking),
             differences=self._made["difference"]["identity"],
+        )
+        self._keep_rejected(
+            (text, row["reason"], list(difference["references"] or ()) or difference["rejected"])
+            for text, row, difference in zip(texts, filtered, differences, strict=True)
+            if row["reason"]
         )
         kept = [
             {
@@ -106,7 +117,8 @@ class _Generation:
         ]
         if not kept:
             raise ValueError(
-                f"the filters kept none of {counted(len(pairs), 'pair')}: {self._made['filter']['reasons']}"
+                f"the filters kept none of {len(pairs)} pairs: {self._made['filter']['reasons']}; "
+                f"see {self._stages.folder / REJECTED}"
             )
         splits = split_pairs(kept, **self._spec.split.model_dump())
         counts = publish(self._spec.out, root, kept, splits, self._spec.image_size)
@@ -135,13 +147,21 @@ class _Generation:
 
     def _make(self, stage: str, schema: Any, work: Callable[[], Made], **inputs: Any) -> Rows:
         """Make a stage, or read what was made, and say so."""
-        made_from = {"settings": self._spec.settings(stage), "files": _files(self._spec.part(stage)[1]), **inputs}
+        part, (kind, settings) = self._parts[stage], self._spec.part(stage)
+        made_from = {"settings": self._spec.settings(stage), "files": _files(settings), **inputs}
+        if askers := getattr(part, "askers", ()):  # weights and prompts may change behind the same name
+            made_from["askers"] = [asker.identity for asker in askers]
+        if prompt := getattr(part, "prompt_text", ""):
+            made_from["prompt"] = identity(prompt)
+        if ":" in made_from["settings"]["name"]:
+            made_from["code"] = content_hash(Path(inspect.getfile(kind)))
         if stage not in ("collect", "pair"):
             made_from["limit"] = self._spec.limit
 
         def counted() -> Made:
             self._asking.spent = Spent()
             rows, notes = work()
+            release()  # the next stage has the GPU to itself
             return rows, {**notes, **self._asking.spent.notes()}
 
         rows, provenance = self._stages.make(stage, made_from, schema, counted)
@@ -151,27 +171,45 @@ class _Generation:
         return rows
 
     def _estimate(self, root: Path, images: Rows, pairs: Rows) -> None:
-        """Say what captions and differences would take; a caption that is not there yet is taken to have ten words."""
-        unknown = dict.fromkeys(
-            (row["image"] for row in images), ("a photo of one thing next to another thing outside",)
+        """Say what captions and differences would take, with the captions that there are, or else placeholders."""
+        captioner = self._parts["caption"]
+        if captions_known(captioner, images, root, self._asking):
+            captions = {row["image"]: row["captions"] for row in captioner(images, root, self._asking)}
+        else:
+            captions = {row["image"]: [placeholder(number)] for number, row in enumerate(images)}
+        texts = _captioned(root, images, pairs, captions)
+        self._say(f"to do: caption {len(images):,} images, write {len(pairs):,} differences; no model was asked")
+        for line in estimated(captioner, self._parts["difference"], images, root, texts, self._asking):
+            self._say(line)
+        for asker in self._askers:
+            try:
+                if not asker.in_process and hasattr(asker, "check"):  # an endpoint is checked by a question
+                    asker.check()
+            except ValueError as error:
+                self._say(f"problem    {error}")
+
+    def _written(self, pairs: Rows, texts: Sequence[Captioned]) -> Made:
+        try:
+            return _write(pairs, self._parts["difference"](texts, self._asking)), {}
+        except NearlyAllRejected as error:
+            reasons = [(pair, "unreadable answer", text) for pair, text in error.rejected]
+            raise ValueError(f"{error}\nall of them: {self._keep_rejected(reasons)}") from error
+
+    def _keep_rejected(self, rejected: Iterable[tuple[Captioned, str, Any]]) -> Path:
+        """Write what was rejected to a file beside the stage files, for people to read."""
+        path = self._stages.folder / REJECTED
+        lines = (
+            {
+                "reason": reason,
+                "before": pair.before_captions[0],
+                "after": pair.after_captions[0],
+                "written": written,
+                "files": [Path(file).name for file in pair.files],
+            }
+            for pair, reason, written in rejected
         )
-        texts = _captioned(root, images, pairs, unknown)
-        self._say(
-            f"to do: caption {counted(len(images), 'image')}, write {counted(len(pairs), 'difference')}; no model was "
-            "asked for any"
-        )
-        for stage, asks in (
-            ("caption", self._parts["caption"].to_ask(images, root)),
-            ("difference", self._parts["difference"].to_ask(texts)),
-        ):
-            for asker, questions in asks:
-                self._say(f"{stage:<10} {self._asking.estimate(asker, questions)}")
-            if stage == "difference" and asks and asks[0][1]:
-                self._say(
-                    "the first prompt, but for its captions:\n  | " + _prompt(asks[0][1][0]).replace("\n", "\n  | ")
-                )
-            if not asks:
-                self._say(f"{stage:<10} no model")
+        write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+        return path
 
     def _finish(self, kept: Rows, counts: dict[str, int]) -> None:
         """Write the data card, and how the dataset was made."""
@@ -222,17 +260,13 @@ def _files(settings: dict[str, Any]) -> dict[str, str]:
     return {name: sha256(path.read_bytes()).hexdigest()[:16] for name, path in files.items()}
 
 
-def _prompt(question: Any) -> str:
-    return question.content["chat"][0]["content"]
-
-
 def _notes(provenance: dict[str, Any]) -> str:
     shown = []
     for name, value in provenance.items():
-        if name == "reasons":
-            shown += [f"{reason} {count:,}" for reason, count in value.items()]
+        if isinstance(value, dict):
+            shown += [f"{reason} {count:,}" for reason, count in value.items() if name == "reasons"]
         elif name == "broken" and value:
             shown.append(f"broken files: {', '.join(problem['path'] for problem in value[:5])} ({len(value)} in all)")
-        elif name not in ("stage", "identity", "made_from", "rows", "seconds", "reused", "broken") and value:
+        elif name not in (*NOT_NOTES, "broken") and value:
             shown.append(f"{name}: {value:,}")
     return "  " + "; ".join(shown) if shown else ""

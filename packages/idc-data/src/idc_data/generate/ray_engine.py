@@ -20,15 +20,15 @@ _ENVIRONMENT = {
 
 
 class Ray:
-    """Batches are spread over Ray Data actors; each of them loads the model once.
+    """Spreads batches over Ray Data actors, each of which loads the model once.
 
-    The answers come back to this process, which alone writes them down, so that a killed run goes on as a local one
-    does. On several machines the images and the models' folders have to lie on a disk that all of them see.
+    The answers come back to this process, which alone stores them, so that a killed run resumes as a local one does. On
+    several machines, the images and the folders of models have to be on a disk that all of them can read.
 
     Args:
-        actors: How many of them.
+        actors: Number of actors.
         cpus: CPU cores of each.
-        gpus: GPUs of each; a part of one shares it.
+        gpus: GPUs of each; a fraction shares one.
         address: Of a running cluster, or `auto`; by default Ray is started here and ends with this process.
 
     Raises:
@@ -46,16 +46,19 @@ class Ray:
         self._actors, self._resources, self._address = actors, {"num_cpus": cpus, "num_gpus": gpus}, address
 
     def run(self, asker: Asker, batches: Sequence[Sequence[Question]]) -> Iterator[tuple[int, list[tuple[int, Said]]]]:
-        """Gives the index of a batch with answers to it, in any order.
+        """Yield the index of a batch with answers to it, in any order.
 
         Raises:
-            ValueError: The asker could not answer; what it said is in the message.
+            ValueError: The asker could not answer; the message says why.
         """
         if asker.in_process:
             yield from Local().run(asker, batches)
             return
         ray = self._started()
-        rows = [{"batch": index, "questions": json.dumps(batch)} for index, batch in enumerate(batches)]
+        rows = [
+            {"batch": index, "questions": json.dumps([(each.content, each.files) for each in batch])}
+            for index, batch in enumerate(batches)
+        ]
         answered = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS)).map(
             _Actor,
             fn_constructor_args=(asker,),

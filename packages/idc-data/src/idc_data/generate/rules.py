@@ -29,7 +29,13 @@ _THINGS_IN_ING = frozenset(
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase: words before its head, and the head, in the singular for comparison."""
+    """A noun phrase.
+
+    Attributes:
+        modifiers: The words before the noun.
+        noun: The last word, as it was written.
+        head: The noun in the singular, by which phrases are compared.
+    """
 
     modifiers: tuple[str, ...]
     noun: str
@@ -52,7 +58,7 @@ def phrases(caption: str) -> list[Phrase]:
         verb = word.endswith("ing") and len(word) > 4 and word not in _THINGS_IN_ING
         if word in _DETERMINERS or word in _BREAKS or verb:
             if run and run[-1] not in _NUMBERS:
-                found.append(Phrase(tuple(run[:-1]), run[-1], _singular(run[-1])))
+                found.append(Phrase(tuple(run[:-1]), run[-1], singular(run[-1])))
             run = []
         else:
             run.append(word)
@@ -141,7 +147,8 @@ def _clause(caption: str) -> str:
     return text if re.search(r"\b(is|are)\b", text) else f"there is {text}"
 
 
-def _singular(noun: str) -> str:
+def singular(noun: str) -> str:
+    """Return the singular of an English noun, by its ending."""
     if noun.endswith("ies") and len(noun) > 4:
         return noun[:-3] + "y"
     if noun.endswith(("sses", "shes", "ches", "xes")):

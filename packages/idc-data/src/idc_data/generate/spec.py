@@ -1,5 +1,6 @@
 """The spec of a generation: one YAML file that says how a dataset is made."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ _Named = str | dict[str, Any]
 
 
 class SplitSpec(BaseModel):
-    """Which part of the pairs goes where; the rest is for training."""
+    """Shares of the pairs for validation and test; the rest is for training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,19 +57,19 @@ class GenerateSpec(BaseModel):
 
     Attributes:
         name: Of the dataset.
-        out: Its folder; what the stages made is kept in `.stages` below it.
-        collect: Which images there are: `folder`, `list` or `dataset`.
+        out: Its folder; stage files and answers are kept in `.stages` below it.
+        collect: Where the images come from: `folder`, `list` or `dataset`.
         pair: Which of them are compared: `similar`, `given`, `consecutive`, `edited`, `folders` or `dataset`.
-        caption: What each shows: `blip` or `given`.
-        difference: What changed: `rules`, `llm`, `openai` or `vlm`.
+        caption: Where captions of the images come from: `blip` or `given`.
+        difference: Who writes what changed: `rules`, `llm`, `openai` or `vlm`.
         filter: Which differences are kept.
-        split: Which part of the pairs goes where.
-        engine: Who runs the models: `local`, or `ray` for several processes and machines.
-        limit: Only so many pairs, the most similar ones first, to try it out.
-        tracking: Who is told of the finished dataset: `mlflow`, which the package idc-run brings, or `off`.
+        split: Shares of the pairs for validation and test.
+        engine: Where models run: `local`, or `ray` for several processes and machines.
+        limit: Use only so many pairs, the most similar ones first, for a trial.
+        tracking: Where the finished dataset is recorded: `mlflow`, which the package idc-run brings, or `off`.
         license: Of the images, for the data card, such as cc-by-4.0.
-        image_size: Both images of a pair are scaled and cropped about their middle to squares of so many pixels; null
-            keeps them as they are, for images that are of one size already.
+        image_size: Width and height in pixels that both images are scaled and cropped to, about their middle; null
+            keeps them as they are, for images that have one size already.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,7 +91,7 @@ class GenerateSpec(BaseModel):
     @field_validator("pair", "caption", "difference", "filter", "engine", mode="before")
     @classmethod
     def _settings_alone(cls, given: Any, info: ValidationInfo) -> Any:
-        """Settings without a name are those of the default."""
+        """Take settings without a name for those of the default."""
         assert info.field_name
         default = cls.model_fields[info.field_name].default
         return {"name": default, **given} if isinstance(given, dict) else given
@@ -102,11 +103,11 @@ class GenerateSpec(BaseModel):
         return self
 
     def part(self, stage: str) -> tuple[type[Any], dict[str, Any]]:
-        """Gives the class of a stage, or of the engine, and its settings, completed."""
+        """Return the class of a stage, or of the engine, and its completed settings."""
         return resolve(stage, getattr(self, stage), _TABLES[stage])
 
     def settings(self, stage: str) -> dict[str, Any]:
-        """Gives name and completed settings of a stage, as plain values."""
+        """Return name and completed settings of a stage, as plain values."""
         given = getattr(self, stage)
         name = given if isinstance(given, str) else given["name"]
         return {"name": name, **{key: _plain(value) for key, value in self.part(stage)[1].items()}}
@@ -115,10 +116,14 @@ class GenerateSpec(BaseModel):
 def load_generate_spec(path: Path, overrides: tuple[str, ...] = ()) -> GenerateSpec:
     """Read a spec, apply `dotted.path=value` overrides, and check it.
 
+    Parts of the form `package.module:Class` may be modules in the folder of the spec, or in the current folder.
+
     Raises:
-        ValueError: It is no YAML, a key is unknown or comes twice, or a value is of the wrong kind.
+        ValueError: It is not YAML, a key is unknown or comes twice, or a value has the wrong type.
         OSError: The file cannot be read.
     """
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # at the end, so that nothing there hides an installed module
     values = load_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected keys such as name, out, collect, pair; got {values!r}")
