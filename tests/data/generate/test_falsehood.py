@@ -1,10 +1,15 @@
 """Checks that see false sentences by the captions alone."""
 
+import json
+from pathlib import Path
+
 import pytest
+from idc_data.audit import read_verdicts
 from idc_data.generate.falsehood import CHECKS, Statement, stem
 from idc_data.generate.filters import Filters
 from idc_data.generate.rules import difference
 
+VERDICTS = Path(__file__).parents[3] / "benchmarks" / "verdicts"
 DOG_CAT = ("a brown dog on a sofa", "a white cat on a sofa")
 
 
@@ -31,6 +36,10 @@ def objections(text, kind="other", captions=DOG_CAT):
         ("the sofa is gone", "drop", ["shared"]),
         ("the sofa has been replaced by a sofa", "replace", ["shared"]),
         ("a sofa has appeared", "add", ["shared"]),
+        ("the sofa is now a sofa", "attribute", ["shared"]),
+        ("the sofa is now a sofa instead of a sofa", "other", ["shared"]),
+        ("the cat on the sofa is now on the sofa", "other", ["reversed", "shared"]),
+        ("the brown dog is now a white cat", "none", ["mistyped"]),
         ("the brown dog is gone", "add", ["mistyped"]),
         ("a white cat has appeared", "drop", ["mistyped"]),
         ("the brown dog has been replaced by a white cat", "none", ["mistyped"]),
@@ -91,3 +100,16 @@ def test_checks_are_switched_by_name_and_their_yield_is_reported():
     assert [row["reason"] for row in filtered] == [None, reasons[1], None] and notes["objections"] == {"reversed": 1}
     seen = [{**row, "from_captions": False} for row in rows]
     assert all(not row["reason"] for row in Filters()(pairs, texts, seen, None)[0]), "a model that saw the images"
+
+
+def test_of_the_sentences_that_a_reader_judged_few_true_ones_are_objected_to():
+    rows = [json.loads(line) for line in (VERDICTS / "captions.jsonl").read_text().splitlines()]
+    captions = {row["id"]: row for row in rows}
+    told = {"accept": [], "reject": []}
+    for file in VERDICTS.glob("*.json"):
+        for name, verdict in read_verdicts(file).items():
+            row = captions[name]
+            found = objections(verdict.written[0], row["change_type"], (row["before"], row["after"]))
+            told[verdict.verdict].append(bool(found))
+    assert len(rows) >= 150 and sum(told["accept"]) <= 0.05 * len(told["accept"])
+    assert sum(told["reject"]) >= 0.6 * len(told["reject"])

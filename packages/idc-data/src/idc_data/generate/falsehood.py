@@ -57,11 +57,23 @@ _CLAUSE = re.compile(r",| and (?=(?:a|an|the|two|there|it|now)\b)|;|\.|\bwhile\b
 
 @dataclass(frozen=True)
 class Claim:
-    """What a clause says: words that describe the image before, and words that describe the image after."""
+    """What a clause says, as stems of words.
+
+    Attributes:
+        old: Words that describe the image before.
+        new: Words that describe the image after.
+        about: Words for a thing that has become something else.
+    """
 
     old: frozenset[str]
     new: frozenset[str]
     about: frozenset[str] = frozenset()
+
+    @property
+    def empty(self) -> bool:
+        """Whether something becomes what it was: "the white dog is now white", "a dog instead of a dog"."""
+        was = self.about | self.old
+        return bool(was and self.new) and (self.old == self.new or bool(self.about) and self.new <= was)
 
 
 @dataclass(frozen=True)
@@ -136,31 +148,31 @@ def reversed_order(statement: Statement) -> bool:
     only_before, only_after = before - after, after - before
     wrong = right = 0
     for claim in claims(statement.text):
-        wrong += len(claim.old & only_after) + len(claim.new & only_before)
+        wrong += len((claim.old | claim.about) & only_after) + len(claim.new & only_before)
         right += len(claim.old & only_before) + len(claim.new & only_after)
     return wrong > right
 
 
 def shared(statement: Statement) -> bool:
-    """Whether something that both captions have is said to be gone, to have come, or to be replaced."""
+    """Whether what both captions have is said to go, to come or to be replaced, or to become what it was."""
     before, after = statement.sides
     both = before & after
     for claim in claims(statement.text):
         told = claim.old | claim.new
         if told and told <= both and not claim.about - both:
             return True
-        if claim.old and claim.new and claim.old == claim.new:
+        if claim.empty:
             return True
     return False
 
 
 def mistyped(statement: Statement) -> bool:
-    """Whether the change type contradicts the verb, such as drop for "has appeared"."""
+    """Whether the change type contradicts the verb: drop for "has appeared", none for anything that changes."""
     verbs, kind = statement.verbs, statement.change_type
     if "none" in verbs:
         return kind != "none"
     if kind == "none":
-        return bool(verbs)
+        return True
     return kind in _ALLOWED and bool(verbs) and not verbs & _ALLOWED[kind]
 
 
@@ -190,7 +202,11 @@ def claims(text: str) -> list[Claim]:
 
 
 def _claim(clause: str) -> Claim | None:
-    for pattern in (_INSTEAD, _OLD_NEW, _FROM_TO):
+    if found := _INSTEAD.search(clause):
+        if now := _NOW.search(found["new"]):
+            return Claim(content(found["old"]), content(now["new"]), content(now["about"]))
+        return Claim(content(found["old"]), content(found["new"]))
+    for pattern in (_OLD_NEW, _FROM_TO):
         if found := pattern.search(clause):
             return Claim(content(found["old"]), content(found["new"]))
     if found := _NO_LONGER.search(clause) or _GONE.search(clause):

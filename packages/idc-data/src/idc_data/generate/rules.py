@@ -54,7 +54,11 @@ def phrases(caption: str) -> list[Phrase]:
     """Find the noun phrases of a caption: runs of words between determiners, prepositions, and verbs in -ing."""
     found: list[Phrase] = []
     run: list[str] = []
-    for word in [*re.findall(r"[a-z0-9][a-z0-9'-]*", caption.lower()), "and"]:
+    words = [*re.findall(r"[a-z0-9][a-z0-9'-]*", caption.lower()), "and"]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "and" and run and run[-1] in _QUALITIES and following in _QUALITIES:
+            run.append(word)  # a black and white dog is one thing
+            continue
         verb = word.endswith("ing") and len(word) > 4 and word not in _THINGS_IN_ING
         if word in _DETERMINERS or word in _BREAKS or verb:
             if run and run[-1] not in _NUMBERS:
@@ -91,7 +95,7 @@ def difference(before: str, after: str) -> tuple[list[str], str]:
 def _is_the_same_thing(old: Phrase, new: Phrase) -> bool:
     """Whether one can be said to have become the other: a red car a blue one, but no tiger cat an Egyptian cat."""
     return all(
-        word in _QUALITIES or word in _NUMBERS or word.endswith(("ed", "en", "ish"))
+        word in _QUALITIES or word in _NUMBERS or word == "and" or word.endswith(("ed", "en", "ish"))
         for word in set(old.modifiers) ^ set(new.modifiers)
     )
 
@@ -100,6 +104,8 @@ def _sentence(gone: list[Phrase], come: list[Phrase], other: list[tuple[Phrase, 
     parts = []
     for old, new in other[:1]:
         added = [word for word in new.modifiers if word not in old.modifiers]
+        if added and "and" in new.modifiers:  # "brown and white", not "and white"
+            added = list(new.modifiers)
         verb = _be(old, ("is now", "are now") if style != 1 else ("became", "became"))
         parts.append(
             f"the {old} {verb} {' '.join(added)}" if added else f"the {old} {_be(old)} no longer {_lost(old, new)}"
@@ -129,7 +135,8 @@ def _sentence(gone: list[Phrase], come: list[Phrase], other: list[tuple[Phrase, 
 
 
 def _lost(old: Phrase, new: Phrase) -> str:
-    return " ".join(word for word in old.modifiers if word not in new.modifiers) or "the same"
+    lost = [word for word in old.modifiers if word not in (*new.modifiers, "and")]
+    return " ".join(lost) or "the same"
 
 
 def _be(phrase: Phrase, verbs: tuple[str, str] = ("is", "are")) -> str:
