@@ -8,6 +8,7 @@ from idc_data.generate.ask import Asker, Asking, Question
 from idc_data.generate.caption import Captioner
 from idc_data.generate.difference import Captioned, Writer
 from idc_data.generate.stage import Rows
+from idc_data.wording import counted
 
 _CHARACTERS = 4  # of a token, about, in English
 
@@ -48,7 +49,7 @@ def estimated(
 def _estimate(asking: Asking, asker: Asker, questions: Sequence[Question], *, repairs: bool) -> str:
     left = asking.unanswered(asker, questions)
     num = len(left)
-    parts = [f"{num:,} questions" + (f" and at most {num:,} repairs" if repairs and num else "")]
+    parts = [counted(num, "question") + (f" and at most {counted(num, 'repair')}" if repairs and num else "")]
     if num < len(questions):
         parts[0] += f", {len(questions) - num:,} more are answered or repeat another"
     if not num:

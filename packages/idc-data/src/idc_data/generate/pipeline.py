@@ -25,6 +25,7 @@ from idc_data.generate.stage import Rows, Stages, identity
 from idc_data.images import passed_over
 from idc_data.layout import GENERATION
 from idc_data.whole import write_whole
+from idc_data.wording import counted
 
 STAGES_FOLDER = ".stages"
 REJECTED = "rejected.jsonl"
@@ -117,7 +118,7 @@ class _Generation:
         ]
         if not kept:
             raise ValueError(
-                f"the filters kept none of {len(pairs)} pairs: {self._made['filter']['reasons']}; "
+                f"the filters kept none of {counted(len(pairs), 'pair')}: {self._made['filter']['reasons']}; "
                 f"see {self._stages.folder / REJECTED}"
             )
         splits = split_pairs(kept, **self._spec.split.model_dump())
@@ -178,7 +179,10 @@ class _Generation:
         else:
             captions = {row["image"]: [placeholder(number)] for number, row in enumerate(images)}
         texts = _captioned(root, images, pairs, captions)
-        self._say(f"to do: caption {len(images):,} images, write {len(pairs):,} differences; no model was asked")
+        self._say(
+            f"to do: caption {counted(len(images), 'image')}, write {counted(len(pairs), 'difference')}; no model was "
+            "asked for any"
+        )
         for line in estimated(captioner, self._parts["difference"], images, root, texts, self._asking):
             self._say(line)
         for asker in self._askers:
