@@ -1,4 +1,4 @@
-"""What models said, kept: no model is asked twice for the same."""
+"""Stored answers of models, so that no model is asked the same question twice."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -8,23 +8,23 @@ _AT_ONCE = 500
 
 
 class Answers:
-    """A cache of answers in SQLite, by a hash of everything that the answer depends on.
+    """A cache of answers in SQLite, keyed by a hash of everything that an answer depends on.
 
     Args:
-        path: The database; it is made.
+        path: Of the database; it is created if there is none.
     """
 
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path)
         self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")  # the last answers may go with the power, never the file
+        self._database.execute("PRAGMA synchronous=NORMAL")  # a power failure may lose the last answers, never the file
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, asker TEXT NOT NULL, answer TEXT NOT NULL, "
             "tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, seconds REAL NOT NULL)"
         )
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
-        """Give the answers that there are."""
+        """Return the answers that are stored, by their keys."""
         known: dict[str, str] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
@@ -33,10 +33,10 @@ class Answers:
         return known
 
     def put(self, asker: str, rows: Iterable[tuple[str, str, int, int, float]]) -> None:
-        """Keep answers, all of them or none.
+        """Store answers, all of them or none.
 
         Args:
-            asker: Who gave them.
+            asker: Identity of the asker.
             rows: Key, answer, tokens read and written, and seconds of each.
         """
         with self._database:
@@ -45,7 +45,7 @@ class Answers:
             )
 
     def average(self, asker: str) -> tuple[int, float, float, float]:
-        """Give the number of answers of an asker, and their mean seconds, tokens read and tokens written."""
+        """Return the number of answers of an asker, and their mean seconds, tokens read and tokens written."""
         query = "SELECT count(*), avg(seconds), avg(tokens_in), avg(tokens_out) FROM answers WHERE asker = ?"
         num, *means = self._database.execute(query, (asker,)).fetchone()
         seconds, tokens_in, tokens_out = (mean or 0.0 for mean in means)

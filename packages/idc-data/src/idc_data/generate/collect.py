@@ -1,4 +1,4 @@
-"""Stage 1, collect: which images there are, each once, and which files are none."""
+"""Stage 1, collect: the images, each once, and the files that cannot be read."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,7 @@ class ImageFolder:
             raise FileNotFoundError(f"collect: there is no folder {str(root)!r}")
 
     def paths(self) -> list[Path]:
-        """The files, in the order of their names; `others` are then those left out, without hidden ones."""
+        """Return the files, in the order of their names; `others` then holds those left out, but for hidden ones."""
         found, self.others = image_files(self.root)
         return found
 
@@ -80,7 +80,7 @@ class ImageList:
         self._lines = read_text(file).splitlines()
 
     def paths(self) -> list[Path]:
-        """The files, in the order of the list."""
+        """Return the files, in the order of the list."""
         names = [line.strip() for line in self._lines if line.strip()]
         return [found(self.root, name).relative_to(self.root) for name in names]
 
@@ -103,12 +103,12 @@ class Dataset:
                 raise FileNotFoundError(f"collect: there is no file {str(root / file)!r}")
 
     def paths(self) -> list[Path]:
-        """The files that the dataset names, before and after of one pair after the other."""
+        """Return the files of all pairs, before and after of one pair after the other."""
         return list(dict.fromkeys(path for pair in dataset_pairs(self.root, self._files) for path in pair))
 
 
 def dataset_pairs(root: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """Gives the paths, relative to `root`, of before and after of every pair that metadata files name."""
+    """Yield the paths of before and after, relative to `root`, of every pair in metadata files."""
     for file in files:
         for number, text in numbered(root / file):
             where = f"{root / file}:{number}"
@@ -121,7 +121,7 @@ def dataset_pairs(root: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Pat
 
 
 def collect(root: Path, paths: Sequence[Path], progress: Progress) -> tuple[Rows, dict[str, Any]]:
-    """Look at every file: tell images by their bytes, merge copies, and set broken files aside.
+    """Read every file: merge copies, which have the same bytes, and set broken files aside.
 
     Args:
         root: The folder that `paths` are relative to.
@@ -132,7 +132,7 @@ def collect(root: Path, paths: Sequence[Path], progress: Progress) -> tuple[Rows
         Rows of `IMAGES`, and the notes `broken` (file and reason) and `copies` (how many).
 
     Raises:
-        ValueError: There is no whole image among them, or one lies outside of `root`.
+        ValueError: None of them is an image that can be read, or one lies outside of `root`.
     """
     rows: dict[str, dict[str, Any]] = {}
     broken: list[dict[str, str]] = []
@@ -169,6 +169,6 @@ def _look(root: Path, path: Path) -> dict[str, Any]:
 
 
 def listing(root: Path, paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file: whether one has changed, without reading it."""
+    """Return name, size and time of every file, which show a change without reading it."""
     states = [(path, (root / path).stat()) for path in paths if (root / path).exists()]
     return [(str(path), state.st_size, state.st_mtime_ns) for path, state in states]

@@ -1,4 +1,4 @@
-"""Stage 2, pair: which images are alike enough to be compared, and not the same."""
+"""Stage 2, pair: images that are similar enough to be compared, and not the same."""
 
 import csv
 import io
@@ -35,24 +35,24 @@ PAIRERS = {
 PAIRS = pa.schema(
     [("pair", pa.string()), ("before", pa.string()), ("after", pa.string()), ("similarity", pa.float64())]
 )
-"""One row per pair: its name, the identities of its images, their cosine similarity where it was computed."""
+"""One row per pair: its name, the identities of its images, and their cosine similarity if it was computed."""
 
 _Cosine = Annotated[float, Field(ge=-1, le=1)]
 _EXACT_BELOW = 50_000
 
 
 class Similar:
-    """Nearest neighbours by embedding, inside a window of similarity, each image in few pairs.
+    """Nearest neighbours by embedding, within a range of similarity, each image in few pairs.
 
-    The most similar pairs come first; of equally similar ones those whose identities come first, so that the same
-    images always give the same pairs.
+    The most similar pairs come first, and equally similar ones in the order of their identities, so that the same images
+    always give the same pairs.
 
     Args:
         embedding: An embedder by name, with its settings.
         low: Least cosine similarity.
-        high: Largest one; beyond it two images are as good as the same.
+        high: Largest cosine similarity; above it, two images are nearly the same.
         per_image: Most pairs that an image is in.
-        neighbours: Nearest neighbours that are looked at, per image.
+        neighbours: Nearest neighbours considered per image.
         same_hash: Images whose perceptual hashes (pHash, 64 bits) differ in no more bits than this are the same.
         index: FAISS index: `exact` compares every image with every one, `ivf` with those in the nearest cells, `hnsw`
             follows a graph; `auto` is `exact` below 50,000 images and `ivf` from there.
@@ -76,7 +76,7 @@ class Similar:
         self._embedder, self._settings = resolve("embedding", embedding, EMBEDDERS)
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
-        """Finds the pairs."""
+        """Return the pairs, and how many neighbours were left out for which reason."""
         images = sorted(images, key=lambda row: row["image"])
         vectors = embed(self._embedder(**self._settings), images, root, asking)
         found = _neighbours(vectors, min(self._neighbours + 1, len(images)), self._index)
@@ -153,10 +153,10 @@ class Given:
             raise FileNotFoundError(f"pair 'given': there is no file {str(file)!r}")
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
-        """Looks the pairs up.
+        """Return the pairs of the file.
 
         Raises:
-            ValueError: A column is missing, or a path is none of a whole image; the line is named.
+            ValueError: A column is missing, or a path is not an image that was collected; the message names the line.
         """
         known = _by_path(images)
         rows: list[tuple[str, str]] = []
@@ -190,7 +190,7 @@ class Edited:
         self._suffix = suffix
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
-        """Pairs them up."""
+        """Return the pairs."""
         known = _by_path(images)
         originals = {path.with_suffix(""): image for path, image in known.items() if self._suffix not in path.stem}
         edited = [(path, image) for path, image in sorted(known.items()) if self._suffix in path.stem]
@@ -213,7 +213,7 @@ class Folders:
         self._before, self._after = before, after
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
-        """Pairs them up.
+        """Return the pairs.
 
         Raises:
             ValueError: There is no image in one of the folders.
@@ -241,7 +241,7 @@ class Dataset:
         self._files = [Path(split) / METADATA for split in splits]
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
-        """Looks the pairs up; those with a broken image are left out."""
+        """Return the pairs of the dataset, without those with a broken image."""
         known = _by_path(images)
         pairs = dataset_pairs(root, self._files)
         found = [(known.get(_key(str(before))), known.get(_key(str(after)))) for before, after in pairs]
@@ -262,7 +262,7 @@ class Consecutive:
         self._step = step
 
     def __call__(self, images: Rows, root: Path, asking: Asking) -> tuple[Rows, dict[str, Any]]:
-        """Pairs them up."""
+        """Return the pairs."""
         folders: dict[Path, list[str]] = {}
         for path, image in sorted(_by_path(images).items()):
             folders.setdefault(path.parent, []).append(image)

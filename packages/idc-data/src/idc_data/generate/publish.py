@@ -16,15 +16,15 @@ from idc_data.rows import METADATA
 
 
 def split_pairs(pairs: Rows, *, val: float, test: float, seed: int) -> dict[str, str]:
-    """Give every pair a split, so that no image is in two.
+    """Assign every pair to a split, so that no image is in two.
 
-    Pairs that hang together by shared images go together, in an order that a hash decides: to the test set until it has
-    its part of the pairs, then to the validation set, then to training. The largest groups go to training at once.
+    Pairs that are connected by shared images stay together. The groups are taken in the order of a hash: each goes to
+    the test set if it fits into what is left of its share, else to the validation set, else to training.
 
     Args:
         pairs: Rows with `pair`, `before` and `after`.
-        val: Part of the pairs for validation.
-        test: Part of the pairs for the test.
+        val: Share of the pairs for validation.
+        test: Share of the pairs for the test.
         seed: Of the hash.
     """
     leader = {row[side]: row[side] for row in pairs for side in ("before", "after")}

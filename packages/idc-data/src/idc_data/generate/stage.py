@@ -1,4 +1,4 @@
-"""Stage files: what each stage of a generation made, as Parquet, beside a JSON of what it was made from."""
+"""Stage files: the rows of each stage as Parquet, beside a JSON file of the settings and inputs they depend on."""
 
 import json
 import time
@@ -23,11 +23,11 @@ def identity(value: Any) -> str:
 class Stages:
     """The stage files of one generation, in a folder.
 
-    A file is made once: it is read again as long as settings and inputs are those that it was made from, and made anew
-    as soon as they are not. A stage that is killed leaves no file.
+    A file is read again as long as its settings and inputs are the same, and made anew when they change. A stage that
+    is killed leaves no file.
 
     Args:
-        folder: Where the files lie; it is made.
+        folder: Of the files; it is created if there is none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,9 +41,9 @@ class Stages:
 
         Args:
             name: Of the files: `<name>.parquet` and `<name>.json`.
-            made_from: Settings, and identities of inputs: all that the rows depend on.
+            made_from: Settings and identities of inputs: all that the rows depend on.
             schema: Of the rows.
-            make: Gives the rows, and notes for the provenance (yields, problems).
+            make: Returns the rows, and notes for the provenance (yields, problems).
 
         Returns:
             The rows, and the provenance: `made_from`, its `identity`, the number of rows, seconds, and the notes.
