@@ -44,8 +44,8 @@ _EXACT_BELOW = 50_000
 class Similar:
     """Nearest neighbours by embedding, within a range of similarity, each image in few pairs.
 
-    The most similar pairs come first, and equally similar ones in the order of their identities, so that the same images
-    always give the same pairs.
+    The most similar pairs come first, and equally similar ones in the order of their identities, so that the same
+    images always give the same pairs.
 
     Args:
         embedding: An embedder by name, with its settings.
