@@ -177,7 +177,7 @@ class Clip(_Embedder):
         device: str = "auto",
     ) -> None:
         super().__init__()
-        self._weights = Weights(model, revision, device)
+        self._weights = Weights(model, revision, device, "float32")
         self.batch_size = batch_size
 
     @property

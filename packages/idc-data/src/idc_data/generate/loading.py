@@ -93,10 +93,6 @@ class Weights:
         import transformers
 
         processor: Any = getattr(transformers, processor_class).from_pretrained(self.model, revision=self.revision)
-        tokenizer = getattr(processor, "tokenizer", processor)
-        tokenizer.padding_side = "left"
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
         device = choose_device(self.device)
         dtype = getattr(torch, self.dtype) if self.dtype != "auto" else _dtype(device)
         options: dict[str, Any] = {"revision": self.revision, "dtype": dtype}
@@ -107,8 +103,13 @@ class Weights:
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
             )
         model: Any = getattr(transformers, model_class).from_pretrained(self.model, **options)
-        if model.generation_config.pad_token_id is None:
-            model.generation_config.pad_token_id = tokenizer.pad_token_id
+        if model.can_generate():
+            tokenizer = getattr(processor, "tokenizer", processor)
+            tokenizer.padding_side = "left"
+            if tokenizer.pad_token is None:
+                tokenizer.pad_token = tokenizer.eos_token
+            if model.generation_config.pad_token_id is None:
+                model.generation_config.pad_token_id = tokenizer.pad_token_id
         return model.eval() if "device_map" in options else model.eval().to(device), processor
 
     def _packages(self) -> list[str]:
