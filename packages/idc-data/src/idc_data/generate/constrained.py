@@ -28,14 +28,14 @@ def follow_schema(schema: dict[str, Any], tokenizer: Any, vocabulary: int) -> An
         tokenizer: Of the model.
         vocabulary: Number of logits of the model, which may exceed the tokenizer's vocabulary.
     """
-    from xgrammar.contrib.hf import LogitsProcessor
+    from xgrammar.contrib.hf import LogitsProcessor  # pyright: ignore[reportMissingImports]
 
     return LogitsProcessor(_compiled(json.dumps(schema), tokenizer, vocabulary))
 
 
 @lru_cache(maxsize=2)
 def _compiled(schema: str, tokenizer: Any, vocabulary: int) -> Any:
-    import xgrammar
+    import xgrammar  # pyright: ignore[reportMissingImports]
 
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
     # Spaces as in the examples of the prompt; with any space allowed, small models write spaces without end.
