@@ -57,13 +57,15 @@ def generate(spec: Path, overrides: tuple[str, ...], dry_run: bool) -> None:
     from rich.progress import track
 
     from idc_data.generate.pipeline import generate as make
+    from idc_data.generate.progress import Lines
     from idc_data.generate.spec import load_generate_spec
 
     console = Console(stderr=True)
 
-    def progress(what: Iterable[Any], description: str, length: int) -> Iterable[Any]:
-        return track(what, description, length, console=console, transient=True, disable=not console.is_terminal)
+    def bar(what: Iterable[Any], description: str, length: int) -> Iterable[Any]:
+        return track(what, description, length, console=console, transient=True)
 
+    progress = bar if console.is_terminal else Lines(lambda line: click.echo(line, err=True))
     loaded = load_generate_spec(spec, overrides)
     counts = make(loaded, say=click.echo, progress=progress, dry_run=dry_run)
     if counts:

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from idc_data.hub import without_retries_logged
+
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 
 _LOGGER = logging.getLogger(__name__)
@@ -67,8 +69,10 @@ class Weights:
             raise ValueError(f"model {self.model!r}: its settings need {' and '.join(missing)}: {_EXTRA}")
         where: dict[str, Any] = {"revision": self.revision}
         try:
-            AutoConfig.from_pretrained(self.model, **where)
-            if chat and not AutoTokenizer.from_pretrained(self.model, **where).chat_template:
+            with without_retries_logged():
+                AutoConfig.from_pretrained(self.model, **where)
+                template = AutoTokenizer.from_pretrained(self.model, **where).chat_template if chat else "none needed"
+            if not template:
                 raise ValueError("it has no chat template; choose an instruction-tuned model")
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -89,6 +93,7 @@ class Weights:
             _LOADED[key] = self._read(model_class, processor_class)
         return _LOADED[key]
 
+    @without_retries_logged()
     def _read(self, model_class: str, processor_class: str) -> tuple[Any, Any]:
         import transformers
 
