@@ -57,7 +57,7 @@ def test_a_model_is_trained_and_tested_on_features_of_others(computed):
     assert tested.returncode != 0 and "there is no such folder" in tested.stderr and "Traceback" not in tested.stderr
     tested = idc_run("--test", str(best), "-s", f"data.features.folder={moved}")
     assert tested.returncode == 0, tested.stderr
-    with pytest.raises(ValueError, match="encoder FeaturesEncoder takes features"):
+    with pytest.raises(ValueError, match="FeaturesEncoder takes precomputed features"):
         load(str(best)).caption(*PAIR)
 
 

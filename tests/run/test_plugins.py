@@ -130,5 +130,5 @@ def test_an_input_of_ones_own(spec):
     edges = ("data.dataset={name: 'edges:Pairs', root: pairs}", "model.encoder={name: 'edges:EdgeEncoder', dim: 16}")
     best, moved, still = trained(spec(*edges, "data.workers=1", "train.epochs=1"))
     assert moved == {"encoder", "fusion", "decoder"} and not still
-    with pytest.raises(ValueError, match="encoder EdgeEncoder takes features"):
+    with pytest.raises(ValueError, match="EdgeEncoder takes precomputed features"):
         load(str(best)).caption(*PAIR)

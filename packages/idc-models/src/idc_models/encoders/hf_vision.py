@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
+from idc_data.hub import without_retries_logged
 from jaxtyping import Float
 from pydantic import AfterValidator, Field, PositiveInt
 from torch import Tensor
@@ -32,7 +33,8 @@ def read_scale(model: str) -> tuple[RGB, RGB]:
         if Path(model).is_dir():
             plain = json.loads(file.read_text(encoding="utf-8"))
         else:
-            plain = library("transformers").AutoImageProcessor.from_pretrained(model).to_dict()
+            with without_retries_logged():
+                plain = library("transformers").AutoImageProcessor.from_pretrained(model).to_dict()
         mean, std = plain["image_mean"], plain["image_std"]
         return (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
     except Exception as error:  # the library raises what it likes
@@ -129,7 +131,8 @@ class HfVisionEncoder(BackboneEncoder):
         if Path(self.model).is_absolute() and not Path(self.model).is_dir():
             raise ValueError(f"there is no folder {self.model!r}, which held the vision model")
         try:
-            whole = library("transformers").AutoModel.from_pretrained(self.model, dtype=torch.float32)
+            with without_retries_logged():
+                whole = library("transformers").AutoModel.from_pretrained(self.model, dtype=torch.float32)
         except Exception as error:  # the library raises what it likes
             cause = " ".join(str(error).split())[:300]
             raise ValueError(f"the weights of the vision model {self.model!r} cannot be had ({cause})") from error
