@@ -149,7 +149,7 @@ def test_a_run_is_tracked_and_its_login_is_sent_but_not_shown(mlflow, monkeypatc
             r"requires a login \(401\): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         ),
         (403, r"denies permission \(403: .*Permission denied.*administrator"),
-        (404, r"fails \(404: "),
+        (404, r"failed \(404: "),
         (500, r"does not answer \(too many 500 error responses\)"),
     ],
 )

@@ -144,7 +144,7 @@ def test_the_page_passes_nothing_of_its_visitors_on_but_the_pair(served, monkeyp
 @pytest.mark.parametrize(
     ("proxy", "words"),
     [
-        ("socks5://user:secret@127.0.0.1:9", "SOCKS proxy: `uv pip install socksio`"),
+        ("socks5://user:secret@127.0.0.1:9", "SOCKS proxy: run `uv pip install socksio`"),
         ("gopher://user:secret@a", "is invalid"),
     ],
 )
