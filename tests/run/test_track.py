@@ -243,7 +243,7 @@ def test_that_a_run_went_on_with_other_code_is_told(registered, mlflow, monkeypa
     [
         ([], "expected exactly one of: a SPEC file"),
         (["tiny.yaml", "--from-run", "x"], "expected exactly one of: a SPEC file"),
-        (["--from-run", "x", "--resume"], "give one of the two"),
+        (["--from-run", "x", "--resume"], "give only one"),
         (["--from-run", "0" * 32, "--check"], "MLflow has no run '0000"),
     ],
 )

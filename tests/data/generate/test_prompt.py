@@ -10,7 +10,7 @@ from idc_data.generate.ask import Asking, Local, Said
 from idc_data.generate.chat_writer import ChatWriter
 from idc_data.generate.difference import Captioned, NearlyAllRejected
 from idc_data.generate.estimate import estimated, placeholder
-from idc_data.generate.models import _without_system
+from idc_data.generate.models import without_system
 from idc_data.generate.prompt import PROMPTS, Prompt
 
 GOOD = json.dumps({"caption": "the dog is gone", "change_type": "drop", "confidence": 0.9})
@@ -141,4 +141,4 @@ def test_the_estimate_counts_every_pair_with_repairs_tokens_and_cost(asking):
 
 def test_a_template_that_refuses_the_system_gets_its_words_in_the_first_turn():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-    assert _without_system(chat) == [{"role": "user", "content": "Be brief.\n\nHello"}]
+    assert without_system(chat) == [{"role": "user", "content": "Be brief.\n\nHello"}]

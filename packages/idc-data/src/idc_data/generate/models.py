@@ -150,7 +150,7 @@ class _Model:
         try:
             return apply(chats)
         except TemplateError:  # some templates, such as Gemma's, refuse a turn of the system
-            return apply([_without_system(chat) for chat in chats])
+            return apply([without_system(chat) for chat in chats])
 
     def _loaded(self) -> tuple[Any, Any]:
         raise NotImplementedError
@@ -218,7 +218,7 @@ def _with_images(chat: Sequence[Turn], images: Sequence[Image.Image]) -> list[Tu
     ]
 
 
-def _without_system(chat: list[Turn]) -> list[Turn]:
+def without_system(chat: list[Turn]) -> list[Turn]:
     """The turns with the words of the system at the beginning of the user's first turn."""
     first, *others = chat
     if first["role"] != "system" or not others:
