@@ -18,10 +18,9 @@ from idc_data.example import Reader, read_examples
 from idc_data.readers import open_reader
 from idc_eval.metrics import metric_names, shown
 from idc_eval.score import Scores
-from idc_models.checkpoint import MODEL, Contents, open_checkpoint, read_checkpoint
+from idc_models.checkpoint import MODEL, Contents, open_checkpoint, read_checkpoint, write_contents
 from idc_models.loading import SHIPPED, find_checkpoint
 from idc_models.serving.inference import Caption, PairCaptioner
-from safetensors.torch import save_file
 from torch import Tensor
 
 from idc_run.checkpoint import load_checkpoint, save_checkpoint
@@ -72,7 +71,7 @@ def ship(source: str, name: str, folder: Path, pairs: int, most_different: float
             save_checkpoint(whole, load_checkpoint(contents.path).self_contained())
             contents = open_checkpoint(whole)
         half = Path(temporary) / f"{name}.safetensors"
-        save_file(halved(contents), half, dict(contents.metadata))
+        write_contents(half, contents.metadata, halved(contents))
         if (size := half.stat().st_size) > MOST_BYTES:
             raise ValueError(f"{source} takes {size:,} bytes in half precision; expected at most {MOST_BYTES:,}")
         found = compare(contents.path, half, val, pairs)

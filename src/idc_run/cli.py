@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=OneLineErrors,
-    stopped="stopped; run the same command with --resume to continue from the last checkpoint",
+    stopped="stopped; --resume continues from the last checkpoint; if there was none yet, run the same command again",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("spec", type=click.Path(path_type=Path), required=False)

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from idc_run.tracking.mlflow_tracker import MlflowTracker, flatten
 from idc_run.tracking.provenance import differences
 from idc_run.tracking.registry import checkpoint_of
 from idc_run.tracking.runs import document, trials
-from idc_run.tracking.store import connect, store
+from idc_run.tracking.store import connect, quiet_mlflow, store
 from idc_run.tracking.tracker import Tracker
 from idc_run.training import experiment
 from idc_run.training.role import Alone
@@ -80,6 +81,20 @@ def test_another_database_where_plain_mlflow_looks_is_said_once(tmp_path, monkey
         connect()
     (said,) = [record.getMessage() for record in caplog.records if record.name == "idc_run.tracking.store"]
     assert str(tmp_path / "mlflow.db") in said and "move it away" in said
+
+
+@pytest.mark.slow
+def test_a_stop_while_the_database_is_made_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            quiet_mlflow().MlflowClient, "search_experiments", lambda *_, **__: signal.raise_signal(signal.SIGINT)
+        )
+        connect()
+    assert not [path for path in (tmp_path / "mlruns").iterdir() if "db" in path.name]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which MLflow has set
+    connect()
+    assert (tmp_path / "mlruns/mlflow.db").stat().st_size > 0
 
 
 @pytest.mark.slow

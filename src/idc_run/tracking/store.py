@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from idc_data.whole import whole
 
 from idc_run.tracking.server import quiet_retries, reach
 
@@ -31,7 +32,7 @@ def connect() -> Any:
         given = reach(given)
     mlflow.set_tracking_uri(given or embedded())
     if not given:
-        _set_up(embedded())
+        _set_up(store() / "mlflow.db")
     return mlflow
 
 
@@ -70,12 +71,18 @@ def quiet_mlflow() -> Any:
 
 
 @cache
-def _set_up(database: str) -> None:
-    """Create or migrate the database tables, one process at a time."""
+def _set_up(database: Path) -> None:
+    """Create or migrate the database tables, one process at a time; a new database appears complete or not at all."""
     import mlflow
 
+    def open_tables(file: Path) -> None:
+        mlflow.MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)
+
     with FileLock(store() / ".lock"):
-        mlflow.MlflowClient(database).search_experiments(max_results=1)
+        if not database.exists():
+            with whole(database) as unfinished:
+                open_tables(unfinished)
+        open_tables(database)
 
 
 def embedded() -> str:

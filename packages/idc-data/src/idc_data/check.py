@@ -70,6 +70,8 @@ def check_dataset(root: Path) -> list[Problem]:
         return [Problem(root, 0, "error", f"no {METADATA} in any of {', '.join(SPLITS)}: it is not a dataset")]
     check = _Check()
     problems += [problem for file in files for problem in check.split(file)]
+    if not any(file.parent.name == "train" for file in files) and not missing.get("train"):
+        problems.append(Problem(root, 0, "note", "it has no 'train' split: models can be tested on it, not trained"))
     if check.own:
         file, number = next(iter(check.own.values()))
         problems.append(Problem(file, number, "note", own_columns(check.own)))

@@ -51,6 +51,12 @@ class SplitSpec(BaseModel):
     test: _Part = 0.1
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _some_are_left(self) -> "SplitSpec":
+        if self.val + self.test >= 1:
+            raise ValueError(f"val is {self.val} and test is {self.test}: their sum must be below 1, or none train")
+        return self
+
 
 class GenerateSpec(BaseModel):
     """How a dataset is made: one part per stage, by name and with settings.
@@ -100,6 +106,12 @@ class GenerateSpec(BaseModel):
     def _parts_known(self) -> "GenerateSpec":
         for part in _TABLES:
             self.part(part)
+        root = self.part("collect")[1].get("root")
+        if root and self.out.resolve().is_relative_to(Path(root).resolve()):
+            raise ValueError(
+                f"out is {str(self.out)!r}, inside collect.root, {str(root)!r}: the next run would collect its images; "
+                "choose a folder elsewhere"
+            )
         return self
 
     def part(self, stage: str) -> tuple[type[Any], dict[str, Any]]:
