@@ -15,7 +15,7 @@ from idc_models.importing.command import import_command
 from idc_models.registry import KINDS, describe, names
 
 
-@click.group(cls=OneLineGroup)
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Encoders, fusions, decoders and objectives for change captioning."""
 

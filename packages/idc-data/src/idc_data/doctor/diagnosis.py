@@ -14,7 +14,8 @@ FIXES = {
     "drop-blank": "drop blank sentences, and pairs without others; every reader does so",
     "drop-shared": "drop pairs that share an image with a later split (order: train, val, test)",
     "drop-near": "drop pairs with a near copy of an image of a later split",
-    "drop-damaged": "drop pairs whose images are missing, damaged or of different sizes",
+    "drop-damaged": "drop pairs whose images are missing or damaged",
+    "drop-unequal": "drop pairs whose two images have different sizes",
     "drop-contradicting": "drop pairs whose sentences contradict the flag or the mask",
     "drop-foreign": "drop sentences in another script, and pairs without others",
 }

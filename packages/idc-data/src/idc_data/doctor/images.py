@@ -47,10 +47,11 @@ def _look(found: Diagnosis, split: str, read: Published, missing: set[Path]) -> 
         if before and after and before.size != after.size:
             sizes = " and ".join(f"{width} x {height}" for width, height in (before.size, after.size))
             unequal.append(f"{pair.id} ({pair.where}): {sizes}")
-        if before is None or after is None or before.size != after.size:
+            found.drop("drop-unequal", {(split, pair.id)})
+        if before is None or after is None:
             found.drop("drop-damaged", {(split, pair.id)})
     found.add("error", f"images of {split} are damaged", list(damaged.values()), "drop-damaged")
-    found.add("warning", f"pairs in {split} have images of different sizes", unequal, "drop-damaged")
+    found.add("warning", f"pairs in {split} have images of different sizes", unequal, "drop-unequal")
     return seen
 
 
