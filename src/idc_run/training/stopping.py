@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was stopped by a signal, after a checkpoint of the last whole step.
+    """A signal stopped the run; in a step of training, after the step and a checkpoint.
 
     Attributes:
         code: The exit code, 128 plus the signal's number.
